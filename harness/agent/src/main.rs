@@ -1,0 +1,2 @@
+//! Init of both boots.
+fn main() {}

@@ -1,0 +1,123 @@
+//! What the init inside the guest is told to do. Written by the host into the initramfs as JSON.
+use serde::{Deserialize, Serialize};
+
+/// The whole plan of one boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Kernel modules to load, in order, as absolute paths inside the initramfs.
+    pub modules: Vec<ModuleToLoad>,
+    /// What this boot is for.
+    pub boot: Boot,
+}
+
+/// A kernel module and its parameters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModuleToLoad {
+    /// Absolute path inside the initramfs.
+    pub path: String,
+    /// Parameter string as given to `finit_module(2)`, for example `fault=none vid=0x46f4`.
+    #[serde(default)]
+    pub params: String,
+}
+
+/// The two boots that an init serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Boot {
+    /// Loads the capture kernel, then plays the scenario.
+    First {
+        /// The capture kernel to load with `kexec_file_load(2)`.
+        capture: CaptureKernel,
+        /// What user space does.
+        scenario: Scenario,
+        /// Which USB device the scenario is about.
+        device: DeviceId,
+    },
+    /// Writes `/proc/vmcore` to the vmcore port.
+    Capture {
+        /// Path of makedumpfile inside the initramfs, where the target brings it.
+        makedumpfile: Option<String>,
+    },
+}
+
+/// Files inside the first initramfs that make up the capture kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureKernel {
+    /// bzImage.
+    pub kernel: String,
+    /// Its initramfs.
+    pub initramfs: String,
+    /// Its command line.
+    pub cmdline: String,
+}
+
+/// idVendor and idProduct of the device under test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceId {
+    /// idVendor.
+    pub vendor: u16,
+    /// idProduct.
+    pub product: u16,
+}
+
+/// What user space does: `qemu/scenarios/*.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// One line for people.
+    pub summary: String,
+    /// Process name (`task_struct.comm`), at most 15 bytes.
+    pub comm: String,
+    /// CPU that the process is bound to.
+    pub cpu: u32,
+    /// The fault used unless the command line names another.
+    pub fault: String,
+    /// What happens, in order.
+    #[serde(rename = "step")]
+    pub steps: Vec<Step>,
+}
+
+/// One step of a scenario.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Step {
+    /// `USBDEVFS_SUBMITURB` of a control URB, then `USBDEVFS_REAPURB`.
+    Urb {
+        /// Where it goes.
+        to: UrbTarget,
+        /// The setup packet.
+        setup: Setup,
+    },
+    /// repro-module's fault fires.
+    Fault,
+}
+
+/// Who is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UrbTarget {
+    /// The device under test.
+    Device,
+    /// The root hub of the bus that the device is on.
+    RootHub,
+}
+
+/// Setup packet of a control transfer (USB 2.0, 9.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setup {
+    /// bmRequestType.
+    pub request_type: u8,
+    /// bRequest.
+    pub request: u8,
+    /// wValue.
+    pub value: u16,
+    /// wIndex.
+    pub index: u16,
+    /// wLength, in bytes.
+    pub length: u16,
+}

@@ -1,0 +1,2 @@
+//! The `recrash` command.
+fn main() {}

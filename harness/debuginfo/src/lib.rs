@@ -1,0 +1,1 @@
+//! Symbols, types and unwind tables from bytes; knows no crashed memory.

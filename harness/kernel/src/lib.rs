@@ -1,0 +1,1 @@
+//! Memory and debug information to facts about a Linux kernel.

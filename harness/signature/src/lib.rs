@@ -1,0 +1,1 @@
+//! What identifies a crash: the model, the comparison, the golden store.

@@ -1,0 +1,1 @@
+//! Writes vmcores and debug information from scratch, for tests.
