@@ -1,1 +1,27 @@
 //! Reads x86-64 vmcores: bytes to physical to virtual memory.
+//!
+//! A [`Vmcore`] is a dump file as physical memory ([`PhysMem`]) with its notes; an
+//! [`AddressSpace`] walks page tables in it and is virtual memory ([`VirtMem`]).
+//!
+//! Nothing here knows the version of the kernel, its types or its symbols, apart from those that
+//! VMCOREINFO itself names.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
+mod addr;
+mod bytes;
+mod elf;
+mod error;
+mod mem;
+mod note;
+mod paging;
+mod source;
+mod vmcore;
+mod vmcoreinfo;
+
+pub use addr::{PagingLevels, PhysAddr, VirtAddr};
+pub use error::{FormatError, ReadError};
+pub use mem::{MAX_READ, PhysMem, VirtMem};
+pub use note::{Gregs, Note, Prstatus};
+pub use paging::{AddressSpace, SpaceError};
+pub use vmcore::{Format, Vmcore};
+pub use vmcoreinfo::Vmcoreinfo;

@@ -1,0 +1,251 @@
+//! ELF64 cores as physical memory: the kernel's /proc/vmcore, QEMU's dump-guest-memory,
+//! makedumpfile -E.
+//!
+//! Only the program headers are used. Layouts: ELF gABI, "ELF Header" and "Program Header".
+
+use crate::bytes::{u16_le, u32_le, u64_le};
+use crate::source::{Missing, Source};
+use crate::{PhysAddr, ReadError};
+
+const EHDR_LEN: u64 = 64;
+const PHDR_LEN: u64 = 56;
+const SHDR_LEN: u64 = 64;
+const ET_CORE: u16 = 4;
+const EM_X86_64: u16 = 62;
+/// `e_phnum` when the number does not fit: it is in `sh_info` of the first section header.
+const PN_XNUM: u16 = 0xffff;
+const PT_LOAD: u32 = 1;
+const PT_NOTE: u32 = 4;
+
+/// Where in the file an error lies, and what it is.
+pub(crate) type Fault = (u64, String);
+
+/// The memory of an ELF core.
+#[derive(Debug)]
+pub(crate) struct ElfCore {
+    /// Pages with bytes in the file, by address, not overlapping.
+    backed: Vec<Extent>,
+    /// Pages with none (`p_memsz` beyond `p_filesz`), by address, not overlapping.
+    unbacked: Vec<Extent>,
+    /// File ranges of the note segments: offset, length.
+    pub(crate) notes: Vec<(u64, u64)>,
+    /// End of the last segment in the file.
+    pub(crate) file_end: u64,
+    /// Physical minus virtual address of the kernel image, if a segment maps it.
+    pub(crate) phys_base: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Extent {
+    start: u64,
+    /// One past the last byte.
+    end: u64,
+    /// Where `start` is in the file.
+    offset: u64,
+}
+
+struct Phdr {
+    kind: u32,
+    offset: u64,
+    vaddr: u64,
+    paddr: u64,
+    filesz: u64,
+    memsz: u64,
+}
+
+/// Where x86-64 kernels map their image (`__START_KERNEL_map`, asm/page_64_types.h).
+const START_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
+/// The kernel image's window is at most 1 GiB (`KERNEL_IMAGE_SIZE`).
+const KERNEL_IMAGE_SIZE: u64 = 1 << 30;
+
+impl ElfCore {
+    pub(crate) fn parse(source: &Source) -> Result<Self, Fault> {
+        let (phoff, phnum) = parse_ehdr(source)?;
+        let table_len = phnum
+            .checked_mul(PHDR_LEN)
+            .ok_or_else(|| (phoff, format!("{phnum} program headers are too many")))?;
+        let table = source.slice(phoff, table_len).map_err(|missing| {
+            (
+                missing.offset,
+                format!("the file ends within its {phnum} program headers"),
+            )
+        })?;
+        let phdrs = table.chunks_exact(PHDR_LEN as usize).filter_map(parse_phdr);
+        let mut core = Self {
+            backed: Vec::new(),
+            unbacked: Vec::new(),
+            notes: Vec::new(),
+            file_end: 0,
+            phys_base: None,
+        };
+        for phdr in phdrs {
+            core.add(&phdr, phoff)?;
+        }
+        if core.backed.is_empty() && core.unbacked.is_empty() {
+            return Err((phoff, "no PT_LOAD segment, so no memory".to_owned()));
+        }
+        core.backed = without_overlap(core.backed);
+        core.unbacked = without_overlap(core.unbacked);
+        Ok(core)
+    }
+
+    fn add(&mut self, phdr: &Phdr, phoff: u64) -> Result<(), Fault> {
+        let too_far = || (phoff, "a segment lies beyond 64 bits".to_owned());
+        match phdr.kind {
+            PT_NOTE => self.notes.push((phdr.offset, phdr.filesz)),
+            // QEMU gives offset -1 to memory that is no RAM; /proc/kcore gives p_paddr -1.
+            PT_LOAD if phdr.offset != u64::MAX && phdr.paddr != u64::MAX => {
+                let filesz = phdr.filesz.min(phdr.memsz);
+                let file_end = phdr.offset.checked_add(filesz).ok_or_else(too_far)?;
+                let mem_end = phdr.paddr.checked_add(phdr.memsz).ok_or_else(too_far)?;
+                // Cannot overflow: filesz is at most memsz.
+                let middle = phdr.paddr.saturating_add(filesz);
+                self.file_end = self.file_end.max(file_end);
+                let backed = Extent {
+                    start: phdr.paddr,
+                    end: middle,
+                    offset: phdr.offset,
+                };
+                let unbacked = Extent {
+                    start: middle,
+                    end: mem_end,
+                    offset: file_end,
+                };
+                self.backed
+                    .extend((backed.start < backed.end).then_some(backed));
+                self.unbacked
+                    .extend((unbacked.start < unbacked.end).then_some(unbacked));
+                let in_image = phdr.vaddr.wrapping_sub(START_KERNEL_MAP) < KERNEL_IMAGE_SIZE;
+                if in_image && self.phys_base.is_none() {
+                    let image_offset = phdr.vaddr.wrapping_sub(START_KERNEL_MAP);
+                    self.phys_base = Some(phdr.paddr.wrapping_sub(image_offset));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Fills `buf`; pieces of it may lie in different segments.
+    pub(crate) fn read(
+        &self,
+        source: &Source,
+        mut at: PhysAddr,
+        mut buf: &mut [u8],
+    ) -> Result<(), ReadError> {
+        while !buf.is_empty() {
+            let Some((extent, skip)) = find(&self.backed, at.0) else {
+                return Err(match find(&self.unbacked, at.0) {
+                    Some(_) => ReadError::Excluded(at),
+                    None => ReadError::NotInDump(at),
+                });
+            };
+            let room = extent.end.saturating_sub(at.0).min(buf.len() as u64);
+            let (now, rest) = buf.split_at_mut(room as usize);
+            let offset = extent.offset.saturating_add(skip);
+            source
+                .read(offset, now)
+                .map_err(|Missing { offset: end }| ReadError::Truncated {
+                    at: PhysAddr(at.0.saturating_add(end.saturating_sub(offset))),
+                    offset: end,
+                })?;
+            at = PhysAddr(at.0.saturating_add(room));
+            buf = rest;
+        }
+        Ok(())
+    }
+}
+
+fn parse_ehdr(source: &Source) -> Result<(u64, u64), Fault> {
+    let short = || {
+        (
+            source.len(),
+            "the file ends within its ELF header".to_owned(),
+        )
+    };
+    let header = source.slice(0, EHDR_LEN).map_err(|_| short())?;
+    let field = |ok: bool, at: u64, what: &str| {
+        if ok {
+            Ok(())
+        } else {
+            Err((at, what.to_owned()))
+        }
+    };
+    field(
+        header.get(4) == Some(&2),
+        4,
+        "a 32-bit ELF file, expected 64-bit",
+    )?;
+    field(
+        header.get(5) == Some(&1),
+        5,
+        "a big-endian ELF file, expected little-endian",
+    )?;
+    let kind = u16_le(&header, 16).ok_or_else(short)?;
+    if kind != ET_CORE {
+        return Err((16, format!("ELF type {kind}, expected {ET_CORE} (core)")));
+    }
+    let machine = u16_le(&header, 18).ok_or_else(short)?;
+    if machine != EM_X86_64 {
+        return Err((
+            18,
+            format!("ELF machine {machine}, expected {EM_X86_64} (x86-64)"),
+        ));
+    }
+    let phoff = u64_le(&header, 32).ok_or_else(short)?;
+    let shoff = u64_le(&header, 40).ok_or_else(short)?;
+    let phentsize = u16_le(&header, 54).ok_or_else(short)?;
+    let phnum = u16_le(&header, 56).ok_or_else(short)?;
+    if u64::from(phentsize) != PHDR_LEN {
+        return Err((
+            54,
+            format!("program headers of {phentsize} bytes, expected {PHDR_LEN}"),
+        ));
+    }
+    if phnum != PN_XNUM {
+        return Ok((phoff, u64::from(phnum)));
+    }
+    let section = source.slice(shoff, SHDR_LEN).map_err(|m| {
+        (
+            m.offset,
+            "the file ends within its first section header".to_owned(),
+        )
+    })?;
+    let count = u32_le(&section, 44).ok_or_else(short)?;
+    Ok((phoff, u64::from(count)))
+}
+
+fn parse_phdr(bytes: &[u8]) -> Option<Phdr> {
+    Some(Phdr {
+        kind: u32_le(bytes, 0)?,
+        offset: u64_le(bytes, 8)?,
+        vaddr: u64_le(bytes, 16)?,
+        paddr: u64_le(bytes, 24)?,
+        filesz: u64_le(bytes, 32)?,
+        memsz: u64_le(bytes, 40)?,
+    })
+}
+
+/// Sorts by address; where two overlap, the one that begins first keeps its pages.
+fn without_overlap(mut extents: Vec<Extent>) -> Vec<Extent> {
+    extents.sort_by_key(|e| (e.start, std::cmp::Reverse(e.end)));
+    let mut covered = 0;
+    extents.retain_mut(|extent| {
+        let skip = covered.max(extent.start) - extent.start;
+        if extent.start.saturating_add(skip) >= extent.end {
+            return false;
+        }
+        extent.start += skip;
+        extent.offset = extent.offset.saturating_add(skip);
+        covered = extent.end;
+        true
+    });
+    extents
+}
+
+/// The extent that holds `at`, and how far into it that is.
+fn find(extents: &[Extent], at: u64) -> Option<(&Extent, u64)> {
+    let index = extents.partition_point(|e| e.start <= at).checked_sub(1)?;
+    let extent = extents.get(index).filter(|e| at < e.end)?;
+    Some((extent, at - extent.start))
+}

@@ -1,0 +1,242 @@
+//! Virtual to physical: a walk of x86-64 page tables (Intel SDM volume 3, chapter 4.5).
+//!
+//! Permissions are not checked; a crashed kernel's memory is only looked at.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{PagingLevels, PhysAddr, PhysMem, ReadError, VirtAddr, VirtMem, Vmcoreinfo};
+
+const PAGE_SHIFT: u32 = 12;
+const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
+const PRESENT: u64 = 1;
+/// In a PDPT or PD entry: this is a page, not a table.
+const LARGE: u64 = 1 << 7;
+/// `_PAGE_PROTNONE` of Linux is the global bit, with the present bit clear.
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+/// Where x86-64 kernels map their image (`__START_KERNEL_map`, asm/page_64_types.h).
+const START_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
+
+/// The tables, from the last to the first: name, lowest address bit it translates, whether its
+/// entries can map a page themselves.
+const TABLES: [(&str, u32, bool); 5] = [
+    ("PT", 12, true),
+    ("PD", 21, true),
+    ("PDPT", 30, true),
+    ("PML4", 39, false),
+    ("PML5", 48, false),
+];
+
+/// The kernel's own address space cannot be found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpaceError {
+    /// VMCOREINFO lacks a value that is needed.
+    #[error("VMCOREINFO has no {0}")]
+    Missing(&'static str),
+}
+
+/// One set of page tables over physical memory.
+pub struct AddressSpace<'a> {
+    memory: &'a dyn PhysMem,
+    root: PhysAddr,
+    levels: PagingLevels,
+    sme_mask: u64,
+    cache: TranslationCache,
+}
+
+impl<'a> AddressSpace<'a> {
+    /// The space whose top table is at `root`. `sme_mask` is the bit that marks encrypted memory
+    /// in entries (AMD SME), or 0.
+    #[must_use]
+    pub fn new(
+        memory: &'a dyn PhysMem,
+        root: PhysAddr,
+        levels: PagingLevels,
+        sme_mask: u64,
+    ) -> Self {
+        let root = PhysAddr(root.0 & ADDRESS & !sme_mask);
+        Self {
+            memory,
+            root,
+            levels,
+            sme_mask,
+            cache: TranslationCache::new(),
+        }
+    }
+
+    /// The kernel's space, from `SYMBOL(init_top_pgt)` (or `swapper_pg_dir`, or before 4.13
+    /// `init_level4_pgt`), `NUMBER(phys_base)`, `NUMBER(pgtable_l5_enabled)` and
+    /// `NUMBER(sme_mask)`.
+    ///
+    /// # Errors
+    /// When VMCOREINFO names no top table or no `phys_base`.
+    pub fn kernel(memory: &'a dyn PhysMem, info: &Vmcoreinfo) -> Result<Self, SpaceError> {
+        let phys_base = info
+            .number("phys_base")
+            .ok_or(SpaceError::Missing("NUMBER(phys_base)"))?;
+        Self::kernel_at(memory, info, phys_base.cast_unsigned())
+    }
+
+    /// As [`AddressSpace::kernel`], with a `phys_base` known from elsewhere: kernels before 4.10
+    /// do not give its value.
+    ///
+    /// # Errors
+    /// When VMCOREINFO names no top table.
+    pub fn kernel_at(
+        memory: &'a dyn PhysMem,
+        info: &Vmcoreinfo,
+        phys_base: u64,
+    ) -> Result<Self, SpaceError> {
+        let root = ["init_top_pgt", "swapper_pg_dir", "init_level4_pgt"]
+            .iter()
+            .find_map(|name| info.symbol(name))
+            .ok_or(SpaceError::Missing(
+                "SYMBOL(init_top_pgt) or SYMBOL(swapper_pg_dir)",
+            ))?;
+        let levels = match info.number("pgtable_l5_enabled") {
+            Some(on) if on != 0 => PagingLevels::Five,
+            _ => PagingLevels::Four,
+        };
+        let sme_mask = info.number("sme_mask").unwrap_or(0).cast_unsigned();
+        let root = root.wrapping_sub(START_KERNEL_MAP).wrapping_add(phys_base);
+        Ok(Self::new(memory, PhysAddr(root), levels, sme_mask))
+    }
+
+    /// Another space of the same machine, such as a process's (`mm->pgd`).
+    #[must_use]
+    pub fn with_root(&self, root: PhysAddr) -> Self {
+        Self::new(self.memory, root, self.levels, self.sme_mask)
+    }
+
+    /// Depth of the page tables.
+    #[must_use]
+    pub fn levels(&self) -> PagingLevels {
+        self.levels
+    }
+
+    /// Physical address of the top table.
+    #[must_use]
+    pub fn root(&self) -> PhysAddr {
+        self.root
+    }
+
+    /// The physical memory under this space.
+    #[must_use]
+    pub fn memory(&self) -> &'a dyn PhysMem {
+        self.memory
+    }
+
+    /// Physical address of one byte.
+    ///
+    /// # Errors
+    /// [`ReadError::NonCanonical`], or what the walk met: a missing or bad entry, with its level,
+    /// or a table that the dump does not have.
+    pub fn translate(&self, at: VirtAddr) -> Result<PhysAddr, ReadError> {
+        if !at.is_canonical(self.levels) {
+            return Err(ReadError::NonCanonical(at));
+        }
+        let in_page = at.0 % PAGE_SIZE;
+        if let Some(page) = self.cache.get(at) {
+            return Ok(PhysAddr(page | in_page));
+        }
+        let page = self.walk(at)?;
+        self.cache.put(at, page);
+        Ok(PhysAddr(page | in_page))
+    }
+
+    /// Physical address of the 4 KiB page (or of that part of a larger one) that holds `at`.
+    fn walk(&self, at: VirtAddr) -> Result<u64, ReadError> {
+        let depth = match self.levels {
+            PagingLevels::Four => 4,
+            PagingLevels::Five => 5,
+        };
+        let mut table = self.root.0;
+        for &(level, shift, may_be_page) in TABLES.iter().take(depth).rev() {
+            let index = (at.0 >> shift) & 0x1ff;
+            let entry = self
+                .memory
+                .u64_at(PhysAddr(table | (index << 3)))
+                .map_err(|cause| ReadError::Table {
+                    at,
+                    level,
+                    cause: Box::new(cause),
+                })?;
+            if entry & PRESENT == 0 {
+                return Err(ReadError::NotPresent { at, level, entry });
+            }
+            let target = entry & ADDRESS & !self.sme_mask;
+            let is_large = shift > PAGE_SHIFT && entry & LARGE != 0;
+            if !is_large && shift > PAGE_SHIFT {
+                table = target;
+                continue;
+            }
+            if !may_be_page {
+                return Err(ReadError::BadEntry { at, level, entry });
+            }
+            let span = (1_u64 << shift) - 1;
+            // Bit 12 of a large page's entry is its PAT bit, the bits above it are reserved.
+            if is_large && target & span & !PAGE_SIZE != 0 {
+                return Err(ReadError::BadEntry { at, level, entry });
+            }
+            return Ok((target & !span) | (at.0 & span & !(PAGE_SIZE - 1)));
+        }
+        // The last table always answers above; this keeps the compiler content without a panic.
+        Err(ReadError::NonCanonical(at))
+    }
+}
+
+impl VirtMem for AddressSpace<'_> {
+    fn read(&self, at: VirtAddr, mut buf: &mut [u8]) -> Result<(), ReadError> {
+        let mut at = at;
+        while !buf.is_empty() {
+            let room = (PAGE_SIZE - at.0 % PAGE_SIZE).min(buf.len() as u64);
+            let (now, rest) = buf.split_at_mut(room as usize);
+            let page = self.translate(at)?;
+            (self.memory.read(page, now)).map_err(|cause| ReadError::Page {
+                at,
+                cause: Box::new(cause),
+            })?;
+            at = at.wrapping_add(room);
+            buf = rest;
+        }
+        Ok(())
+    }
+}
+
+/// Remembers translations, without locks: each slot is one word that holds tag and page both, so
+/// no reader can see half of a change.
+///
+/// Bits of a slot: 0 valid; 1 to 31 tag (bits 14 to 44 of the page number); 32 to 63 the physical
+/// page number. Pages above 16 TiB do not fit, and are walked to each time.
+struct TranslationCache {
+    slots: Box<[AtomicU64]>,
+}
+
+const SLOT_BITS: u32 = 14;
+
+impl TranslationCache {
+    fn new() -> Self {
+        Self {
+            slots: (0..1_u64 << SLOT_BITS).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    fn split(&self, at: VirtAddr) -> Option<(&AtomicU64, u64)> {
+        // 57 bits name a canonical address; 45 of them its page.
+        let page = (at.0 >> PAGE_SHIFT) & ((1 << 45) - 1);
+        let slot = self.slots.get((page & ((1 << SLOT_BITS) - 1)) as usize)?;
+        Some((slot, (page >> SLOT_BITS) << 1 | 1))
+    }
+
+    fn get(&self, at: VirtAddr) -> Option<u64> {
+        let (slot, tag) = self.split(at)?;
+        let value = slot.load(Ordering::Relaxed);
+        (value & u64::from(u32::MAX) == tag).then_some((value >> 32) << PAGE_SHIFT)
+    }
+
+    fn put(&self, at: VirtAddr, page: u64) {
+        let number = page >> PAGE_SHIFT;
+        if let (Some((slot, tag)), true) = (self.split(at), number <= u64::from(u32::MAX)) {
+            slot.store(number << 32 | tag, Ordering::Relaxed);
+        }
+    }
+}
