@@ -1,2 +1,47 @@
-//! The `recrash` command.
-fn main() {}
+//! The `recrash` command: reads its arguments, runs one of [`commands`], prints an error once, and
+//! ends with a documented exit code. The work is done in the library crates.
+mod commands;
+mod exit;
+mod failure;
+mod interrupt;
+mod output;
+mod progress;
+mod report;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Makes a kernel crash happen again and says whether it is the same one.
+///
+/// recrash boots a kernel in QEMU with an emulated USB device, does what the crashed machine did, lets kdump
+/// write the vmcore, reads it without debug packages, and compares what identifies the crash with a golden.
+///
+/// Begin with: recrash run --setup
+#[derive(Debug, Parser)]
+#[command(name = "recrash", version, after_help = exit::HELP, subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: commands::Command,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.run() {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            failure.print();
+            failure.exit().into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

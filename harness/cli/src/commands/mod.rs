@@ -1,0 +1,72 @@
+//! One file a subcommand: its arguments, and the calls into the libraries that carry it out.
+pub(crate) mod setup;
+
+use recrash_machine::setup::root;
+use recrash_machine::target::Target;
+use std::path::PathBuf;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// How a command ends: with an exit code, or with an error that has one.
+pub(crate) type Outcome = Result<Exit, Failure>;
+
+/// The subcommands.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    Setup(setup::Args),
+}
+
+impl Command {
+    /// Carries it out.
+    pub(crate) fn run(self) -> Outcome {
+        match self {
+            Self::Setup(args) => args.run(),
+        }
+    }
+}
+
+/// `--target NAME`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TargetArg {
+    /// The kernel to boot: a file in qemu/targets, without .toml
+    #[arg(long, default_value = "debian", value_name = "NAME")]
+    target: String,
+}
+
+impl TargetArg {
+    /// Reads the target's file.
+    pub(crate) fn load(&self) -> Result<Target, Failure> {
+        let file = config_file("targets", &self.target)?;
+        Target::load(&file).map_err(Failure::usage)
+    }
+}
+
+/// The checkout that holds targets, devices, scenarios, goldens and the module.
+pub(crate) fn checkout() -> Result<PathBuf, Failure> {
+    root::find().map_err(Failure::usage)
+}
+
+/// `qemu/<folder>/<name>.toml`, or an error that lists the names there are.
+pub(crate) fn config_file(folder: &str, name: &str) -> Result<PathBuf, Failure> {
+    let dir = checkout()?.join("qemu").join(folder);
+    let file = dir.join(format!("{name}.toml"));
+    let plain = !name.is_empty() && !name.contains(['/', '\0']) && !name.starts_with('.');
+    if plain && file.is_file() {
+        return Ok(file);
+    }
+    let mut names: Vec<String> = std::fs::read_dir(&dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            name.strip_suffix(".toml").map(str::to_owned)
+        })
+        .collect();
+    names.sort();
+    Err(
+        Failure::usage(anyhow::anyhow!("there is no {name:?} in {}", dir.display()))
+            .hint(format!("one of: {}", names.join(", "))),
+    )
+}

@@ -1,0 +1,44 @@
+//! Exit codes, their numbers and their documentation. Which one a verdict gives is decided in `expect`.
+
+/// What `recrash` ends with. Documented in README and `--help`; the numbers are stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// The expectation was met.
+    Met = 0,
+    /// A crash, but not the expected one.
+    Differs = 1,
+    /// Wrong command line, unusable input, missing set-up.
+    Usage = 2,
+    /// A crash was expected and none came, or the reverse.
+    CrashOrNot = 3,
+    /// Infrastructure: QEMU, boot, capture, an unreadable dump. Says nothing about the kernel.
+    Inconclusive = 4,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// The table that `recrash --help` ends with.
+pub(crate) const HELP: &str = "\
+Exit codes:
+  0  the expectation was met (same-crash, unless --expect says otherwise)
+  1  a crash, but another one than expected
+  2  wrong command line, unusable input, or set-up is missing (see recrash setup)
+  3  a crash was expected and none came, or the reverse
+  4  inconclusive: QEMU, boot, capture or dump failed; says nothing about the kernel";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_names_every_code() {
+        for code in 0..=Exit::Inconclusive as u8 {
+            assert!(HELP.contains(&format!("\n  {code}  ")));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What a report says about one crash, settled and in plain words: `extract` fills it, [`text`]
+//! renders it. Nothing is computed from a dump here, and nothing here reaches the signature.
+pub(crate) mod text;
+
+use serde::Serialize;
+
+/// The account of one crash. Empty lists are left out of the report.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct CrashReport {
+    /// Kernel, machine, process, system call: what and where, one fact each.
+    pub(crate) context: Vec<Fact>,
+    /// Trap, faulting instruction, effective address.
+    pub(crate) fault: Vec<Fact>,
+    /// The registers at the fault, in the order of `pt_regs`.
+    pub(crate) registers: Vec<Register>,
+    /// The stack, innermost frame first, nothing collapsed.
+    pub(crate) frames: Vec<Frame>,
+    /// What was overwritten, by what, and how that is known.
+    pub(crate) corruption: Vec<Fact>,
+    /// The state of the cache and the per-CPU list in question.
+    pub(crate) slab: Vec<Fact>,
+    /// What could not be found out, and why.
+    pub(crate) missing: Vec<String>,
+}
+
+/// A named statement and what it rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Fact {
+    /// A short name, lower case.
+    pub(crate) name: String,
+    /// The statement.
+    pub(crate) value: String,
+    /// What proves it, for example the address that was read; empty if the name says it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) proof: String,
+}
+
+impl Fact {
+    /// A statement that needs no proof beside its name.
+    pub(crate) fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            value: value.into(),
+            proof: String::new(),
+        }
+    }
+
+    /// The same statement with what it rests on.
+    pub(crate) fn proven_by(self, proof: impl Into<String>) -> Self {
+        Self {
+            proof: proof.into(),
+            ..self
+        }
+    }
+}
+
+/// A register and what its value is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Register {
+    /// Lower-case name, for example `rbp`.
+    pub(crate) name: String,
+    /// Its value.
+    pub(crate) value: u64,
+    /// What the value points at or is; empty if unknown.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) meaning: String,
+}
+
+/// One frame as the unwinder found it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Frame {
+    /// Instruction pointer or return address.
+    pub(crate) address: u64,
+    /// Function and offset, with the module in brackets: `usb_hcd_submit_urb+0x61f [usbcore]`.
+    pub(crate) symbol: String,
+    /// How it was found: registers, ORC, stack scan.
+    pub(crate) found_by: String,
+}
