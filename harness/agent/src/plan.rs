@@ -121,3 +121,69 @@ pub struct Setup {
     /// wLength, in bytes.
     pub length: u16,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(plan: &Plan) {
+        let json = serde_json::to_string(plan).unwrap();
+        assert_eq!(&serde_json::from_str::<Plan>(&json).unwrap(), plan);
+    }
+
+    #[test]
+    fn a_first_boot_survives_the_way_to_the_guest() {
+        check(&Plan {
+            modules: vec![ModuleToLoad {
+                path: "/m/repro.ko".into(),
+                params: "fault=none".into(),
+            }],
+            boot: Boot::First {
+                capture: CaptureKernel {
+                    kernel: "/k".into(),
+                    initramfs: "/i".into(),
+                    cmdline: "irqpoll".into(),
+                },
+                scenario: Scenario {
+                    summary: "s".into(),
+                    comm: "c".into(),
+                    cpu: 1,
+                    fault: "none".into(),
+                    steps: vec![
+                        Step::Urb {
+                            to: UrbTarget::RootHub,
+                            setup: Setup {
+                                request_type: 0x80,
+                                request: 6,
+                                value: 0x0302,
+                                index: 0x0409,
+                                length: 254,
+                            },
+                        },
+                        Step::Fault,
+                    ],
+                },
+                device: DeviceId {
+                    vendor: 0x46f4,
+                    product: 1,
+                },
+            },
+        });
+    }
+
+    #[test]
+    fn a_capture_boot_survives_the_way_to_the_guest() {
+        check(&Plan {
+            modules: Vec::new(),
+            boot: Boot::Capture {
+                makedumpfile: Some("/bin/makedumpfile".into()),
+            },
+        });
+    }
+
+    #[test]
+    fn a_misspelt_key_is_an_error() {
+        let json = r#"{"modules":[],"boot":{"kind":"capture","makedumpfil":null}}"#;
+        assert!(serde_json::from_str::<Plan>(json).is_err());
+    }
+}

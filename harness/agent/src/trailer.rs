@@ -42,3 +42,38 @@ impl Trailer {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_changed_magic_is_not_a_trailer() {
+        let mut bytes = Trailer {
+            length: 1,
+            sha256: [2; 32],
+        }
+        .to_bytes();
+        bytes[0] ^= 1;
+        assert_eq!(Trailer::parse(&bytes), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_trailer_reads_as_it_was_written(length: u64, sha256: [u8; 32]) {
+            let trailer = Trailer { length, sha256 };
+            prop_assert_eq!(Trailer::parse(&trailer.to_bytes()), Some(trailer));
+        }
+
+        #[test]
+        fn what_parses_is_written_the_same(tail in proptest::collection::vec(any::<u8>(), 48)) {
+            let mut bytes = [0; TRAILER_LEN];
+            bytes[..16].copy_from_slice(TRAILER_MAGIC);
+            bytes[16..].copy_from_slice(&tail);
+            if let Some(trailer) = Trailer::parse(&bytes) {
+                prop_assert_eq!(trailer.to_bytes(), bytes);
+            }
+        }
+    }
+}

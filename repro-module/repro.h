@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the parts of repro.ko share: the table of faults, the parameters and the reports.
+ *
+ * Reports are lines of the kernel log: "recrash-module: " and a JSON object. They are the ground
+ * truth of a run, so they give real addresses, and no report allocates memory.
+ */
+#ifndef RECRASH_REPRO_H
+#define RECRASH_REPRO_H
+
+#include <linux/ktime.h>
+#include <linux/printk.h>
+#include <linux/types.h>
+#include <linux/usb.h>
+
+/* wLength is never more in a scenario; the longest string descriptor has 255 bytes. */
+#define REPRO_MAX_LENGTH 4096
+#define REPRO_MAX_BYTES 256
+
+/*
+ * One thing that can be made to go wrong. The scenario's process calls fire() through /dev/recrash,
+ * on the CPU whose slab is meant, so fire() must not leave that CPU and neither allocate from nor
+ * free to the cache of the buffer after the buffer was freed.
+ */
+struct repro_fault {
+	const char *name;
+	/* Once, when the module is loaded: everything that allocates. */
+	int (*arm)(void);
+	/* The process wrote "fire". */
+	int (*fire)(void);
+	/* Undoes arm(). */
+	void (*disarm)(void);
+};
+
+struct repro_params {
+	u16 vid;
+	u16 pid;
+	u16 value;
+	u16 index;
+	u16 length;
+	unsigned int seen_ms;
+	unsigned int timeout_ms;
+};
+
+extern struct repro_params repro_params;
+
+/* The device under test with a reference held, or NULL. */
+struct usb_device *repro_get_device(void);
+
+/* note.c: remembers the last matching control-IN transfer that was given back. */
+struct repro_noted {
+	u64 order;
+	dma_addr_t dma;
+	u32 actual_length;
+	u32 bytes_length;
+	u8 bytes[REPRO_MAX_BYTES];
+};
+
+int repro_note_arm(void);
+void repro_note_disarm(void);
+/* Copies the last note; false when there is none. */
+bool repro_note_last(struct repro_noted *out);
+u64 repro_notes(void);
+/*
+ * The kernel's address of memory that a device reaches at @dma, or NULL with the reason.
+ * Asks the IOMMU, where the device is behind one, each time: a mapping may have gone.
+ */
+void *repro_dma_to_virt(struct device *dev, dma_addr_t dma, size_t length, const char **why);
+
+int repro_duplicate_dma_fire(void);
+int repro_early_free_arm(void);
+int repro_early_free_fire(void);
+int repro_early_free_fixed_fire(void);
+void repro_early_free_disarm(void);
+
+/* One report. @event is a word, @format and its arguments the rest of the JSON object's members. */
+#define repro_report(event, format, ...)                                                     \
+	pr_notice("recrash-module: {\"event\":\"" event "\",\"ktime_ns\":%lld,\"jiffies\":%lu,"   \
+		  "\"cpu\":%u" format "}\n",                                                  \
+		  ktime_get_ns(), jiffies, raw_smp_processor_id(), ##__VA_ARGS__)
+
+#endif
