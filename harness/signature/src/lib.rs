@@ -1,1 +1,11 @@
 //! What identifies a crash: the model, the comparison, the golden store.
+//!
+//! Pure data. It knows no addresses and reads no dump; the only files it touches are snapshots.
+
+pub mod compare;
+pub mod model;
+pub mod normalise;
+pub mod store;
+pub mod title;
+
+pub use model::{Fact, Signature, Source};
