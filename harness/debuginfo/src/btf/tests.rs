@@ -1,0 +1,1 @@
+//! Tests on BTF written by recrash-synth.

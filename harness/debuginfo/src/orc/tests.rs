@@ -1,0 +1,1 @@
+//! Tests on tables written by recrash-synth.
