@@ -4,7 +4,7 @@
 //! Only the program headers are used. Layouts: ELF gABI, "ELF Header" and "Program Header".
 
 use crate::bytes::{u16_le, u32_le, u64_le};
-use crate::source::{Missing, Source};
+use crate::source::{Fault, Missing, Source};
 use crate::{PhysAddr, ReadError};
 
 const EHDR_LEN: u64 = 64;
@@ -16,9 +16,6 @@ const EM_X86_64: u16 = 62;
 const PN_XNUM: u16 = 0xffff;
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
-
-/// Where in the file an error lies, and what it is.
-pub(crate) type Fault = (u64, String);
 
 /// The memory of an ELF core.
 #[derive(Debug)]

@@ -26,6 +26,9 @@ pub enum ReadError {
     /// The dump knows of no memory at this address.
     #[error("{0} is not memory that the dump covers")]
     NotInDump(PhysAddr),
+    /// This file is one of a split dump, and the page is in another one.
+    #[error("page at {0} is in another file of this split dump")]
+    InOtherFile(PhysAddr),
     /// The dump should have these bytes, the file ends before them.
     #[error("{at} should be at offset {offset:#x} of the file, which was cut short before it")]
     Truncated {

@@ -9,6 +9,11 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
+use crate::flattened::{self, Index};
+
+/// Where in a file an error lies, and what it is.
+pub(crate) type Fault = (u64, String);
+
 /// Bytes that the file should have and does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Missing {
@@ -20,15 +25,30 @@ pub(crate) struct Missing {
 #[derive(Debug)]
 pub(crate) struct Source {
     file: Bytes,
+    index: Option<Index>,
 }
 
+/// The bytes of the file as it is.
 #[derive(Debug)]
-enum Bytes {
+pub(crate) enum Bytes {
     Map(Mmap),
     Owned(Vec<u8>),
 }
 
 impl Bytes {
+    /// Maps a file.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        if file.metadata()?.len() == 0 {
+            return Ok(Self::Owned(Vec::new()));
+        }
+        #[expect(unsafe_code, reason = "mapping a file is unsafe in itself: see SAFETY")]
+        // SAFETY: the bytes are only read. A dump is not written to while it is analysed; if
+        // someone cuts it short meanwhile, the process dies of SIGBUS and nothing else happens.
+        let map = unsafe { Mmap::map(&file)? };
+        Ok(Self::Map(map))
+    }
+
     fn as_slice(&self) -> &[u8] {
         match self {
             Self::Map(map) => map,
@@ -38,49 +58,71 @@ impl Bytes {
 }
 
 impl Source {
-    /// Maps a file.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        if file.metadata()?.len() == 0 {
-            return Ok(Self::from_bytes(Vec::new()));
-        }
-        #[expect(unsafe_code, reason = "mapping a file is unsafe in itself: see SAFETY")]
-        // SAFETY: the bytes are only read. A dump is not written to while it is analysed; if
-        // someone cuts it short meanwhile, the process dies of SIGBUS and nothing else happens.
-        let map = unsafe { Mmap::map(&file)? };
-        Ok(Self {
-            file: Bytes::Map(map),
-        })
+    pub(crate) fn new(file: Bytes) -> Result<Self, Fault> {
+        let index = if flattened::is_flattened(file.as_slice()) {
+            Some(Index::parse(file.as_slice())?)
+        } else {
+            None
+        };
+        Ok(Self { file, index })
     }
 
-    /// Bytes in memory as a dump.
-    pub(crate) fn from_bytes(bytes: Vec<u8>) -> Self {
-        Self {
-            file: Bytes::Owned(bytes),
-        }
+    /// Whether the file is a flattened stream.
+    pub(crate) fn is_flattened(&self) -> bool {
+        self.index.is_some()
     }
 
-    /// Length of the dump, in bytes, as far as the file goes.
-    pub(crate) fn len(&self) -> u64 {
+    /// Length of the file itself, in bytes: nothing in the dump can hold more data than this.
+    pub(crate) fn file_len(&self) -> u64 {
         self.file.as_slice().len() as u64
+    }
+
+    /// Length of the dump, in bytes: that of the file, or of what a flattened stream describes.
+    pub(crate) fn len(&self) -> u64 {
+        self.index.as_ref().map_or(self.file_len(), Index::len)
+    }
+
+    /// Where a flattened stream breaks off.
+    pub(crate) fn broken_at(&self) -> Option<u64> {
+        self.index.as_ref().and_then(Index::broken_at)
     }
 
     /// Fills all of `buf` from `offset` on.
     pub(crate) fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), Missing> {
-        let bytes = self.slice(offset, buf.len() as u64)?;
-        buf.copy_from_slice(&bytes);
+        if let Some(index) = &self.index {
+            return index.read(self.file.as_slice(), offset, buf);
+        }
+        let bytes = self.plain(offset, buf.len() as u64)?;
+        buf.copy_from_slice(bytes);
         Ok(())
     }
 
     /// The bytes at `offset`; allocates no more than the file has.
     pub(crate) fn slice(&self, offset: u64, len: u64) -> Result<Cow<'_, [u8]>, Missing> {
+        let Some(index) = &self.index else {
+            return self.plain(offset, len).map(Cow::Borrowed);
+        };
+        if let Some(bytes) = index.slice(self.file.as_slice(), offset, len) {
+            return Ok(Cow::Borrowed(bytes));
+        }
+        if len > self.file_len() {
+            return Err(Missing {
+                offset: offset.saturating_add(self.file_len()),
+            });
+        }
+        let mut bytes = vec![0; len as usize];
+        self.read(offset, &mut bytes)?;
+        Ok(Cow::Owned(bytes))
+    }
+
+    fn plain(&self, offset: u64, len: u64) -> Result<&[u8], Missing> {
         let found = || {
             let start = usize::try_from(offset).ok()?;
             let end = start.checked_add(usize::try_from(len).ok()?)?;
             self.file.as_slice().get(start..end)
         };
-        found().map(Cow::Borrowed).ok_or(Missing {
-            offset: offset.max(self.len()),
+        found().ok_or(Missing {
+            offset: offset.max(self.file_len()),
         })
     }
 }
