@@ -1,0 +1,321 @@
+//! Plays a scenario in a process of its own, which has the name and the CPU that the scenario asks for.
+//!
+//! The parent ([`run`]) hands the child ([`child`]) its work as one line of JSON. Everything the child
+//! needs is opened and allocated before the first step; results stay in memory until the last step is
+//! over, because a report would use the very caches that the fault is about.
+use crate::failure::{Doing, Failure};
+use crate::sys;
+use recrash_agent::event::GuestEvent;
+use recrash_agent::plan::{Scenario, Setup, Step, UrbTarget};
+use rustix::event::Timespec;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use serde::{Deserialize, Serialize};
+use std::ffi::CString;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+/// First argument of the child.
+pub(crate) const CHILD: &str = "scenario";
+/// repro-module's device.
+const TRIGGER: &str = "/dev/recrash";
+/// How long a URB may take.
+const URB_PATIENCE: Timespec = Timespec {
+    tv_sec: 20,
+    tv_nsec: 0,
+};
+/// Time for the rest of the set-up (RCU callbacks, the device's enumeration) to leave the CPU's caches alone.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// What the child is told.
+#[derive(Serialize, Deserialize)]
+struct Work {
+    scenario: Scenario,
+    device: PathBuf,
+    root_hub: PathBuf,
+}
+
+/// What the child says, one JSON object a line.
+#[derive(Serialize, Deserialize)]
+enum Said {
+    Event(GuestEvent),
+    Failed { doing: String, error: String },
+}
+
+/// A child that has played its scenario and waits to be let go: its end frees memory, which a
+/// corrupted kernel may not survive.
+pub(crate) struct Played {
+    child: Child,
+    hold: ChildStdin,
+}
+
+impl Played {
+    /// Lets the child end.
+    pub(crate) fn end(mut self) {
+        drop(self.hold);
+        let _ = self.child.wait();
+    }
+}
+
+/// Plays a scenario on these device nodes; `report` gets its events when it is over.
+pub(crate) fn run(
+    scenario: &Scenario,
+    device: &Path,
+    root_hub: &Path,
+    mut report: impl FnMut(GuestEvent),
+) -> Result<Played, Failure> {
+    leave_cpu(scenario.cpu)?;
+    let work = Work {
+        scenario: scenario.clone(),
+        device: device.into(),
+        root_hub: root_hub.into(),
+    };
+    let mut line = serde_json::to_string(&work).doing(|| "writing the scenario".into())?;
+    line.push('\n');
+    let starting = || "starting the scenario's process".to_owned();
+    let mut child = Command::new("/proc/self/exe")
+        .arg(CHILD)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .doing(starting)?;
+    let (Some(mut hold), Some(out)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(Failure::new(starting(), "no pipes"));
+    };
+    hold.write_all(line.as_bytes()).doing(starting)?;
+    for line in BufReader::new(out).lines() {
+        let said = line.map_err(|error| error.to_string()).and_then(|line| {
+            serde_json::from_str(&line).map_err(|error| format!("\"{line}\": {error}"))
+        });
+        match said.doing(|| "reading from the scenario's process".into())? {
+            Said::Event(event) => {
+                let last = event == GuestEvent::ScenarioSurvived;
+                report(event);
+                if last {
+                    return Ok(Played { child, hold });
+                }
+            }
+            Said::Failed { doing, error } => return Err(Failure { doing, error }),
+        }
+    }
+    let status = child
+        .wait()
+        .map_or_else(|error| error.to_string(), |status| status.to_string());
+    Err(Failure::new(
+        "playing the scenario",
+        format!("its process ended early: {status}"),
+    ))
+}
+
+/// Moves this process to the other CPUs, where there are any.
+fn leave_cpu(cpu: u32) -> Result<(), Failure> {
+    let doing = || format!("leaving CPU {cpu}");
+    let mut cpus = sched_getaffinity(None).doing(doing)?;
+    let cpu = usize::try_from(cpu).unwrap_or(usize::MAX);
+    if cpu >= CpuSet::MAX_CPU || !cpus.is_set(cpu) {
+        return Err(Failure::new(
+            format!("binding the scenario to CPU {cpu}"),
+            "the guest has no such CPU",
+        ));
+    }
+    cpus.unset(cpu);
+    if cpus.count() > 0 {
+        sched_setaffinity(None, &cpus).doing(doing)?;
+    }
+    Ok(())
+}
+
+/// The child: `/init scenario`.
+pub(crate) fn child() {
+    let mut said = match play() {
+        Ok(events) => events.into_iter().map(Said::Event).collect(),
+        Err(Failure { doing, error }) => vec![Said::Failed { doing, error }],
+    };
+    if !matches!(said.last(), Some(Said::Failed { .. })) {
+        said.push(Said::Event(GuestEvent::ScenarioSurvived));
+    }
+    let mut out = std::io::stdout().lock();
+    for line in said
+        .iter()
+        .filter_map(|said| serde_json::to_string(said).ok())
+    {
+        let _ = writeln!(out, "{line}");
+    }
+    let _ = out.flush();
+    // Until the parent lets go.
+    let _ = std::io::stdin().lock().read(&mut [0]);
+}
+
+/// A step with everything it needs.
+enum Ready<'a> {
+    Urb {
+        node: &'a File,
+        buffer: Vec<u8>,
+        result: Option<std::io::Result<sys::UrbResult>>,
+    },
+    Fault {
+        trigger: File,
+        result: Option<std::io::Result<usize>>,
+    },
+}
+
+fn play() -> Result<Vec<GuestEvent>, Failure> {
+    let mut line = String::new();
+    // One line and no more: the end of the input means something else.
+    BufReader::with_capacity(1, std::io::stdin())
+        .read_line(&mut line)
+        .doing(|| "reading the scenario".into())?;
+    let work: Work = serde_json::from_str(&line).doing(|| "reading the scenario".into())?;
+    become_process(&work.scenario)?;
+    let open = |path: &Path| {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .doing(|| format!("opening {}", path.display()))
+    };
+    let (device, root_hub) = (open(&work.device)?, open(&work.root_hub)?);
+    let mut ready = Vec::new();
+    for step in &work.scenario.steps {
+        ready.push(match step {
+            Step::Urb { to, setup } => Ready::Urb {
+                node: match to {
+                    UrbTarget::Device => &device,
+                    UrbTarget::RootHub => &root_hub,
+                },
+                buffer: setup_and_room(setup),
+                result: None,
+            },
+            Step::Fault => Ready::Fault {
+                trigger: OpenOptions::new()
+                    .write(true)
+                    .open(TRIGGER)
+                    .doing(|| format!("opening {TRIGGER}"))?,
+                result: None,
+            },
+        });
+    }
+    std::thread::sleep(SETTLE);
+    for step in &mut ready {
+        let failed = match step {
+            Ready::Urb {
+                node,
+                buffer,
+                result,
+            } => result
+                .insert(sys::control_urb(node.as_fd(), buffer, URB_PATIENCE))
+                .is_err(),
+            Ready::Fault { trigger, result } => result.insert(trigger.write(b"fire")).is_err(),
+        };
+        if failed {
+            break;
+        }
+    }
+    results(ready)
+}
+
+fn become_process(scenario: &Scenario) -> Result<(), Failure> {
+    let name =
+        CString::new(scenario.comm.as_str()).doing(|| "naming the scenario's process".into())?;
+    rustix::thread::set_name(&name).doing(|| "naming the scenario's process".into())?;
+    let mut cpus = CpuSet::new();
+    // In range: the parent has looked.
+    cpus.set(
+        usize::try_from(scenario.cpu)
+            .unwrap_or(0)
+            .min(CpuSet::MAX_CPU - 1),
+    );
+    sched_setaffinity(None, &cpus).doing(|| format!("binding the scenario to CPU {}", scenario.cpu))
+}
+
+/// The setup packet as it goes over the bus, and room for the data stage, each page touched.
+fn setup_and_room(setup: &Setup) -> Vec<u8> {
+    let mut buffer = vec![setup.request_type, setup.request];
+    for word in [setup.value, setup.index, setup.length] {
+        buffer.extend(word.to_le_bytes());
+    }
+    buffer.resize(buffer.len() + usize::from(setup.length), 0xa5);
+    buffer
+}
+
+fn results(ready: Vec<Ready<'_>>) -> Result<Vec<GuestEvent>, Failure> {
+    let mut events = Vec::new();
+    for (step, played) in (0..).zip(ready) {
+        let doing = |what| move || format!("step {step} of the scenario: {what}");
+        events.push(match played {
+            Ready::Urb {
+                result: Some(result),
+                ..
+            } => {
+                let urb = result.doing(doing("URB"))?;
+                GuestEvent::UrbReaped {
+                    step,
+                    status: urb.status,
+                    actual_length: urb.actual_length,
+                }
+            }
+            Ready::Fault {
+                result: Some(result),
+                ..
+            } => {
+                result.doing(doing("fault"))?;
+                GuestEvent::FaultReturned { step }
+            }
+            // Steps after a failed one, which has returned above.
+            _ => {
+                return Err(Failure::new(
+                    format!("step {step} of the scenario"),
+                    "not played",
+                ));
+            }
+        });
+    }
+    Ok(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_setup_packet_is_little_endian_with_room_behind_it() {
+        let buffer = setup_and_room(&Setup {
+            request_type: 0x80,
+            request: 6,
+            value: 0x0302,
+            index: 0x0409,
+            length: 254,
+        });
+        assert_eq!(
+            buffer[..8],
+            [0x80, 0x06, 0x02, 0x03, 0x09, 0x04, 0xfe, 0x00]
+        );
+        assert_eq!(buffer.len(), 8 + 254);
+    }
+
+    #[test]
+    fn a_failed_step_is_named_and_later_ones_do_not_hide_it() {
+        let ready = vec![
+            Ready::Fault {
+                trigger: File::open("/dev/null").unwrap(),
+                result: Some(Ok(4)),
+            },
+            Ready::Fault {
+                trigger: File::open("/dev/null").unwrap(),
+                result: Some(Err(std::io::ErrorKind::TimedOut.into())),
+            },
+            Ready::Fault {
+                trigger: File::open("/dev/null").unwrap(),
+                result: None,
+            },
+        ];
+        let failure = results(ready).unwrap_err();
+        assert_eq!(
+            failure.to_string(),
+            "step 1 of the scenario: fault: timed out"
+        );
+    }
+}
