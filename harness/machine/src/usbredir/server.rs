@@ -1,0 +1,191 @@
+//! Serves a device on a unix socket, one connection at a time, in a thread of its own. The only part with I/O;
+//! what is said is [`super::session`]'s.
+use super::device::Device;
+use super::event::{DeviceEvent, Seen, Tally};
+use super::session::Session;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// A device that QEMU can connect to until this is dropped; dropping unplugs it and joins the thread.
+#[derive(Debug)]
+pub struct DeviceServer {
+    /// Closing it wakes the thread and tells it to end.
+    stop: Option<UnixStream>,
+    thread: Option<JoinHandle<()>>,
+    tally: Arc<Mutex<Tally>>,
+}
+
+impl DeviceServer {
+    /// Serves `device` on `listener`; `sink` gets every event as it happens, in the thread. A new connection is a new
+    /// session, so the guest enumerates again.
+    ///
+    /// # Errors
+    /// No socket pair or no thread was to be had.
+    pub fn start(
+        device: Device,
+        listener: UnixListener,
+        sink: impl Fn(DeviceEvent) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = UnixStream::pair()?;
+        listener.set_nonblocking(true)?;
+        let tally = Arc::new(Mutex::new(Tally::default()));
+        let worker = Worker {
+            device: Arc::new(device),
+            stopped,
+            tally: Arc::clone(&tally),
+            sink,
+        };
+        let thread = std::thread::Builder::new()
+            .name("usb-device".into())
+            .spawn(move || worker.accept(&listener))?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+            tally,
+        })
+    }
+
+    /// Which setup packets came, and how often each was asked, answered and cancelled, over all connections.
+    /// At most 4096 different ones are kept.
+    pub fn requests_seen(&self) -> Vec<Seen> {
+        self.tally
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .all()
+    }
+}
+
+impl Drop for DeviceServer {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            // A panic in the sink was printed when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker<S> {
+    device: Arc<Device>,
+    stopped: UnixStream,
+    tally: Arc<Mutex<Tally>>,
+    sink: S,
+}
+
+/// What a wait ended with.
+enum Woken {
+    Stop,
+    Ready,
+}
+
+impl<S: Fn(DeviceEvent)> Worker<S> {
+    fn accept(&self, listener: &UnixListener) {
+        loop {
+            let on = PollFd::new(listener, PollFlags::IN);
+            match self.wait(on, None) {
+                Ok(Woken::Ready) => {}
+                Ok(Woken::Stop) | Err(_) => return,
+            }
+            if let Ok((stream, _)) = listener.accept() {
+                let mut session = Session::new(Arc::clone(&self.device));
+                let why = match self.serve(&mut session, &stream) {
+                    Ok(why) => why,
+                    Err(error) => error.to_string(),
+                };
+                self.report(&mut session);
+                self.tell(DeviceEvent::Disconnected { why });
+            }
+        }
+    }
+
+    /// Runs one connection to its end; returns why it ended.
+    fn serve(&self, session: &mut Session, stream: &UnixStream) -> io::Result<String> {
+        stream.set_nonblocking(true)?;
+        let start = Instant::now();
+        let mut unsent: Vec<u8> = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            session.on_time(start.elapsed());
+            unsent.extend(session.take_output());
+            send(stream, &mut unsent)?;
+            self.report(session);
+            if let (Some(why), true) = (session.over(), unsent.is_empty()) {
+                return Ok(why.into());
+            }
+            // Nothing is read before all is sent: who does not read is not served.
+            let on = if unsent.is_empty() {
+                PollFlags::IN
+            } else {
+                PollFlags::OUT
+            };
+            let left = session
+                .next_deadline()
+                .map(|due| due.saturating_sub(start.elapsed()));
+            if let Woken::Stop = self.wait(PollFd::new(stream, on), left)? {
+                session.unplug();
+                unsent.extend(session.take_output());
+                send(stream, &mut unsent)?;
+                return Ok("stopped".into());
+            }
+            if unsent.is_empty() {
+                match (&*stream).read(&mut piece) {
+                    Ok(0) => return Ok("QEMU closed the connection".into()),
+                    Ok(n) => {
+                        session.on_bytes(start.elapsed(), piece.get(..n).unwrap_or_default());
+                    }
+                    Err(error) if retry(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    /// Waits for the descriptor, the end of the server, or the time.
+    fn wait(&self, on: PollFd<'_>, time: Option<Duration>) -> io::Result<Woken> {
+        let time = time.and_then(|time| time.try_into().ok());
+        let mut both = [on, PollFd::new(&self.stopped, PollFlags::IN)];
+        match poll(&mut both, time.as_ref()) {
+            Ok(_) if !both[1].revents().is_empty() => Ok(Woken::Stop),
+            Ok(_) | Err(Errno::INTR) => Ok(Woken::Ready),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn report(&self, session: &mut Session) {
+        for event in session.take_events() {
+            self.tell(event);
+        }
+    }
+
+    fn tell(&self, event: DeviceEvent) {
+        self.tally
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .note(&event);
+        (self.sink)(event);
+    }
+}
+
+/// Sends what the socket takes.
+fn send(mut stream: &UnixStream, unsent: &mut Vec<u8>) -> io::Result<()> {
+    while !unsent.is_empty() {
+        match stream.write(unsent) {
+            Ok(n) => {
+                unsent.drain(..n);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn retry(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
