@@ -98,6 +98,8 @@ impl Write for Hashed {
 /// port, so that the bytes that are hashed are the bytes that are sent.
 fn run_makedumpfile(tool: &str, out: &mut Hashed) -> Result<(), Failure> {
     let doing = || format!("running {tool}");
+    // It copies VMCOREINFO to a file in /tmp first. Where the folder can't be made, its message says so.
+    let _ = std::fs::create_dir("/tmp");
     let messages = File::create(MESSAGES).doing(|| format!("creating {MESSAGES}"))?;
     let mut child = Command::new(tool)
         .args(["-F", "-l", "-d", "31", VMCORE])
