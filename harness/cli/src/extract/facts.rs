@@ -1,0 +1,402 @@
+//! The facts of a signature, each from the part of the crash that knows it.
+use recrash_kernel::corruption::{CorruptFreelist, Decoding, Meaning, OperandParts};
+use recrash_kernel::instruction::{Faulting, MemoryOperand};
+use recrash_kernel::unwind::Backtrace;
+use recrash_kernel::{Crash, Kernel, Missing, slub};
+use recrash_signature::model::{
+    Bytes, Confidence, Context, Corruption, Decoded, DescriptorType, Encoding, Fact, Fault,
+    FaultClass, Frame, Frames, Role, Signature, Site, Slab, Source, Span,
+};
+use recrash_signature::normalise;
+use recrash_vmcore::{PagingLevels, VirtMem};
+
+const MEMORY: Source = Source::Vmcore;
+const SYMBOLS: Source = Source::VmcoreKallsyms;
+const TYPES: Source = Source::VmcoreBtf;
+/// The first page, where a NULL pointer plus a field's offset lies.
+const NULL_PAGE: u64 = 4096;
+
+pub(super) fn signature(
+    kernel: &Kernel<'_>,
+    crash: &Crash,
+    accelerator: Option<&str>,
+) -> Signature {
+    Signature::new(
+        fault(kernel, crash),
+        frames(crash),
+        slab(crash),
+        corruption(crash),
+        context(kernel, crash, accelerator),
+    )
+}
+
+fn absent<T>(missing: &Missing) -> Fact<T> {
+    Fact::absent(missing.to_string())
+}
+
+/// `Ok` as known, `Err` as absent.
+fn fact<T, U>(from: Result<&T, &Missing>, source: Source, value: impl FnOnce(&T) -> U) -> Fact<U> {
+    match from {
+        Ok(from) => Fact::known(value(from), source),
+        Err(missing) => absent(missing),
+    }
+}
+
+fn fault(kernel: &Kernel<'_>, crash: &Crash) -> Fault {
+    let faulting = crash.faulting.as_ref();
+    let operand = faulting.ok().and_then(|faulting| faulting.operand.as_ref());
+    let no_operand = || match faulting {
+        Ok(faulting) => format!("`{}` uses no memory operand", faulting.text),
+        Err(missing) => missing.to_string(),
+    };
+    let trap = crash
+        .exception
+        .as_ref()
+        .map_err(Clone::clone)
+        .and_then(|exception| {
+            exception.trap.ok_or_else(|| {
+                Missing::Implausible(
+                    "the return address below the saved registers is not of exception entry code"
+                        .into(),
+                )
+            })
+        });
+    let place = crash
+        .exception
+        .as_ref()
+        .map_err(Clone::clone)
+        .and_then(|exception| {
+            let at = recrash_vmcore::VirtAddr(exception.regs.rip());
+            kernel
+                .place(at)
+                .ok_or_else(|| Missing::Implausible(format!("{at} lies in no known function")))
+        });
+    Fault {
+        vector: fact(trap.as_ref(), SYMBOLS, |trap| trap.vector),
+        trap: fact(trap.as_ref(), SYMBOLS, |trap| trap.mnemonic.to_string()),
+        class: class(kernel, crash),
+        function: fact(place.as_ref(), SYMBOLS, |place| {
+            normalise::function(&place.symbol).to_string()
+        }),
+        offset: fact(place.as_ref(), SYMBOLS, |place| {
+            u32::try_from(place.offset).unwrap_or(u32::MAX)
+        }),
+        instruction: fact(faulting, MEMORY, by_place),
+        base_register: Fact::from_option(
+            operand.and_then(|o| o.base.clone()),
+            MEMORY,
+            no_operand(),
+        ),
+        base_role: Fact::from_option(operand.map(|o| base_role(o, crash)), TYPES, no_operand()),
+        index_role: Fact::from_option(operand.map(|o| index_role(o, crash)), TYPES, no_operand()),
+        hardware_vector: Fact::from_option(
+            operand.and_then(hardware_vector),
+            Source::Derived,
+            no_operand(),
+        ),
+    }
+}
+
+/// Non-canonical, null or unmapped by the address; the rest by the vector.
+fn class(kernel: &Kernel<'_>, crash: &Crash) -> Fact<FaultClass> {
+    let trap = crash
+        .exception
+        .as_ref()
+        .ok()
+        .and_then(|exception| exception.trap);
+    let by_vector = match trap.map(|trap| trap.vector) {
+        Some(0) => Some(FaultClass::Divide),
+        Some(6) => Some(FaultClass::Bug),
+        Some(8 | 18) => Some(FaultClass::Other),
+        _ => None,
+    };
+    if let Some(class) = by_vector {
+        return Fact::known(class, SYMBOLS);
+    }
+    let operand = match &crash.faulting {
+        Ok(faulting) => faulting.operand.as_ref(),
+        Err(missing) => return absent(missing),
+    };
+    let Some(operand) = operand else {
+        return Fact::absent(
+            "neither the vector nor a memory operand says what kind of fault it was",
+        );
+    };
+    let class = if !operand.canonical {
+        FaultClass::NonCanonical
+    } else if operand.effective.0 < NULL_PAGE {
+        FaultClass::Null
+    } else if kernel.memory().u8_at(operand.effective).is_err() {
+        FaultClass::Unmapped
+    } else {
+        FaultClass::Protection
+    };
+    Fact::known(class, MEMORY)
+}
+
+/// The instruction with its address registers by place: `mov rbx, [base+index]`.
+fn by_place(faulting: &Faulting) -> String {
+    let Some(operand) = &faulting.operand else {
+        return faulting.text.clone();
+    };
+    let Some((before, rest)) = faulting.text.split_once('[') else {
+        return faulting.text.clone();
+    };
+    let Some((_, after)) = rest.split_once(']') else {
+        return faulting.text.clone();
+    };
+    let mut inside = String::new();
+    if operand.base.is_some() {
+        inside.push_str("base");
+    }
+    if operand.index.is_some() {
+        inside.push_str(if inside.is_empty() { "index" } else { "+index" });
+        if operand.scale > 1 {
+            inside.push_str(&format!("*{}", operand.scale));
+        }
+    }
+    if operand.displacement != 0 || inside.is_empty() {
+        inside.push_str("+displacement");
+    }
+    format!("{before}[{inside}]{after}")
+}
+
+fn base_role(operand: &MemoryOperand, crash: &Crash) -> Role {
+    match (&operand.base, &crash.freelist) {
+        (None, _) => Role::None,
+        (Some(_), Ok(hit)) => match hit.operand {
+            OperandParts::EntryPlusOffset {
+                entry_in_base: true,
+            }
+            | OperandParts::Sum => Role::FreelistPointer,
+            OperandParts::EntryPlusOffset {
+                entry_in_base: false,
+            } => Role::FreelistOffset,
+        },
+        (Some(_), Err(_)) => Role::Other,
+    }
+}
+
+/// What is added to the base: a register or a displacement; nothing where the sum is in the base.
+fn index_role(operand: &MemoryOperand, crash: &Crash) -> Role {
+    if operand.index.is_none() && operand.displacement == 0 {
+        return Role::None;
+    }
+    match crash.freelist.as_ref().map(|hit| hit.operand) {
+        Ok(OperandParts::EntryPlusOffset {
+            entry_in_base: true,
+        }) => Role::FreelistOffset,
+        Ok(OperandParts::EntryPlusOffset {
+            entry_in_base: false,
+        }) => Role::FreelistPointer,
+        Ok(OperandParts::Sum) | Err(_) => Role::Other,
+    }
+}
+
+/// Intel SDM volume 3, 6.15: a non-canonical address raises #SS through the stack segment, else #GP; a canonical
+/// one that is not mapped raises #PF.
+fn hardware_vector(operand: &MemoryOperand) -> Option<u8> {
+    match (operand.canonical, operand.stack_segment) {
+        (false, true) => Some(12),
+        (false, false) => Some(13),
+        (true, _) => Some(14),
+    }
+}
+
+fn frames(crash: &Crash) -> Frames {
+    let chain = crash.backtrace.as_ref().map(normalised);
+    let named = chain.as_ref().ok().and_then(|chain| chain.syscall.clone());
+    Frames {
+        chain: fact(
+            chain.as_ref().map_err(|missing| *missing),
+            SYMBOLS,
+            |chain| chain.frames.clone(),
+        ),
+        syscall: match (&crash.syscall, named) {
+            (Ok(syscall), _) => Fact::known(syscall.name.clone(), MEMORY),
+            (Err(_), Some(name)) => Fact::known(name, SYMBOLS),
+            (Err(missing), None) => absent(missing),
+        },
+    }
+}
+
+fn normalised(backtrace: &Backtrace) -> normalise::Normalised {
+    let raw: Vec<Frame> = backtrace
+        .frames
+        .iter()
+        .map(|frame| match &frame.place {
+            Some(place) => Frame {
+                function: place.symbol.clone(),
+                module: place.module.clone(),
+                inlined: false,
+            },
+            None => Frame::built_in("?"),
+        })
+        .collect();
+    normalise::chain(&raw)
+}
+
+fn slab(crash: &Crash) -> Slab {
+    let hit = crash.freelist.as_ref();
+    let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    Slab {
+        cache: fact(hit, TYPES, |hit| normalise::cache(&hit.cache.name)),
+        object_size: fact(hit, TYPES, |hit| number(hit.cache.object_size)),
+        freelist_offset: fact(hit, TYPES, |hit| number(hit.cache.offset)),
+        hardened: fact(hit, TYPES, |hit| hit.cache.random.is_some()),
+    }
+}
+
+fn corruption(crash: &Crash) -> Corruption {
+    let (hit, decoding) = match (&crash.freelist, &crash.decoding) {
+        (Ok(hit), Some(decoding)) => (hit, decoding),
+        (Err(missing), _) => return no_corruption(&missing.to_string()),
+        (Ok(_), None) => return no_corruption("the bytes were not looked at"),
+    };
+    let cache = normalise::cache(&hit.cache.name);
+    let unread =
+        "which object of the slab carried the pointer is not known, so its coding can't be undone";
+    let overwrite = &decoding.overwrite;
+    Corruption {
+        site: Fact::known(Site::FreelistPointer { cache }, TYPES),
+        bytes: Fact::from_option(
+            overwrite.bytes.map(|_| Span { start: 0, end: 8 }),
+            TYPES,
+            unread,
+        ),
+        observed: Fact::from_option(
+            overwrite.bytes.map(|bytes| Bytes(bytes.to_vec())),
+            TYPES,
+            unread,
+        ),
+        decoded: Fact::known(decoded(&overwrite.meaning), TYPES),
+        confidence: Fact::from_option(
+            confidence(&overwrite.meaning),
+            Source::Derived,
+            "nothing was recognised",
+        ),
+        proof: Fact::known(proof(hit, decoding), TYPES),
+    }
+}
+
+fn no_corruption(reason: &str) -> Corruption {
+    Corruption {
+        site: Fact::absent(reason),
+        bytes: Fact::absent(reason),
+        observed: Fact::absent(reason),
+        decoded: Fact::absent(reason),
+        confidence: Fact::absent(reason),
+        proof: Fact::absent(reason),
+    }
+}
+
+fn decoded(meaning: &Meaning) -> Decoded {
+    match meaning {
+        Meaning::DeviceDescriptor {
+            kind,
+            length,
+            text,
+            at,
+            visible,
+            ..
+        } => Decoded::UsbDescriptor {
+            descriptor: DescriptorType(*kind),
+            offset: u16::try_from(*at).unwrap_or(u16::MAX),
+            length: Some(*length),
+            text: visible.clone(),
+            whole: text.clone(),
+            langids: None,
+        },
+        Meaning::DescriptorHead(head) => Decoded::UsbDescriptor {
+            descriptor: DescriptorType(head.kind),
+            offset: 0,
+            length: Some(head.length),
+            text: head.text.clone(),
+            whole: None,
+            langids: None,
+        },
+        Meaning::Utf16(text) => Decoded::Text {
+            encoding: Encoding::Utf16,
+            text: text.clone(),
+        },
+        Meaning::Ascii(text) => Decoded::Text {
+            encoding: Encoding::Ascii,
+            text: text.clone(),
+        },
+        Meaning::Unknown => Decoded::Unknown {},
+    }
+}
+
+fn confidence(meaning: &Meaning) -> Option<Confidence> {
+    match meaning {
+        Meaning::DeviceDescriptor { .. } => Some(Confidence::Proven),
+        Meaning::DescriptorHead(_) => Some(Confidence::Structural),
+        Meaning::Utf16(_) | Meaning::Ascii(_) => Some(Confidence::Plausible),
+        Meaning::Unknown => None,
+    }
+}
+
+/// What proves the decoding. No addresses: they differ from run to run.
+fn proof(hit: &CorruptFreelist, decoding: &Decoding) -> Vec<String> {
+    let cache = normalise::cache(&hit.cache.name);
+    let mut lines = vec![format!(
+        "the faulting address is kmem_cache_cpu.freelist plus kmem_cache.offset of {cache}"
+    )];
+    if !hit.registers.is_empty() {
+        lines.push("a register holds the same value as kmem_cache_cpu.freelist".into());
+    }
+    if let Meaning::DeviceDescriptor {
+        id: (vendor, product),
+        string,
+        length,
+        at,
+        ..
+    } = &decoding.overwrite.meaning
+    {
+        let what = string.map_or("device descriptor", |string| string.label());
+        lines.push(format!(
+            "the bytes equal bytes {at} to {} of the {length}-byte {what} of the device {vendor:04x}:{product:04x} \
+             that is present in the dump",
+            at + 8
+        ));
+    }
+    lines
+}
+
+fn context(kernel: &Kernel<'_>, crash: &Crash, accelerator: Option<&str>) -> Context {
+    let not_sliced = "registers are not yet traced back to the allocator's parameters";
+    let accelerator = accelerator.map(str::to_string);
+    let release = kernel.info().osrelease().map(str::to_string);
+    let init_on_alloc = slub::init_on_alloc(kernel);
+    let request = crash
+        .syscall
+        .as_ref()
+        .map(|syscall| syscall.request.clone());
+    Context {
+        accelerator: Fact::from_option(
+            accelerator,
+            Source::Run,
+            "the dump does not say what ran the CPUs",
+        ),
+        comm: fact(crash.task.as_ref(), TYPES, |task| task.comm.clone()),
+        cpu: fact(crash.cpu.as_ref(), SYMBOLS, |cpu| *cpu),
+        gfp_flags: Fact::absent(not_sliced),
+        init_on_alloc: fact(init_on_alloc.as_ref(), SYMBOLS, |on| *on),
+        kaslr: Fact::from_option(
+            kernel.info().kernel_offset().map(|offset| offset != 0),
+            MEMORY,
+            "VMCOREINFO has no KERNELOFFSET",
+        ),
+        la57: Fact::known(
+            matches!(kernel.memory().levels(), PagingLevels::Five),
+            MEMORY,
+        ),
+        release: Fact::from_option(release, MEMORY, "VMCOREINFO has no OSRELEASE"),
+        request: match request {
+            Ok(Some(request)) => Fact::known(request, MEMORY),
+            Ok(None) => Fact::absent("the call's request is not one that is decoded"),
+            Err(missing) => absent(missing),
+        },
+        requested_size: Fact::absent(not_sliced),
+    }
+}

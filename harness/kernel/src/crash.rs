@@ -1,0 +1,158 @@
+//! One crash, put together: who died, where, of what, in which call, and what the wild pointer was. Each part is
+//! there or says why it is not; one missing part hides no other.
+use crate::corruption::{self, CorruptFreelist, Decoding};
+use crate::exception::{self, Exception};
+use crate::instruction::{self, Faulting};
+use crate::kernel::Kernel;
+use crate::object::Missing;
+use crate::regs::PtRegs;
+use crate::syscall::{self, Syscall};
+use crate::task::{self, Task};
+use crate::unwind::{self, Backtrace};
+use crate::usb::{self, UsbDevice};
+
+/// Everything that a first look at a crash gives.
+#[derive(Debug)]
+pub struct Crash {
+    /// The CPU that died.
+    pub cpu: Result<u32, Missing>,
+    /// The task it ran.
+    pub task: Result<Task, Missing>,
+    /// The exception, where one was the cause.
+    pub exception: Result<Exception, Missing>,
+    /// The stack, from the context that the exception interrupted outwards.
+    pub backtrace: Result<Backtrace, Missing>,
+    /// The instruction that faulted.
+    pub faulting: Result<Faulting, Missing>,
+    /// The system call that the task was in.
+    pub syscall: Result<Syscall, Missing>,
+    /// USB devices present.
+    pub devices: Result<Vec<UsbDevice>, Missing>,
+    /// USB devices that could not be read.
+    pub device_gaps: Vec<Missing>,
+    /// The freelist that held the wild pointer.
+    pub freelist: Result<CorruptFreelist, Missing>,
+    /// What lay where the freelist pointer was read; `None` without a freelist.
+    pub decoding: Option<Decoding>,
+}
+
+impl Crash {
+    /// Looks at a kernel that died.
+    #[must_use]
+    pub fn read(kernel: &Kernel<'_>) -> Self {
+        let cpu = task::crashing_cpu(kernel);
+        let task = cpu.clone().and_then(|cpu| task::current(kernel, cpu));
+        let (exception, backtrace) = match &task {
+            Ok(task) => stack(kernel, task, cpu.as_ref().copied().unwrap_or(0)),
+            Err(missing) => (Err(missing.clone()), Err(missing.clone())),
+        };
+        let regs = exception
+            .as_ref()
+            .map(|exception| exception.regs)
+            .map_err(Clone::clone);
+        let faulting = regs.and_then(|regs| instruction::faulting(kernel, &regs));
+        let syscall = syscall(kernel, backtrace.as_ref());
+        let (devices, device_gaps) = match usb::devices(kernel) {
+            Ok((devices, gaps)) => (Ok(devices), gaps),
+            Err(missing) => (Err(missing), Vec::new()),
+        };
+        let freelist = freelist(kernel, faulting.as_ref(), exception.as_ref(), &cpu);
+        let present = devices.as_deref().unwrap_or_default();
+        let decoding = freelist
+            .as_ref()
+            .ok()
+            .map(|hit| corruption::decode(kernel, hit, present));
+        Self {
+            cpu,
+            task,
+            exception,
+            backtrace,
+            faulting,
+            syscall,
+            devices,
+            device_gaps,
+            freelist,
+            decoding,
+        }
+    }
+}
+
+/// The saved registers of the CPU that died are the exception's own when the oops went straight to kexec
+/// (`crash_kexec(regs)`, kernel/kexec_core.c), and those of the panic path otherwise; then the exception is met
+/// on the way outwards.
+fn stack(
+    kernel: &Kernel<'_>,
+    task: &Task,
+    cpu: u32,
+) -> (Result<Exception, Missing>, Result<Backtrace, Missing>) {
+    let saved = match saved_regs(kernel, task, cpu) {
+        Ok(saved) => saved,
+        Err(missing) => return (Err(missing.clone()), Err(missing)),
+    };
+    let trace = unwind::from_regs(kernel, &saved);
+    let found = exception::find(kernel, task, &saved);
+    if found.is_ok() {
+        return (found, Ok(trace));
+    }
+    match trace.exceptions.first().copied() {
+        Some((_, at, regs)) => (
+            Ok(exception::describe(kernel, task, at, regs)),
+            Ok(unwind::from_regs(kernel, &regs)),
+        ),
+        None => (found, Ok(trace)),
+    }
+}
+
+fn saved_regs(kernel: &Kernel<'_>, task: &Task, cpu: u32) -> Result<PtRegs, Missing> {
+    let notes = kernel.prstatus();
+    let by_pid = || {
+        notes
+            .iter()
+            .find(|note| i64::from(note.pid) == i64::from(task.pid))
+    };
+    // One note a CPU that was online; with all online the index is the CPU's number.
+    let by_cpu = || usize::try_from(cpu).ok().and_then(|cpu| notes.get(cpu));
+    let note = by_cpu()
+        .filter(|note| i64::from(note.pid) == i64::from(task.pid))
+        .or_else(by_pid);
+    let note = note.ok_or_else(|| {
+        Missing::Implausible(format!(
+            "no NT_PRSTATUS note is of task {} on CPU {cpu}",
+            task.pid
+        ))
+    })?;
+    // user_regs_struct begins with the 21 slots of pt_regs, in the same order.
+    let mut slots = [0; 21];
+    for (slot, (_, value)) in slots.iter_mut().zip(note.regs.named()) {
+        *slot = value;
+    }
+    Ok(PtRegs(slots))
+}
+
+fn syscall(
+    kernel: &Kernel<'_>,
+    backtrace: Result<&Backtrace, &Missing>,
+) -> Result<Syscall, Missing> {
+    let backtrace = backtrace.map_err(Clone::clone)?;
+    let user = backtrace.user.ok_or_else(|| {
+        Missing::Implausible(format!(
+            "the stack was not walked up to user mode: {}",
+            backtrace.end
+        ))
+    })?;
+    syscall::decode(kernel, &user)
+}
+
+fn freelist(
+    kernel: &Kernel<'_>,
+    faulting: Result<&Faulting, &Missing>,
+    exception: Result<&Exception, &Missing>,
+    cpu: &Result<u32, Missing>,
+) -> Result<CorruptFreelist, Missing> {
+    let faulting = faulting.map_err(Clone::clone)?;
+    let operand = faulting.operand.as_ref().ok_or_else(|| {
+        Missing::Implausible(format!("`{}` uses no memory operand", faulting.text))
+    })?;
+    let regs = exception.map_err(Clone::clone)?.regs;
+    corruption::freelist_of(kernel, operand, &regs, cpu.clone()?)
+}

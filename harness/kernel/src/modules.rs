@@ -1,0 +1,191 @@
+//! Loaded modules: names, where their text lies, their symbols, where their ORC and BTF lie.
+use crate::kernel::Kernel;
+use crate::object::{Missing, Object, list_entries};
+use recrash_debuginfo::symbols::{Symbol, SymbolTable};
+use recrash_vmcore::VirtAddr;
+
+/// More modules than a kernel can load in practice; a longer list is a corrupt one.
+const MAX_MODULES: usize = 4096;
+/// Size of `Elf64_Sym` (ELF-64 object file format, "Symbol table").
+const ELF64_SYM: usize = 24;
+/// More symbols than any module has.
+const MAX_MODULE_SYMBOLS: u64 = 1 << 20;
+
+/// A loaded module.
+#[derive(Debug)]
+pub struct Module {
+    /// Name as in `lsmod`.
+    pub name: String,
+    /// Start of each region that holds its text or data, and its size in bytes.
+    pub regions: Vec<(VirtAddr, u64)>,
+    /// Its symbols (mod_kallsyms), at run-time addresses.
+    pub symbols: SymbolTable,
+    /// Its ORC tables.
+    pub orc: Option<ModuleOrc>,
+    /// Address and size in bytes of its BTF.
+    pub btf: Option<(VirtAddr, u64)>,
+}
+
+/// Where a module's ORC tables lie.
+#[derive(Debug, Clone, Copy)]
+pub struct ModuleOrc {
+    /// Table of addresses, 4 bytes a row.
+    pub ip: VirtAddr,
+    /// Table of rules, 6 bytes a row.
+    pub entries: VirtAddr,
+    /// Number of rows.
+    pub count: u64,
+}
+
+impl Module {
+    /// Whether an address lies in this module.
+    #[must_use]
+    pub fn contains(&self, at: VirtAddr) -> bool {
+        self.regions
+            .iter()
+            .any(|(start, size)| at.0.wrapping_sub(start.0) < *size)
+    }
+}
+
+/// The modules on the kernel's list, and why the list ended early if it did.
+pub(crate) fn list(kernel: &Kernel<'_>) -> (Vec<Module>, Option<Missing>) {
+    let head = match kernel.symbol("modules") {
+        Ok(head) => head,
+        Err(missing) => return (Vec::new(), Some(missing)),
+    };
+    let (objects, mut cut) = list_entries(kernel, head, "module", "list", MAX_MODULES);
+    let btf = loaded_btf(kernel);
+    let mut modules = Vec::new();
+    for object in objects {
+        match read(kernel, object, &btf) {
+            Ok(module) => modules.push(module),
+            Err(missing) => cut = Some(missing),
+        }
+    }
+    (modules, cut)
+}
+
+/// Address of each module that has BTF, with where its BTF lies.
+///
+/// `module.btf_data` does not survive the loading: the section is not allocated, so `do_init_module()` clears the
+/// pointer. The BPF verifier keeps a copy of its own on `btf_modules` (kernel/bpf/btf.c, since 5.11).
+fn loaded_btf(kernel: &Kernel<'_>) -> Vec<(VirtAddr, VirtAddr, u64)> {
+    let Ok(head) = kernel.symbol("btf_modules") else {
+        return Vec::new();
+    };
+    let (entries, _) = list_entries(kernel, head, "btf_module", "list", MAX_MODULES);
+    let copy = |entry: &Object<'_>| {
+        let btf = entry.follow("btf", "btf").ok()??;
+        Some((
+            entry.ptr("module").ok()?,
+            btf.ptr("data").ok()?,
+            btf.u64("data_size").ok()?,
+        ))
+    };
+    entries.iter().filter_map(copy).collect()
+}
+
+fn read(
+    kernel: &Kernel<'_>,
+    object: Object<'_>,
+    loaded_btf: &[(VirtAddr, VirtAddr, u64)],
+) -> Result<Module, Missing> {
+    let orc = || -> Result<ModuleOrc, Missing> {
+        Ok(ModuleOrc {
+            ip: object.ptr("arch.orc_unwind_ip")?,
+            entries: object.ptr("arch.orc_unwind")?,
+            count: object.u64("arch.num_orcs")?,
+        })
+    };
+    Ok(Module {
+        name: object.char_array("name")?,
+        regions: regions(object)?,
+        symbols: symbols(kernel, object)?,
+        orc: orc().ok().filter(|orc| orc.count > 0 && orc.ip.0 != 0),
+        btf: loaded_btf
+            .iter()
+            .find(|(module, ..)| *module == object.at)
+            .map(|(_, at, size)| (*at, *size)),
+    })
+}
+
+/// Since 6.4 a module has an array of regions (commit ac3b43283923 "module: replace module_layout with
+/// module_memory"); before, one that holds text, rodata and data.
+fn regions(object: Object<'_>) -> Result<Vec<(VirtAddr, u64)>, Missing> {
+    if object.has("core_layout.base") {
+        return Ok(vec![(
+            object.ptr("core_layout.base")?,
+            object.u64("core_layout.size")?,
+        )]);
+    }
+    let mut regions = Vec::new();
+    for index in 0..8 {
+        let (base, size) = (format!("mem[{index}].base"), format!("mem[{index}].size"));
+        match (object.ptr(&base), object.u64(&size)) {
+            (Ok(base), Ok(size)) if size > 0 => regions.push((base, size)),
+            (Ok(_), Ok(_)) => {}
+            (Err(missing), _) | (_, Err(missing)) if index == 0 => return Err(missing),
+            _ => break,
+        }
+    }
+    Ok(regions)
+}
+
+/// Reads `module.kallsyms` (struct mod_kallsyms, include/linux/module.h).
+fn symbols(kernel: &Kernel<'_>, object: Object<'_>) -> Result<SymbolTable, Missing> {
+    let Some(table) = object.follow("kallsyms", "mod_kallsyms")? else {
+        return Ok(SymbolTable::from_symbols(Vec::new()));
+    };
+    let count = table.u64("num_symtab")?;
+    if count > MAX_MODULE_SYMBOLS {
+        return Err(Missing::Implausible(format!(
+            "a module with {count} symbols"
+        )));
+    }
+    let symtab = kernel.table(
+        table.ptr("symtab")?,
+        count * ELF64_SYM as u64,
+        "module symbols",
+    )?;
+    let strtab = table.ptr("strtab")?;
+    let typetab = table
+        .ptr("typetab")
+        .and_then(|at| kernel.table(at, count, "module symbol types"));
+    let mut symbols = Vec::new();
+    for (index, entry) in symtab.chunks_exact(ELF64_SYM).enumerate() {
+        let Some((name_at, section, value, size)) = elf_sym(entry) else {
+            continue;
+        };
+        if section == 0 || value == 0 {
+            continue;
+        }
+        let Ok(name) = kernel.cstr(strtab.wrapping_add(name_at), 512, String::new) else {
+            continue;
+        };
+        if name.is_empty() {
+            continue;
+        }
+        let kind = typetab
+            .as_ref()
+            .ok()
+            .and_then(|types| types.get(index))
+            .copied()
+            .unwrap_or(b'?');
+        symbols.push(Symbol {
+            name: name.into(),
+            addr: value,
+            kind,
+            size: (size > 0).then_some(size),
+        });
+    }
+    Ok(SymbolTable::from_symbols(symbols))
+}
+
+/// st_name, st_shndx, st_value, st_size.
+fn elf_sym(entry: &[u8]) -> Option<(u64, u16, u64, u64)> {
+    let name = u32::from_le_bytes(entry.get(0..4)?.try_into().ok()?);
+    let section = u16::from_le_bytes(entry.get(6..8)?.try_into().ok()?);
+    let value = u64::from_le_bytes(entry.get(8..16)?.try_into().ok()?);
+    let size = u64::from_le_bytes(entry.get(16..24)?.try_into().ok()?);
+    Some((name.into(), section, value, size))
+}
