@@ -1,1 +1,7 @@
 //! Writes vmcores and debug information from scratch, for tests.
+//!
+//! Shares no constants with the readers: a mistake in one of them must show.
+
+pub mod elf_core;
+pub mod kdump;
+pub mod paging;

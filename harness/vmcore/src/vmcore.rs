@@ -266,7 +266,16 @@ fn completeness(source: &Source, memory: &Memory) -> Vec<String> {
 
 fn read_notes(source: &Source, ranges: &[(u64, u64)], warnings: &mut Vec<String>) -> Vec<Note> {
     let mut notes = Vec::new();
+    // Segments that overlap could name the same bytes over and over.
+    let mut budget = source.file_len();
     for &(offset, len) in ranges {
+        let Some(rest) = budget.checked_sub(len) else {
+            warnings.push(format!(
+                "more notes than the file has bytes, from offset {offset:#x}"
+            ));
+            break;
+        };
+        budget = rest;
         let Ok(bytes) = source.slice(offset, len) else {
             warnings.push(format!("the notes at offset {offset:#x} are cut off"));
             continue;
@@ -290,12 +299,12 @@ fn read_vmcoreinfo(
     notes: &[Note],
     warnings: &mut Vec<String>,
 ) -> Option<Vmcoreinfo> {
-    if let Memory::Kdump(kdump) = memory {
-        if let Some((offset, len)) = kdump.layout.vmcoreinfo {
-            match source.slice(offset, len) {
-                Ok(text) => return Some(Vmcoreinfo::parse(&text)),
-                Err(_) => warnings.push(format!("VMCOREINFO at offset {offset:#x} is cut off")),
-            }
+    if let Memory::Kdump(kdump) = memory
+        && let Some((offset, len)) = kdump.layout.vmcoreinfo
+    {
+        match source.slice(offset, len) {
+            Ok(text) => return Some(Vmcoreinfo::parse(&text)),
+            Err(_) => warnings.push(format!("VMCOREINFO at offset {offset:#x} is cut off")),
         }
     }
     let note = notes.iter().find(|note| note.name == "VMCOREINFO")?;

@@ -20,13 +20,10 @@ pub(crate) fn decompress(input: &[u8], output: &mut [u8]) -> Result<usize, Inval
     };
     // Number of literals that the last instruction carried: 0 to 3, or 4 for "four or more".
     let mut state = 0;
-    match stream.peek()? {
-        first @ 18.. => {
-            stream.byte()?;
-            stream.literals(usize::from(first) - 17)?;
-            state = (usize::from(first) - 17).min(4);
-        }
-        _ => {}
+    if let first @ 18.. = stream.peek()? {
+        stream.byte()?;
+        stream.literals(usize::from(first) - 17)?;
+        state = (usize::from(first) - 17).min(4);
     }
     loop {
         let op = usize::from(stream.byte()?);

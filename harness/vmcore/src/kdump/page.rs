@@ -110,11 +110,7 @@ pub(crate) fn restore(
         Compression::Snappy => snap::raw::Decoder::new()
             .decompress(data, page)
             .map_err(|_| bad())?,
-        Compression::Zstd => {
-            let mut decoder = FrameDecoder::new();
-            decoder.set_max_window_size(MAX_WINDOW);
-            decoder.decode_all(data, page).map_err(|_| bad())?
-        }
+        Compression::Zstd => zstd(data, page).ok_or_else(bad)?,
     };
     if len == PAGE {
         Ok(())
@@ -129,4 +125,13 @@ fn zlib(data: &[u8], page: &mut [u8; PAGE]) -> Option<usize> {
         .decompress(data, page, FlushDecompress::Finish)
         .ok()?;
     (status == Status::StreamEnd).then(|| usize::try_from(stream.total_out()).ok())?
+}
+
+fn zstd(data: &[u8], page: &mut [u8; PAGE]) -> Option<usize> {
+    let mut decoder = FrameDecoder::new();
+    decoder.set_max_window_size(MAX_WINDOW);
+    let len = decoder.decode_all(data, page).ok()?;
+    // The decoder reads the checksum that a frame may have, but leaves the comparison to us.
+    let stated = decoder.get_checksum_from_data();
+    (stated.is_none() || stated == decoder.get_calculated_checksum()).then_some(len)
 }
