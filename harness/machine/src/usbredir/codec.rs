@@ -165,3 +165,137 @@ impl Codec {
         out.extend_from_slice(&packet.data);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// One connection with `caps` on both sides: what one codec writes, another reads back, fed in pieces of `sizes`.
+    fn check(caps: Caps, packets: &[Packet], sizes: &[usize]) {
+        let mut sender = Codec::new(caps);
+        let mut bytes = Vec::new();
+        let hello = Packet::hello("test", caps);
+        sender.encode(&hello, &mut bytes);
+        sender.peer = Some(caps);
+        for packet in packets {
+            sender.encode(packet, &mut bytes);
+        }
+        let mut receiver = Codec::new(caps);
+        let mut found = Vec::new();
+        let mut rest = bytes.as_slice();
+        let mut sizes = sizes.iter().cycle();
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at((*sizes.next().unwrap()).min(rest.len()));
+            rest = after;
+            receiver.feed(piece);
+            while let Some(one) = receiver.next().unwrap() {
+                found.push(one);
+            }
+        }
+        let expected: Vec<_> = std::iter::once(&hello)
+            .chain(packets)
+            .map(|packet| Found::Packet(packet.clone()))
+            .collect();
+        assert_eq!(found, expected);
+        assert_eq!(receiver.buffered(), 0);
+    }
+
+    fn control(id: u64, data: Vec<u8>) -> Packet {
+        let body = Body::Control {
+            endpoint: 0x80,
+            request: 6,
+            request_type: 0x80,
+            status: 0,
+            value: 0x0302,
+            index: 0x0409,
+            length: 254,
+        };
+        Packet { id, body, data }
+    }
+
+    #[test]
+    fn ids_have_the_width_that_both_sides_announced() {
+        check(Caps::OURS, &[control(u64::MAX, vec![1, 2])], &[1]);
+        check(Caps::default(), &[control(u32::MAX.into(), vec![1])], &[1]);
+    }
+
+    #[test]
+    fn a_control_packet_lies_on_the_wire_as_the_protocol_says() {
+        let mut codec = Codec::new(Caps::OURS);
+        codec.peer = Some(Caps::OURS);
+        let mut bytes = Vec::new();
+        codec.encode(&control(7, vec![0xaa]), &mut bytes);
+        let expected = [
+            100, 0, 0, 0, 11, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, // type, length, id
+            0x80, 6, 0x80, 0, 0x02, 0x03, 0x09, 0x04, 254, 0, 0xaa,
+        ];
+        assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn an_unknown_packet_is_passed_over_without_being_held() {
+        let mut codec = Codec::new(Caps::OURS);
+        codec.peer = Some(Caps::default());
+        codec.feed(&[99, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0]);
+        let length = 1 << 31;
+        assert_eq!(codec.next(), Ok(Some(Found::Unknown { kind: 99, length })));
+        codec.feed(&[0; 4096]);
+        assert_eq!((codec.next(), codec.buffered()), (Ok(None), 0));
+        assert_eq!(codec.skip, (1 << 31) - 4096);
+    }
+
+    #[test]
+    fn a_length_over_the_limit_is_an_error_before_its_bytes_come() {
+        let mut codec = Codec::new(Caps::OURS);
+        codec.feed(&[0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0]);
+        let error = codec.next().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "packet of type 0 and 4294967295 bytes, expected 64 to 128"
+        );
+    }
+
+    #[test]
+    fn the_first_packet_must_be_a_hello_and_the_only_one() {
+        let mut codec = Codec::new(Caps::OURS);
+        codec.feed(&[3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(codec.next(), Err(CodecError::NoHello(3)));
+
+        let mut bytes = Vec::new();
+        let mut codec = Codec::new(Caps::default());
+        codec.encode(&Packet::hello("", Caps::default()), &mut bytes);
+        codec.feed(&bytes.repeat(2));
+        assert!(matches!(codec.next(), Ok(Some(Found::Packet(_)))));
+        assert_eq!(codec.next(), Err(CodecError::SecondHello));
+    }
+
+    proptest! {
+        #[test]
+        fn any_packet_in_any_split_comes_back(
+            kinds in prop::collection::vec((0_usize..32, any::<[u8; 16]>(), prop::collection::vec(any::<u8>(), 0..64)), 0..12),
+            sizes in prop::collection::vec(1_usize..40, 1..10),
+            caps in prop_oneof![Just(Caps::OURS), Just(Caps(Caps::OURS.0 | Caps::BULK_STREAMS.0))],
+        ) {
+            let numbers: Vec<u32> = (1..28).chain(100..104).collect();
+            let packets: Vec<Packet> = kinds.iter().map(|(at, seed, data)| {
+                let kind = numbers[at % numbers.len()];
+                let fields: Vec<u8> = seed.iter().copied().cycle().take(Body::len_of(kind, caps).unwrap()).collect();
+                let data = if Body::max_data(kind) == 0 { Vec::new() } else { data.clone() };
+                Packet { id: u64::from_le_bytes(*seed.first_chunk().unwrap()), body: Body::take(kind, &fields).unwrap(), data }
+            }).collect();
+            check(caps, &packets, &sizes);
+        }
+
+        #[test]
+        fn any_bytes_are_read_in_bounded_memory(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..20), greeted in any::<bool>()) {
+            let mut codec = Codec::new(Caps::OURS);
+            codec.peer = greeted.then_some(Caps::OURS);
+            for piece in pieces {
+                codec.feed(&piece);
+                while let Ok(Some(_)) = codec.next() {}
+                prop_assert!(codec.buffered() <= (1 << 20) + 4096);
+            }
+        }
+    }
+}

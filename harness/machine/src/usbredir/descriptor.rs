@@ -179,3 +179,56 @@ fn bos() -> Vec<u8> {
     let [low, high] = u16::try_from(total).unwrap_or(u16::MAX).to_le_bytes();
     [with_length(BOS, [low, high, 2]), extension, super_speed].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The descriptor of a device with this much more in its file.
+    fn check(more: &str, kind: u8, index: u8, expected: Option<&[u8]>) {
+        let text = format!(
+            "summary = 'test'\nvendor = 0x1209\nproduct = 0x0001\n{more}\n[[interface]]\nclass = 0xff\n"
+        );
+        let device: Device = toml::from_str(&text).unwrap();
+        device.check().unwrap();
+        assert_eq!(descriptor(&device, kind, index).as_deref(), expected);
+    }
+
+    #[test]
+    fn strings_are_utf16_with_surrogate_pairs() {
+        let face = [8, 3, b'a', 0, 0x3d, 0xd8, 0x00, 0xde];
+        check("strings = { product = 'a😀' }", 3, 2, Some(&face));
+        check("", 3, 0, Some(&[4, 3, 9, 4]));
+        check("", 3, 2, None);
+    }
+
+    #[test]
+    fn the_device_descriptor_names_only_the_strings_there_are() {
+        let expected = [18, 1, 0, 2, 0, 0, 0, 64, 0x09, 0x12, 1, 0, 0, 1, 0, 2, 0, 1];
+        check("strings = { product = 'a' }", 1, 0, Some(&expected));
+    }
+
+    #[test]
+    fn a_configuration_holds_its_interfaces() {
+        let expected = [9, 2, 18, 0, 1, 1, 0, 0x80, 50, 9, 4, 0, 0, 0, 0xff, 0, 0, 0];
+        check("", 2, 0, Some(&expected));
+    }
+
+    #[test]
+    fn bos_and_qualifier_depend_on_the_speed() {
+        let bos = [
+            5, 15, 22, 0, 2, 7, 16, 2, 0, 0, 0, 0, 10, 16, 3, 0, 8, 0, 3, 0, 0, 0,
+        ];
+        check("speed = 'super'", 15, 0, Some(&bos));
+        check("speed = 'high'", 15, 0, None);
+        check("speed = 'full'", 6, 0, None);
+        let qualifier = [10, 6, 0, 2, 0, 0, 0, 64, 0, 0];
+        check("speed = 'high'", 6, 0, Some(&qualifier));
+    }
+
+    #[test]
+    fn raw_bytes_stand_in_for_any_descriptor() {
+        let more = "strings = { product = 'a' }\n[[descriptor]]\ntype = 3\nindex = 2\nbytes = '38 04 5600'";
+        check(more, 3, 2, Some(&[0x38, 4, 0x56, 0]));
+    }
+}

@@ -377,3 +377,85 @@ impl Rule {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with a device whose file ends in `more`; empty: nothing.
+    fn check(more: &str, expected: &str) {
+        let text = format!(
+            "summary = 'test'\nvendor = 1\nproduct = 1\n[[interface]]\nclass = 255\n{more}\n"
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let found = Device::load(file.path()).err().map(|e| e.to_string());
+        let found = found.unwrap_or_default();
+        let file = file.path().display().to_string();
+        assert_eq!(
+            found.lines().next().unwrap_or_default().replace(&file, "f"),
+            expected
+        );
+    }
+
+    #[test]
+    fn errors_name_file_and_line() {
+        check("", "");
+        let long = "x".repeat(127);
+        check(
+            &format!("[strings]\nproduct = '{long}'"),
+            "f:7:11: string of 127 UTF-16 code units, expected at most 126",
+        );
+        check(
+            "[[descriptor]]\ntype = 3\nbytes = '3x'",
+            "f:8:9: 'x' is not a hex digit",
+        );
+    }
+
+    #[test]
+    fn rules_must_make_sense() {
+        check(
+            "[[rule]]\nmatch = {}",
+            "f: rule 1 (\"\"): changes nothing: expected delay_ms, short, stall, timeout or bytes",
+        );
+        check(
+            "[[rule]]\nmatch = {}\nstall = true\nshort = 3",
+            "f: rule 1 (\"\"): stall answers no bytes, so short and bytes don't go with it",
+        );
+        check(
+            "[[rule]]\nmatch = {}\nstall = true\nnth = 0",
+            "f: rule 1 (\"\"): nth counts from 1",
+        );
+    }
+
+    #[test]
+    fn endpoints_must_fit_the_speed() {
+        check(
+            "[[interface.endpoint]]\naddress = 0x81\nkind = 'bulk'\nmax_packet = 64",
+            "f: endpoint 0x81: max_packet = 64 does not fit Bulk at High speed",
+        );
+    }
+
+    fn shipped(name: &str) -> Device {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../qemu/devices");
+        Device::load(&Path::new(folder).join(name)).unwrap()
+    }
+
+    #[test]
+    fn virtual_media_has_the_descriptor_of_the_real_dumps() {
+        let bytes =
+            super::super::descriptor::descriptor(&shipped("virtual-media.toml"), 3, PRODUCT);
+        let bytes = bytes.unwrap();
+        assert_eq!(bytes.len(), 56);
+        assert_eq!(bytes[..8], [0x38, 0x03, 0x56, 0, 0x69, 0, 0x72, 0]);
+    }
+
+    #[test]
+    fn each_eight_bytes_of_the_long_string_occur_once() {
+        let bytes = super::super::descriptor::descriptor(&shipped("long-string.toml"), 3, PRODUCT);
+        let bytes = bytes.unwrap();
+        assert_eq!(bytes.len(), 254);
+        let windows: std::collections::HashSet<&[u8]> = bytes.windows(8).collect();
+        assert_eq!(windows.len(), 254 - 7);
+    }
+}

@@ -189,3 +189,60 @@ fn send(mut stream: &UnixStream, unsent: &mut Vec<u8>) -> io::Result<()> {
 fn retry(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::usbredir::codec::{Codec, Found};
+    use crate::usbredir::packet::{Body, Caps, Packet};
+
+    /// Connects as QEMU does and reads up to device_connect.
+    fn check(socket: &std::path::Path) -> UnixStream {
+        let mut stream = UnixStream::connect(socket).unwrap();
+        let mut codec = Codec::new(Caps::OURS);
+        let mut hello = Vec::new();
+        codec.encode(&Packet::hello("guest", Caps::OURS), &mut hello);
+        stream.write_all(&hello).unwrap();
+        let mut piece = [0; 100];
+        loop {
+            while let Some(Found::Packet(packet)) = codec.next().unwrap() {
+                if let Body::DeviceConnect { vendor, .. } = packet.body {
+                    assert_eq!(vendor, 0x1209);
+                    return stream;
+                }
+            }
+            let n = stream.read(&mut piece).unwrap();
+            assert_ne!(n, 0, "closed before device_connect");
+            codec.feed(&piece[..n]);
+        }
+    }
+
+    #[test]
+    fn a_second_connection_is_a_new_session_and_a_drop_ends_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("usb.sock");
+        let device = "summary = 't'\nvendor = 0x1209\nproduct = 1\n[[interface]]\nclass = 255\n";
+        let (events, seen) = std::sync::mpsc::channel();
+        let server = DeviceServer::start(
+            toml::from_str(device).unwrap(),
+            UnixListener::bind(&socket).unwrap(),
+            move |event| drop(events.send(event)),
+        )
+        .unwrap();
+        drop(check(&socket));
+        let mut open = check(&socket);
+        drop(server);
+        // The guest is told, then the connection closes.
+        let mut rest = Vec::new();
+        open.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest[..4], [2, 0, 0, 0]);
+        let ends: Vec<_> = seen
+            .iter()
+            .filter_map(|event| match event {
+                DeviceEvent::Disconnected { why } => Some(why),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(ends, ["QEMU closed the connection", "stopped"]);
+    }
+}
