@@ -165,3 +165,95 @@ impl<'a> IntoIterator for &'a SymbolTable {
         self.iter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: u64 = 0xffff_ffff_8100_0000;
+
+    fn table(symbols: &[(u64, u8, &str)]) -> SymbolTable {
+        let symbol = |&(addr, kind, name): &(u64, u8, &str)| Symbol {
+            name: name.into(),
+            addr,
+            kind,
+            size: None,
+        };
+        SymbolTable::from_symbols(symbols.iter().map(symbol).collect())
+    }
+
+    fn check(symbols: &[(u64, u8, &str)], addr: u64, expected: Option<(&str, u64)>) {
+        let table = table(symbols);
+        let found = table.lookup(addr).map(|(s, offset)| (&*s.name, offset));
+        assert_eq!(found, expected, "{addr:#x}");
+    }
+
+    #[test]
+    fn an_address_belongs_to_the_symbol_before_it() {
+        let symbols = [(TEXT + 0x40, b't', "b"), (TEXT, b'T', "a")];
+        check(&symbols, TEXT + 0x3f, Some(("a", 0x3f)));
+        check(&symbols, TEXT + 0x40, Some(("b", 0)));
+        check(&symbols, TEXT - 1, None);
+    }
+
+    #[test]
+    fn of_aliases_the_function_is_shown_and_not_the_section() {
+        let symbols = [
+            (TEXT, b'T', "_stext"),
+            (TEXT, b'W', "weak"),
+            (TEXT, b't', "local"),
+            (TEXT, b'T', "startup_64"),
+            (TEXT, b'D', "data"),
+        ];
+        check(&symbols, TEXT, Some(("startup_64", 0)));
+        check(&symbols[..3], TEXT + 1, Some(("local", 1)));
+    }
+
+    #[test]
+    fn the_last_symbol_ends_with_its_page() {
+        let symbols = [(TEXT + 0xff0, b'T', "last")];
+        check(&symbols, TEXT + 0xfff, Some(("last", 0xf)));
+        check(&symbols, TEXT + 0x1000, None);
+    }
+
+    #[test]
+    fn a_per_cpu_offset_does_not_reach_up_to_the_kernel() {
+        let symbols = [(0x1000, b'A', "current_task"), (TEXT, b'T', "_text")];
+        check(&symbols, 0x1008, Some(("current_task", 8)));
+        check(&symbols, 0x10_0000, None);
+        check(&symbols, u64::MAX, None);
+    }
+
+    #[test]
+    fn a_size_of_its_own_reaches_past_the_page() {
+        let big = Symbol {
+            name: "big".into(),
+            addr: TEXT,
+            kind: b'B',
+            size: Some(0x3000),
+        };
+        let table = SymbolTable::from_symbols(vec![big.clone()]);
+        assert_eq!(table.lookup(TEXT + 0x2fff), Some((&big, 0x2fff)));
+        assert_eq!(table.lookup(TEXT + 0x3000), None);
+        assert_eq!(table.size_of(&big), Some(0x3000));
+    }
+
+    #[test]
+    fn sizes_come_from_the_next_address() {
+        let table = table(&[(TEXT, b'T', "a"), (TEXT, b'T', "b"), (TEXT + 16, b'T', "c")]);
+        let sizes: Vec<_> = table.iter().map(|s| table.size_of(s)).collect();
+        assert_eq!(sizes, [Some(16), Some(16), None]);
+    }
+
+    #[test]
+    fn names_find_all_their_symbols() {
+        let table = table(&[
+            (TEXT, b't', "probe"),
+            (TEXT + 8, b'T', "probe"),
+            (TEXT + 9, b't', "x"),
+        ]);
+        assert_eq!(table.all("probe").count(), 2);
+        assert_eq!(table.address_of("probe"), Some(TEXT + 8));
+        assert_eq!(table.address_of("prob"), None);
+    }
+}

@@ -2,6 +2,9 @@
 //!
 //! Shares no constants with the readers: a mistake in one of them must show.
 
+pub mod btf;
 pub mod elf_core;
+pub mod kallsyms;
 pub mod kdump;
+pub mod orc;
 pub mod paging;
