@@ -10,7 +10,6 @@
 #include <linux/spinlock.h>
 #include <linux/string.h>
 #include <linux/usb.h>
-#include <linux/usb/hcd.h>
 
 #include "repro.h"
 

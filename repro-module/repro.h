@@ -8,8 +8,10 @@
 #ifndef RECRASH_REPRO_H
 #define RECRASH_REPRO_H
 
+#include <linux/jiffies.h>
 #include <linux/ktime.h>
 #include <linux/printk.h>
+#include <linux/smp.h>
 #include <linux/types.h>
 #include <linux/usb.h>
 

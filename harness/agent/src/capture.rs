@@ -58,7 +58,11 @@ pub(crate) fn run(makedumpfile: Option<&str>, reporter: &mut Reporter) -> Result
             tool: "elf-copy".into(),
         });
         let source = File::open(VMCORE).doing(|| format!("opening {VMCORE}"))?;
-        elf_copy::copy(&source, &mut out).doing(|| format!("copying {VMCORE}"))?;
+        let size = source
+            .metadata()
+            .doing(|| format!("asking for the size of {VMCORE}"))?
+            .len();
+        elf_copy::copy(&source, size, &mut out).doing(|| format!("copying {VMCORE}"))?;
     }
 
     let bytes = out.length;
