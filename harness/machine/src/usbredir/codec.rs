@@ -28,6 +28,10 @@ pub enum CodecError {
 
 /// What was found in the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives at a time, and the large one is the usual one"
+)]
 pub enum Found {
     /// A packet.
     Packet(Packet),
@@ -70,7 +74,7 @@ impl Codec {
         self.ours.both(self.peer.unwrap_or_default())
     }
 
-    /// Adds received bytes; [`Codec::next`] takes packets out.
+    /// Adds received bytes; [`Codec::take`] takes packets out.
     pub fn feed(&mut self, bytes: &[u8]) {
         let skipped = self.skip.min(bytes.len());
         self.skip -= skipped;
@@ -89,7 +93,7 @@ impl Codec {
     ///
     /// # Errors
     /// [`CodecError`]; the bytes have no further meaning then.
-    pub fn next(&mut self) -> Result<Option<Found>, CodecError> {
+    pub fn take(&mut self) -> Result<Option<Found>, CodecError> {
         let wide = self.caps().has(Caps::WIDE_IDS);
         let header_len = if wide { 16 } else { 12 };
         let rest = self.buffer.get(self.start..).unwrap_or_default();
@@ -189,7 +193,7 @@ mod tests {
             let (piece, after) = rest.split_at((*sizes.next().unwrap()).min(rest.len()));
             rest = after;
             receiver.feed(piece);
-            while let Some(one) = receiver.next().unwrap() {
+            while let Some(one) = receiver.take().unwrap() {
                 found.push(one);
             }
         }
@@ -239,9 +243,9 @@ mod tests {
         codec.peer = Some(Caps::default());
         codec.feed(&[99, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0]);
         let length = 1 << 31;
-        assert_eq!(codec.next(), Ok(Some(Found::Unknown { kind: 99, length })));
+        assert_eq!(codec.take(), Ok(Some(Found::Unknown { kind: 99, length })));
         codec.feed(&[0; 4096]);
-        assert_eq!((codec.next(), codec.buffered()), (Ok(None), 0));
+        assert_eq!((codec.take(), codec.buffered()), (Ok(None), 0));
         assert_eq!(codec.skip, (1 << 31) - 4096);
     }
 
@@ -249,7 +253,7 @@ mod tests {
     fn a_length_over_the_limit_is_an_error_before_its_bytes_come() {
         let mut codec = Codec::new(Caps::OURS);
         codec.feed(&[0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0]);
-        let error = codec.next().unwrap_err().to_string();
+        let error = codec.take().unwrap_err().to_string();
         assert_eq!(
             error,
             "packet of type 0 and 4294967295 bytes, expected 64 to 128"
@@ -260,14 +264,14 @@ mod tests {
     fn the_first_packet_must_be_a_hello_and_the_only_one() {
         let mut codec = Codec::new(Caps::OURS);
         codec.feed(&[3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(codec.next(), Err(CodecError::NoHello(3)));
+        assert_eq!(codec.take(), Err(CodecError::NoHello(3)));
 
         let mut bytes = Vec::new();
         let mut codec = Codec::new(Caps::default());
         codec.encode(&Packet::hello("", Caps::default()), &mut bytes);
         codec.feed(&bytes.repeat(2));
-        assert!(matches!(codec.next(), Ok(Some(Found::Packet(_)))));
-        assert_eq!(codec.next(), Err(CodecError::SecondHello));
+        assert!(matches!(codec.take(), Ok(Some(Found::Packet(_)))));
+        assert_eq!(codec.take(), Err(CodecError::SecondHello));
     }
 
     proptest! {
@@ -293,7 +297,7 @@ mod tests {
             codec.peer = greeted.then_some(Caps::OURS);
             for piece in pieces {
                 codec.feed(&piece);
-                while let Ok(Some(_)) = codec.next() {}
+                while let Ok(Some(_)) = codec.take() {}
                 prop_assert!(codec.buffered() <= (1 << 20) + 4096);
             }
         }

@@ -205,7 +205,7 @@ mod tests {
         stream.write_all(&hello).unwrap();
         let mut piece = [0; 100];
         loop {
-            while let Some(Found::Packet(packet)) = codec.next().unwrap() {
+            while let Some(Found::Packet(packet)) = codec.take().unwrap() {
                 if let Body::DeviceConnect { vendor, .. } = packet.body {
                     assert_eq!(vendor, 0x1209);
                     return stream;

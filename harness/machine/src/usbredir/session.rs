@@ -66,7 +66,7 @@ impl Session {
         }
         self.codec.feed(bytes);
         while self.over.is_none() {
-            match self.codec.next() {
+            match self.codec.take() {
                 Ok(None) => break,
                 Ok(Some(Found::Packet(packet))) => self.on_packet(now, packet),
                 Ok(Some(Found::Unknown { kind, length })) => self.protocol_error(format!(
@@ -587,7 +587,7 @@ mod tests {
     }
 
     fn read(guest: &mut Codec) -> Vec<Packet> {
-        std::iter::from_fn(|| guest.next().unwrap())
+        std::iter::from_fn(|| guest.take().unwrap())
             .map(|found| match found {
                 Found::Packet(packet) => packet,
                 Found::Unknown { kind, .. } => panic!("unknown packet {kind}"),
