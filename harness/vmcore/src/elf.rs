@@ -3,6 +3,9 @@
 //!
 //! Only the program headers are used. Layouts: ELF gABI, "ELF Header" and "Program Header".
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use crate::bytes::{u16_le, u32_le, u64_le};
 use crate::source::{Fault, Missing, Source};
 use crate::{PhysAddr, ReadError};
@@ -39,6 +42,13 @@ struct Extent {
     end: u64,
     /// Where `start` is in the file.
     offset: u64,
+}
+
+impl Extent {
+    /// Where its last byte's successor is in the file.
+    fn file_end(&self) -> u64 {
+        self.offset.saturating_add(self.end - self.start)
+    }
 }
 
 struct Phdr {
@@ -223,21 +233,44 @@ fn parse_phdr(bytes: &[u8]) -> Option<Phdr> {
     })
 }
 
-/// Sorts by address; where two overlap, the one that begins first keeps its pages.
+/// Sorts by address; where several overlap, the one that comes first in the file gives the bytes:
+/// the kernel puts its own image there, before all memory, and a file cut short keeps it.
 fn without_overlap(mut extents: Vec<Extent>) -> Vec<Extent> {
-    extents.sort_by_key(|e| (e.start, std::cmp::Reverse(e.end)));
-    let mut covered = 0;
-    extents.retain_mut(|extent| {
-        let skip = covered.max(extent.start) - extent.start;
-        if extent.start.saturating_add(skip) >= extent.end {
-            return false;
+    extents.sort_by_key(|e| e.start);
+    let mut waiting = extents.into_iter().peekable();
+    // Those that have begun, by their place in the file.
+    let mut open = BinaryHeap::new();
+    let mut out: Vec<Extent> = Vec::new();
+    let mut at = 0;
+    loop {
+        while let Some(begun) = waiting.next_if(|e| e.start <= at) {
+            open.push(Reverse((begun.offset, begun.end, begun.start)));
         }
-        extent.start += skip;
-        extent.offset = extent.offset.saturating_add(skip);
-        covered = extent.end;
-        true
-    });
-    extents
+        let next_start = waiting.peek().map(|e| e.start);
+        let Some(&Reverse((file_offset, end, start))) = open.peek() else {
+            let Some(next) = next_start else { return out };
+            at = next;
+            continue;
+        };
+        if end <= at {
+            open.pop();
+            continue;
+        }
+        let until = next_start.map_or(end, |next| next.min(end));
+        let offset = file_offset.saturating_add(at - start);
+        match out
+            .last_mut()
+            .filter(|e| e.end == at && e.file_end() == offset)
+        {
+            Some(last) => last.end = until,
+            None => out.push(Extent {
+                start: at,
+                end: until,
+                offset,
+            }),
+        }
+        at = until;
+    }
 }
 
 /// The extent that holds `at`, and how far into it that is.
@@ -245,4 +278,32 @@ fn find(extents: &[Extent], at: u64) -> Option<(&Extent, u64)> {
     let index = extents.partition_point(|e| e.start <= at).checked_sub(1)?;
     let extent = extents.get(index).filter(|e| at < e.end)?;
     Some((extent, at - extent.start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn each_byte_comes_from_the_first_segment_in_the_file_that_has_it(
+            parts in prop::collection::vec((0..60_u64, 1..30_u64, 0..1000_u64), 0..12),
+        ) {
+            let extents: Vec<Extent> = (parts.iter())
+                .map(|&(start, len, offset)| Extent { start, end: start + len, offset })
+                .collect();
+            let sorted = without_overlap(extents.clone());
+            prop_assert!(sorted.iter().all(|e| e.start < e.end));
+            prop_assert!(sorted.windows(2).all(|w| w[0].end <= w[1].start));
+            for at in 0..100 {
+                let naive = (extents.iter())
+                    .filter(|e| e.start <= at && at < e.end)
+                    .min_by_key(|e| (e.offset, e.end, e.start))
+                    .map(|e| e.offset + at - e.start);
+                let found = find(&sorted, at).map(|(e, skip)| e.offset + skip);
+                prop_assert_eq!(found, naive, "at {}", at);
+            }
+        }
+    }
 }
