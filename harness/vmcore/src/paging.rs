@@ -11,7 +11,7 @@ const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
 const PRESENT: u64 = 1;
 /// In a PDPT or PD entry: this is a page, not a table.
 const LARGE: u64 = 1 << 7;
-/// `_PAGE_PROTNONE` of Linux is the global bit, with the present bit clear.
+/// Bits of an entry that hold a physical address (bits 12 to 51).
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 /// Where x86-64 kernels map their image (`__START_KERNEL_map`, asm/page_64_types.h).
 const START_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
