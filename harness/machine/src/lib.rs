@@ -1,4 +1,5 @@
 //! Runs a guest: set-up of what it needs, target, QEMU, the USB device, capture. Knows no signature.
+pub mod agent_binary;
 pub mod config;
 pub mod initramfs;
 pub mod kmod;

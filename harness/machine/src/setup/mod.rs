@@ -1,12 +1,23 @@
 //! Provides what a run needs: host packages, the target's kernel, headers and tools, the built module.
 //! Everything lies in the cache ([`cache`]) and is found again by [`load`]. Prints nothing: whoever calls
 //! draws the [`SetupEvent`]s. Boots nothing.
+pub mod apt;
+pub mod cache;
+mod child;
+pub mod closure;
+pub mod deb;
+pub mod decompress;
 pub mod error;
+pub mod hash;
+pub mod host;
+pub mod kernel;
+pub mod module;
+mod provide;
 pub mod root;
 
 pub use error::SetupError;
+pub use provide::{ensure, load};
 
-use crate::target::Target;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -109,28 +120,4 @@ pub struct LockedPackage {
     pub sha256: String,
     /// Size of the .deb in bytes.
     pub size: u64,
-}
-
-/// Makes everything ready that a run of `target` needs; what is ready already is used as it is.
-///
-/// # Errors
-/// [`SetupError`]; [`SetupError::NeedsRoot`] carries the command that a person must run.
-pub fn ensure(
-    target: &Target,
-    options: &SetupOptions,
-    on: &mut dyn FnMut(SetupEvent),
-) -> Result<Provisioned, SetupError> {
-    let _ = (options, on);
-    load(target)
-}
-
-/// What [`ensure`] has made ready before; changes nothing.
-///
-/// # Errors
-/// [`SetupError::NotSetUp`] naming what is missing.
-pub fn load(target: &Target) -> Result<Provisioned, SetupError> {
-    Err(SetupError::NotSetUp {
-        target: target.name.clone(),
-        missing: "everything".into(),
-    })
 }
