@@ -13,6 +13,9 @@ use crate::{PhysAddr, ReadError};
 const EHDR_LEN: u64 = 64;
 const PHDR_LEN: u64 = 56;
 const SHDR_LEN: u64 = 64;
+/// Where `e_ident` has room, and what a sparse copy puts there.
+const EI_PAD: u64 = 9;
+const SPARSE_MARK: &[u8; 7] = b"recrash";
 const ET_CORE: u16 = 4;
 const EM_X86_64: u16 = 62;
 /// `e_phnum` when the number does not fit: it is in `sh_info` of the first section header.
@@ -27,6 +30,10 @@ pub(crate) struct ElfCore {
     backed: Vec<Extent>,
     /// Pages with none (`p_memsz` beyond `p_filesz`), by address, not overlapping.
     unbacked: Vec<Extent>,
+    /// What the file does not hold of a segment is zero (System V ABI), not excluded: our own
+    /// sparse copies say so in the padding of `e_ident`. makedumpfile -E leaves excluded pages
+    /// out in the same way and gives no sign.
+    rest_is_zero: bool,
     /// File ranges of the note segments: offset, length.
     pub(crate) notes: Vec<(u64, u64)>,
     /// End of the last segment in the file.
@@ -81,6 +88,9 @@ impl ElfCore {
         let mut core = Self {
             backed: Vec::new(),
             unbacked: Vec::new(),
+            rest_is_zero: source
+                .slice(EI_PAD, 7)
+                .is_ok_and(|pad| *pad == *SPARSE_MARK),
             notes: Vec::new(),
             file_end: 0,
             phys_base: None,
@@ -142,10 +152,22 @@ impl ElfCore {
     ) -> Result<(), ReadError> {
         while !buf.is_empty() {
             let Some((extent, skip)) = find(&self.backed, at.0) else {
-                return Err(match find(&self.unbacked, at.0) {
-                    Some(_) => ReadError::Excluded(at),
-                    None => ReadError::NotInDump(at),
-                });
+                let Some((extent, _)) = find(&self.unbacked, at.0) else {
+                    return Err(ReadError::NotInDump(at));
+                };
+                if !self.rest_is_zero {
+                    return Err(ReadError::Excluded(at));
+                }
+                // No further than the next bytes in the file.
+                let next = self.backed.partition_point(|e| e.start <= at.0);
+                let limit = self.backed.get(next).map_or(u64::MAX, |e| e.start);
+                let end = extent.end.min(limit);
+                let room = end.saturating_sub(at.0).min(buf.len() as u64);
+                let (now, rest) = buf.split_at_mut(room as usize);
+                now.fill(0);
+                at = PhysAddr(at.0.saturating_add(room));
+                buf = rest;
+                continue;
             };
             let room = extent.end.saturating_sub(at.0).min(buf.len() as u64);
             let (now, rest) = buf.split_at_mut(room as usize);

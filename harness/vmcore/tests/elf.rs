@@ -74,6 +74,28 @@ fn memory_without_bytes_in_the_file_was_excluded() {
 }
 
 #[test]
+fn memory_that_a_sparse_copy_leaves_out_is_zero() {
+    let cut = Segment {
+        left_out: 0x1000,
+        ..segment(0x1000, 1, 0x1000)
+    };
+    let core = ElfCore {
+        segments: vec![cut, segment(0x2800, 2, 16)],
+        ..ElfCore::default()
+    };
+    let mut file = core.build();
+    file[9..16].copy_from_slice(b"recrash");
+    let vmcore = Vmcore::from_bytes("test", file).unwrap();
+    let mut buf = [0xee; 0x1800];
+    vmcore.read(PhysAddr(0x1800), &mut buf).unwrap();
+    assert!(buf[..0x800].iter().all(|&b| b == 1));
+    assert!(buf[0x800..0x1000].iter().all(|&b| b == 0));
+    assert_eq!(buf[0x1000..0x1012], [[2; 16].as_slice(), &[0, 0]].concat());
+    let error = vmcore.read(PhysAddr(0x2fff), &mut buf[..2]).unwrap_err();
+    assert_eq!(error, ReadError::NotInDump(PhysAddr(0x3000)));
+}
+
+#[test]
 fn a_core_with_more_segments_than_its_header_can_count_opens() {
     let segments = (0..70_000)
         .map(|i| segment(i * 0x1000, i as u8, 16))
