@@ -100,6 +100,34 @@ pub enum Decoded {
     Unknown {},
 }
 
+impl fmt::Display for Decoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UsbDescriptor {
+                descriptor,
+                offset,
+                length,
+                text,
+                ..
+            } => {
+                let part = if *offset == 0 { "head" } else { "middle" };
+                write!(f, "{part} of a USB {descriptor} descriptor")?;
+                if let Some(length) = length {
+                    write!(f, " of {length} bytes")?;
+                }
+                match text {
+                    Some(text) => write!(f, ", text {text:?}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Text { encoding, text } => write!(f, "{encoding} text {text:?}"),
+            Self::Poison { name } => write!(f, "poison {name}"),
+            Self::BitFlip { bit } => write!(f, "bit {bit} flipped"),
+            Self::Unknown {} => f.write_str("unknown"),
+        }
+    }
+}
+
 /// How text is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

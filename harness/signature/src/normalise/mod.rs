@@ -34,10 +34,7 @@ pub struct Normalised {
 /// `__kmalloc`. Leading dots are kept, so the result is empty only for an empty name.
 pub fn function(name: &str) -> &str {
     let mut name = name;
-    loop {
-        let Some((head, tail)) = name.rsplit_once('.') else {
-            break;
-        };
+    while let Some((head, tail)) = name.rsplit_once('.') {
         let number = !tail.is_empty() && tail.bytes().all(|b| b.is_ascii_digit());
         let suffix = number || tables::SUFFIXES.contains(&tail);
         if head.is_empty() || !suffix {

@@ -1,0 +1,106 @@
+//! Whether two chains are the same place: the public allocator entry and its caller are the same,
+//! and the other frames of the shorter chain are a subsequence of the longer.
+//!
+//! Frames marked inlined are left out of entry, caller and subsequence.
+
+use crate::model::Frame;
+use crate::normalise;
+
+/// One way in which two chains differ.
+pub(super) struct Different {
+    pub(super) field: &'static str,
+    pub(super) golden: String,
+    pub(super) found: String,
+}
+
+/// What differs between two chains, innermost frame first.
+pub(super) fn differences(golden: &[Frame], found: &[Frame]) -> Vec<Different> {
+    let mut out = Vec::new();
+    let (a, b) = (functions(golden), functions(found));
+    for (index, field) in [(0, "frames.entry"), (1, "frames.caller")] {
+        let name = |frames: &[&str]| (*frames.get(index).unwrap_or(&"(none)")).to_owned();
+        let (golden, found) = (name(&a), name(&b));
+        if golden != found {
+            out.push(Different {
+                field,
+                golden,
+                found,
+            });
+        }
+    }
+    let names = |frames: &[Frame]| -> Vec<String> {
+        frames.iter().map(|frame| frame.function.clone()).collect()
+    };
+    if names(golden) != names(found) {
+        out.push(Different {
+            field: "frames.chain",
+            golden: names(golden).join(" ← "),
+            found: names(found).join(" ← "),
+        });
+    }
+    let (golden, found) = moved(golden, found);
+    if golden != found {
+        out.push(Different {
+            field: "frames.modules",
+            golden,
+            found,
+        });
+    }
+    out
+}
+
+/// The functions that have a frame of their own, suffixes stripped.
+pub(super) fn functions(frames: &[Frame]) -> Vec<&str> {
+    let real = frames.iter().filter(|frame| !frame.inlined);
+    real.map(|frame| normalise::function(&frame.function))
+        .collect()
+}
+
+/// Whether the shorter chain is a subsequence of the longer, entry and caller being the same.
+pub(super) fn inlining_explains(golden: &[Frame], found: &[Frame]) -> bool {
+    let (a, b) = (functions(golden), functions(found));
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    let mut rest = long.iter();
+    short.iter().take(2).eq(long.iter().take(2))
+        && short.iter().all(|frame| rest.any(|other| other == frame))
+}
+
+/// Whether only suffixes tell the chains apart.
+pub(super) fn suffixes_explain(golden: &[Frame], found: &[Frame]) -> bool {
+    let stripped = |frames: &[Frame]| -> Vec<String> {
+        frames
+            .iter()
+            .map(|frame| normalise::function(&frame.function).to_owned())
+            .collect()
+    };
+    stripped(golden) == stripped(found)
+}
+
+/// Whether each function in both chains moved only between the kernel image and a module.
+pub(super) fn only_moved_in_or_out(golden: &[Frame], found: &[Frame]) -> bool {
+    pairs(golden, found)
+        .all(|(a, b)| a.module == b.module || a.module.is_none() || b.module.is_none())
+}
+
+/// The frames that both chains have, as text, where their module is not the same.
+fn moved(golden: &[Frame], found: &[Frame]) -> (String, String) {
+    let text = |frame: &Frame| match &frame.module {
+        Some(module) => format!("{} in {module}", frame.function),
+        None => format!("{} built in", frame.function),
+    };
+    let moved = pairs(golden, found).filter(|(a, b)| a.module != b.module);
+    let (golden, found): (Vec<_>, Vec<_>) = moved.map(|(a, b)| (text(a), text(b))).unzip();
+    (golden.join(", "), found.join(", "))
+}
+
+/// Frames of the same function, by first occurrence.
+fn pairs<'a>(
+    golden: &'a [Frame],
+    found: &'a [Frame],
+) -> impl Iterator<Item = (&'a Frame, &'a Frame)> {
+    golden.iter().filter_map(|a| {
+        let same =
+            |b: &&Frame| normalise::function(&a.function) == normalise::function(&b.function);
+        found.iter().find(same).map(|b| (a, b))
+    })
+}
