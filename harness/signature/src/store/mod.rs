@@ -1,1 +1,220 @@
-//! Follows.
+//! The golden store: `golden/<case>/<name>.snap`, insta's header above, a signature below.
+//!
+//! Reads goldens and proposes changes beside them as `.snap.new`; a person accepts. It never
+//! writes a golden, and proposes nothing under CI.
+
+use crate::Signature;
+use crate::model::TextError;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+/// Goldens are small; anything longer is not one.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Why a golden could not be read or proposed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file or folder could not be read or written.
+    #[error("{}: {source}", file.display())]
+    Io {
+        /// Which.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is not an insta snapshot.
+    #[error("{}:{line}: {what}", file.display())]
+    NotASnapshot {
+        /// The file.
+        file: PathBuf,
+        /// 1 is the first line.
+        line: usize,
+        /// What was expected.
+        what: &'static str,
+    },
+    /// The signature in it is wrong.
+    #[error("{}:{line}: {message}", file.display())]
+    Signature {
+        /// The file.
+        file: PathBuf,
+        /// 1 is the first line of the file.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// One golden, read.
+#[derive(Debug, Clone)]
+pub struct Golden {
+    /// The `.snap` file.
+    pub path: PathBuf,
+    /// Its folder's name.
+    pub case: String,
+    /// Its file name without `.snap`.
+    pub name: String,
+    /// insta's header, without the `---` lines.
+    pub header: String,
+    /// What it holds.
+    pub signature: Signature,
+}
+
+/// Lists the `.snap` files under `root/<case>/`, sorted.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn list(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let mut found = Vec::new();
+    for case in entries(root)? {
+        if case.is_dir() {
+            found.extend(
+                entries(&case)?
+                    .into_iter()
+                    .filter(|p| p.extension().is_some_and(|e| e == "snap")),
+            );
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Reads one golden.
+///
+/// # Errors
+/// The file is unreadable, over 1 MiB, no insta snapshot, or holds no valid signature.
+pub fn read(path: &Path) -> Result<Golden, StoreError> {
+    let io = |source| StoreError::Io {
+        file: path.to_owned(),
+        source,
+    };
+    if fs::metadata(path).map_err(io)?.len() > MAX_BYTES {
+        return Err(io(io::Error::other("over 1 MiB: not a golden")));
+    }
+    let text = fs::read_to_string(path).map_err(io)?.replace("\r\n", "\n");
+    let (header, body) = split(&text).map_err(|(line, what)| StoreError::NotASnapshot {
+        file: path.to_owned(),
+        line,
+        what,
+    })?;
+    // Two `---` lines and the header stand above the body.
+    let above = header.lines().count() + 2;
+    let signature = Signature::from_toml(body).map_err(|error| {
+        let (line, message) = match error {
+            TextError::Invalid { line, message } => (above + line, message),
+            other => (above + 1, other.to_string()),
+        };
+        StoreError::Signature {
+            file: path.to_owned(),
+            line,
+            message,
+        }
+    })?;
+    let part =
+        |name: Option<&std::ffi::OsStr>| name.unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Golden {
+        path: path.to_owned(),
+        case: part(path.parent().and_then(Path::file_name)),
+        name: part(path.file_stem()),
+        header: header.to_owned(),
+        signature,
+    })
+}
+
+/// Whether this process runs under CI (`CI` set, and not to nothing, `0` or `false`).
+pub fn under_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|v| !v.is_empty() && v != "0" && v != "false")
+}
+
+/// Writes `signature` as `<golden>.snap.new` beside `golden`, for review; nothing if `ci` (see
+/// [`under_ci`]) or if the golden says the same. Returns the proposal's path.
+///
+/// # Errors
+/// The proposal cannot be written.
+pub fn propose(
+    golden: &Golden,
+    signature: &Signature,
+    ci: bool,
+) -> Result<Option<PathBuf>, StoreError> {
+    if ci || golden.signature == *signature {
+        return Ok(None);
+    }
+    let mut file = golden.path.clone().into_os_string();
+    file.push(".new");
+    let file = PathBuf::from(file);
+    let body = signature.to_toml().map_err(|error| StoreError::Signature {
+        file: file.clone(),
+        line: 1,
+        message: error.to_string(),
+    })?;
+    let text = format!("---\n{}---\n{body}", golden.header);
+    fs::write(&file, text).map_err(|source| StoreError::Io {
+        file: file.clone(),
+        source,
+    })?;
+    Ok(Some(file))
+}
+
+/// Header and body, or the line and what was expected there.
+fn split(text: &str) -> Result<(&str, &str), (usize, &'static str)> {
+    let rest = text
+        .strip_prefix("---\n")
+        .ok_or((1, "an insta snapshot begins with a line of `---`"))?;
+    if let Some(body) = rest.strip_prefix("---\n") {
+        return Ok(("", body));
+    }
+    let end = rest.find("\n---\n").ok_or((
+        text.lines().count().max(1),
+        "the header is not closed by a line of `---`",
+    ))?;
+    let (header, rest) = rest.split_at(end + 1);
+    Ok((header, rest.strip_prefix("---\n").unwrap_or_default()))
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let io = |source| StoreError::Io {
+        file: folder.to_owned(),
+        source,
+    };
+    let listing = fs::read_dir(folder).map_err(io)?;
+    listing
+        .map(|entry| entry.map(|e| e.path()).map_err(io))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.snap");
+        fs::write(&file, text).unwrap();
+        let error = read(&file).unwrap_err().to_string();
+        let told = error.replace(&format!("{}", folder.path().display()), "");
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_file_without_a_header_is_refused_with_its_line() {
+        check(
+            "schema = 1\n",
+            "/a.snap:1: an insta snapshot begins with a line of `---`",
+        );
+    }
+
+    #[test]
+    fn an_open_header_is_refused_with_its_line() {
+        check(
+            "---\nsource: x\n",
+            "/a.snap:2: the header is not closed by a line of `---`",
+        );
+    }
+
+    #[test]
+    fn another_schema_is_refused_by_its_number() {
+        check(
+            "---\nsource: x\n---\nschema = 7\n",
+            "/a.snap:4: schema 7 is not supported: this version of recrash reads schema 1",
+        );
+    }
+}
