@@ -131,7 +131,7 @@ fn memory_operand(
         base_value,
         index: index.map(name),
         index_value,
-        scale: u32::from(used.scale()),
+        scale: used.scale(),
         displacement: used.displacement().cast_signed(),
         effective,
         canonical: canonical(effective),

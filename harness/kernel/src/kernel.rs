@@ -97,11 +97,11 @@ impl<'d> Kernel<'d> {
     }
 
     fn load_modules(&mut self) {
-        let (mut found, missing) = modules::list(self);
+        let (found, missing) = modules::list(self);
         if let Some(missing) = missing {
             self.notes.push(format!("module list cut short: {missing}"));
         }
-        for module in &mut found {
+        for module in &found {
             if let Err(missing) = self.add_module_types(module) {
                 self.notes
                     .push(format!("no types of module {}: {missing}", module.name));
@@ -115,14 +115,10 @@ impl<'d> Kernel<'d> {
             .clear();
     }
 
-    fn add_module_types(&mut self, module: &mut Module) -> Result<(), Missing> {
-        let Some((at, size)) = module.btf else {
-            return Err(Missing::Implausible("it brings none".into()));
-        };
-        let Some(base) = self.types.vmlinux().cloned() else {
-            return Err(Missing::Implausible(
-                "the kernel's own are not known".into(),
-            ));
+    /// A module built without BTF, as out-of-tree modules are, has no types to add.
+    fn add_module_types(&mut self, module: &Module) -> Result<(), Missing> {
+        let (Some((at, size)), Some(base)) = (module.btf, self.types.vmlinux().cloned()) else {
+            return Ok(());
         };
         let bytes = self.table(at, size, "module BTF")?;
         let btf = Btf::parse(bytes, Some(base))

@@ -112,7 +112,7 @@ impl Cache {
         }
         let start = page_address(kernel, slab)?;
         Ok((0..count)
-            .map(|index| start.wrapping_add(index * self.size))
+            .map(|index| start.wrapping_add(index.wrapping_mul(self.size)))
             .collect())
     }
 }

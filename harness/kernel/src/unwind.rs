@@ -119,7 +119,8 @@ struct State {
 }
 
 enum Step {
-    To(State, FrameSource, Option<(VirtAddr, PtRegs)>),
+    /// The next frame, how it was found, and where its registers lie if they do.
+    To(State, FrameSource, Option<VirtAddr>),
     User(Option<PtRegs>),
     Stop(End),
 }
@@ -155,9 +156,10 @@ pub fn from_regs(kernel: &Kernel<'_>, regs: &PtRegs) -> Backtrace {
                     return trace;
                 }
                 let index = trace.frames.len();
+                let regs = exception.zip(next.regs);
                 trace
                     .exceptions
-                    .extend(exception.map(|(at, regs)| (index, at, regs)));
+                    .extend(regs.map(|(at, regs)| (index, at, regs)));
                 (state, source) = (next, how);
             }
             Step::User(regs) => {
@@ -275,7 +277,7 @@ fn after_regs(kernel: &Kernel<'_>, cfa: u64) -> Result<Step, Missing> {
         bp: regs.rbp(),
         regs: Some(regs),
     };
-    Ok(Step::To(next, FrameSource::ExceptionRegs, Some((at, regs))))
+    Ok(Step::To(next, FrameSource::ExceptionRegs, Some(at)))
 }
 
 /// Only what the CPU pushed lies at the CFA: rip, cs, rflags, rsp, ss.

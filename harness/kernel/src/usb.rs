@@ -214,7 +214,9 @@ fn descend(
     }
     let slots = kernel.field(node, "slots")?;
     for index in 0..(slots.size / 8).min(64) {
-        let at = VirtAddr(entry & !3).wrapping_add(slots.offset + index * 8);
+        let at = VirtAddr(entry & !3)
+            .wrapping_add(slots.offset)
+            .wrapping_add(index * 8);
         let slot = kernel.memory().u64_at(at).map_err(missing("IDR node"))?;
         descend(kernel, slot, node, tag, levels - 1, limit, found)?;
     }
