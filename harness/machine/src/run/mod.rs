@@ -1,1 +1,373 @@
-//! TODO
+//! One run: one boot of one scenario on one target, with a folder that keeps everything it saw. Stages and
+//! their deadlines are [`stage`]'s, the threads and QEMU are [`guest`]'s. Knows no signature and no golden.
+pub mod capture;
+pub mod console;
+pub mod events;
+pub mod evidence;
+pub mod folder;
+pub mod guest;
+pub mod lines;
+pub mod manifest;
+mod readers;
+pub mod stage;
+mod stop;
+
+pub use events::{HostEvent, Observer, Record, Said};
+pub use evidence::Evidence;
+pub use folder::{Prune, RunFolder, RunSummary, list, prune};
+pub use guest::DeviceSink;
+pub use manifest::{CrashNote, Ending, Manifest};
+pub use stage::{FailureKind, Stage};
+pub use stop::StopFlag;
+
+use recrash_agent::plan::Scenario;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::qemu::accel::{AccelChoice, AccelError, Chosen, Prober};
+use crate::qemu::args::Machine;
+use crate::setup::Provisioned;
+use crate::target::Target;
+use crate::usbredir::{Device, DeviceServer};
+use guest::{Guest, GuestResult};
+use stage::{End, Failure, Limits};
+
+/// What to run.
+#[derive(Clone)]
+pub struct RunRequest<'a> {
+    /// The target.
+    pub target: &'a Target,
+    /// What set-up has made ready for it.
+    pub provisioned: &'a Provisioned,
+    /// Name of the device.
+    pub device_name: &'a str,
+    /// The device.
+    pub device: &'a Device,
+    /// Name of the scenario.
+    pub scenario_name: &'a str,
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// The fault to inject.
+    pub fault: &'a str,
+    /// Added to the first kernel's command line.
+    pub append: &'a [String],
+    /// Which accelerator.
+    pub accel: AccelChoice,
+    /// Folder of the run folders, for example `target/recrash`.
+    pub root: &'a Path,
+    /// Folder in which the accelerator's probe is remembered.
+    pub cache: Option<&'a Path>,
+    /// Makes the first boot's initramfs in the scratch folder that it is given.
+    pub initramfs: &'a dyn Fn(&Path) -> Result<PathBuf, String>,
+}
+
+/// A run that has ended with its folder complete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunRecord {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// What the folder's manifest says.
+    pub manifest: Manifest,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The kernel died in the scenario.
+    Crashed {
+        /// The vmcore, whole and verified.
+        vmcore: PathBuf,
+        /// First line of the kernel's message; empty if the console did not tell.
+        title: String,
+    },
+    /// The scenario ended and the kernel was alive, and the device was asked and the fault code ran.
+    NoCrash,
+    /// The run went to its end and still says nothing.
+    Inconclusive {
+        /// The stage concerned.
+        stage: Stage,
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// A run that broke off. What it had collected is in its folder.
+#[derive(Debug, thiserror::Error)]
+#[error("{stage}: {detail}")]
+pub struct RunError {
+    /// In which stage.
+    pub stage: Stage,
+    /// What kind of failure.
+    pub kind: FailureKind,
+    /// What happened.
+    pub detail: String,
+    /// Last lines of the guest's console.
+    pub console_tail: Vec<String>,
+    /// The run folder, if there is one.
+    pub folder: Option<PathBuf>,
+}
+
+impl RunError {
+    fn host(stage: Stage, folder: Option<&RunFolder>, detail: impl ToString) -> Self {
+        Self {
+            stage,
+            kind: FailureKind::Host,
+            detail: detail.to_string(),
+            console_tail: Vec::new(),
+            folder: folder.map(|folder| folder.path().into()),
+        }
+    }
+}
+
+/// Runs it to its end. Nothing is left running, whatever happens.
+///
+/// # Errors
+/// [`RunError`] naming the stage: exit code 4.
+pub fn run(
+    request: &RunRequest<'_>,
+    observer: &mut dyn Observer,
+    stop: &StopFlag,
+) -> Result<RunRecord, RunError> {
+    let clock = Instant::now();
+    let early = |error: &dyn ToString| RunError::host(Stage::Prepare, None, error.to_string());
+    let accel = choose_accel(request).map_err(|error| early(&error))?;
+    let started = jiff::ZonedDateTime::now();
+    let folder = RunFolder::create(
+        request.root,
+        &started.strftime("%Y%m%d-%H%M%S").to_string(),
+        &request.target.name,
+        request.fault,
+    )
+    .map_err(|error| early(&format!("{}: {error}", request.root.display())))?;
+    let mut manifest = first_manifest(request, &accel, &started);
+    let prepare =
+        |error: &dyn ToString| RunError::host(Stage::Prepare, Some(&folder), error.to_string());
+    manifest
+        .store(folder.path())
+        .map_err(|error| prepare(&error))?;
+    let result = (|| {
+        let scratch = tempfile::tempdir().map_err(|error| prepare(&error))?;
+        let initramfs = (request.initramfs)(scratch.path()).map_err(|error| prepare(&error))?;
+        let machine = machine(request, &accel, initramfs);
+        let guest = Guest {
+            machine: &machine,
+            program: request.provisioned.qemu.clone().into(),
+            limits: limits(request.target),
+            vmcore_limit: u64::from(machine.memory_mib) << 22,
+            scenario: request.scenario,
+            folder: &folder,
+            clock,
+        };
+        let plug = |sink: DeviceSink| plug(request.device.clone(), sink);
+        guest::run(&guest, plug, observer, stop)
+            .map_err(|error| RunError::host(Stage::StartQemu, Some(&folder), error))
+    })();
+    manifest.total_ms = guest::millis(clock.elapsed());
+    let outcome = match result {
+        Ok(result) => {
+            note_result(&mut manifest, &result);
+            settle(&folder, request.scenario, result)
+        }
+        Err(error) => Err(error),
+    };
+    manifest.outcome = Some(ending(&outcome, &manifest));
+    let written = manifest
+        .list_files(folder.path())
+        .and_then(|()| manifest.store(folder.path()));
+    let outcome = outcome?;
+    written.map_err(|error| RunError::host(Stage::Shutdown, Some(&folder), error))?;
+    Ok(RunRecord {
+        folder: folder.path().into(),
+        outcome,
+        manifest,
+    })
+}
+
+fn choose_accel(request: &RunRequest<'_>) -> Result<Chosen, AccelError> {
+    let machine = &request.target.machine;
+    Prober {
+        program: request.provisioned.qemu.clone().into(),
+        machine_type: "pc".into(),
+        cpu: machine.cpu.clone(),
+        cache: request.cache.map(Into::into),
+    }
+    .choose(request.accel)
+}
+
+fn machine(request: &RunRequest<'_>, accel: &Chosen, initramfs: PathBuf) -> Machine {
+    let settings = &request.target.machine;
+    Machine {
+        machine_type: settings.machine_type.clone(),
+        accel: accel.accel,
+        cpu: settings.cpu.clone(),
+        memory_mib: settings.memory_mib,
+        cpus: settings.cpus,
+        kernel: request.provisioned.bzimage.clone(),
+        initramfs,
+        cmdline: cmdline(request),
+        usb_controller: settings.usb_controller.clone(),
+        pcap: folder::PCAP.into(),
+        sandbox: accel.sandbox,
+    }
+}
+
+fn cmdline(request: &RunRequest<'_>) -> String {
+    let mut cmdline = request.target.boot.cmdline.clone();
+    for word in request.append {
+        cmdline.push(' ');
+        cmdline.push_str(word);
+    }
+    cmdline
+}
+
+fn limits(target: &Target) -> Limits {
+    let deadlines = &target.deadlines;
+    Limits {
+        start: Duration::from_secs(10),
+        boot: deadlines.boot(),
+        modules: deadlines.boot(),
+        device: deadlines.scenario(),
+        scenario: deadlines.scenario(),
+        capture_boot: deadlines.capture_boot(),
+        dump: deadlines.capture(),
+        // makedumpfile thinks for a while before the first byte; after that it flows.
+        dump_pause: deadlines.capture().min(Duration::from_secs(30)),
+        shutdown: Duration::from_secs(10),
+    }
+}
+
+/// Serves the device on a socket in a folder that only we can enter, and connects QEMU's end to it; then the
+/// name is no longer needed.
+fn plug(device: Device, sink: DeviceSink) -> io::Result<(DeviceServer, OwnedFd)> {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("usb");
+    let listener = UnixListener::bind(&path)?;
+    let server = DeviceServer::start(device, listener, move |event| {
+        sink.send(serde_json::to_value(event).unwrap_or_default());
+    })?;
+    let stream = UnixStream::connect(&path)?;
+    Ok((server, stream.into()))
+}
+
+fn first_manifest(request: &RunRequest<'_>, accel: &Chosen, started: &jiff::ZonedDateTime) -> Manifest {
+    Manifest {
+        recrash_run: manifest::SCHEMA,
+        started: started.timestamp().to_string(),
+        target: request.target.name.clone(),
+        kernel_release: request.provisioned.kernel_release.clone(),
+        packages: request.provisioned.packages.clone(),
+        qemu_version: qemu_version(&request.provisioned.qemu),
+        accel: accel.accel,
+        device: request.device_name.into(),
+        scenario: request.scenario_name.into(),
+        fault: request.fault.into(),
+        append: request.append.to_vec(),
+        cmdline: cmdline(request),
+        stages: Vec::new(),
+        total_ms: 0,
+        qemu_ms: 0,
+        outcome: None,
+        crash: None,
+        evidence: Evidence::default(),
+        files: Vec::new(),
+        verdict: None,
+        title: None,
+        more: serde_json::Map::new(),
+    }
+}
+
+/// First line of `qemu --version`; empty if it does not say.
+fn qemu_version(program: &Path) -> String {
+    let text = duct::cmd(program, ["--version"])
+        .stderr_null()
+        .unchecked()
+        .read()
+        .unwrap_or_default();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn note_result(manifest: &mut Manifest, result: &GuestResult) {
+    manifest.stages.clone_from(&result.stages);
+    manifest.qemu_ms = guest::millis(result.qemu_time);
+    manifest.evidence.clone_from(&result.evidence);
+    manifest.crash = result.crash.as_ref().map(|crash| CrashNote {
+        stage: crash.stage,
+        title: crash.title.clone(),
+    });
+    if let Some(whole) = &result.whole {
+        let sha256 = whole.sha256.clone();
+        manifest.more.insert("vmcore_sha256".into(), sha256.into());
+    }
+}
+
+/// What the guest's end means.
+fn settle(
+    folder: &RunFolder,
+    scenario: &Scenario,
+    result: GuestResult,
+) -> Result<Outcome, RunError> {
+    let failed = |failure: Failure| RunError {
+        stage: failure.stage,
+        kind: failure.kind,
+        detail: failure.detail,
+        console_tail: result.console_tail.clone(),
+        folder: Some(folder.path().into()),
+    };
+    match result.end {
+        End::Failed(failure) => Err(failed(failure)),
+        End::Survived => Ok(match result.evidence.proves_survival(scenario) {
+            Ok(()) => Outcome::NoCrash,
+            Err(reason) => Outcome::Inconclusive {
+                stage: Stage::Scenario,
+                reason,
+            },
+        }),
+        End::Crashed => {
+            let vmcore = folder.file(folder::VMCORE);
+            std::fs::rename(folder.file(folder::VMCORE_PARTIAL), &vmcore)
+                .map_err(|error| RunError::host(Stage::Dump, Some(folder), error))?;
+            let (stage, title) = result
+                .crash
+                .map_or((Stage::Scenario, String::new()), |crash| {
+                    (crash.stage, crash.title)
+                });
+            Ok(if stage < Stage::Scenario {
+                Outcome::Inconclusive {
+                    stage,
+                    reason: format!("the kernel died before the scenario began: {title}"),
+                }
+            } else {
+                Outcome::Crashed { vmcore, title }
+            })
+        }
+    }
+}
+
+fn ending(outcome: &Result<Outcome, RunError>, manifest: &Manifest) -> Ending {
+    match outcome {
+        Ok(Outcome::Crashed { .. }) => Ending::Crashed {
+            sha256: manifest
+                .more
+                .get("vmcore_sha256")
+                .and_then(|value| value.as_str())
+                .unwrap_or_default()
+                .into(),
+        },
+        Ok(Outcome::NoCrash) => Ending::NoCrash,
+        Ok(Outcome::Inconclusive { stage, reason }) => Ending::Inconclusive {
+            stage: *stage,
+            kind: None,
+            reason: reason.clone(),
+        },
+        Err(error) => Ending::Inconclusive {
+            stage: error.stage,
+            kind: Some(error.kind),
+            reason: error.detail.clone(),
+        },
+    }
+}

@@ -1,0 +1,283 @@
+//! QEMU's command line as a value. Starts nothing and touches no file.
+use recrash_agent::{EVENTS_PORT, VMCORE_PORT};
+use serde::{Deserialize, Serialize};
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::fd::RawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+/// What executes the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accel {
+    /// The host's processor, through `/dev/kvm`.
+    Kvm,
+    /// QEMU's own translator.
+    Tcg,
+}
+
+impl fmt::Display for Accel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        })
+    }
+}
+
+/// A guest's machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// `-machine`, for example `pc`.
+    pub machine_type: String,
+    /// `-accel`.
+    pub accel: Accel,
+    /// `-cpu` with its features, in QEMU's own syntax.
+    pub cpu: String,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Number of CPUs.
+    pub cpus: u32,
+    /// bzImage.
+    pub kernel: PathBuf,
+    /// Its initramfs.
+    pub initramfs: PathBuf,
+    /// Its command line.
+    pub cmdline: String,
+    /// QEMU's device name of the USB host controller, for example `qemu-xhci`.
+    pub usb_controller: String,
+    /// Where QEMU records the USB traffic.
+    pub pcap: PathBuf,
+    /// Whether QEMU confines itself with seccomp (not every build can).
+    pub sandbox: bool,
+}
+
+/// QEMU's ends of connected sockets, inherited by number: no names in the file system, so no two runs can
+/// meet and no path can be too long for a socket's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sockets {
+    /// First serial port.
+    pub console: RawFd,
+    /// QMP.
+    pub qmp: RawFd,
+    /// virtio-serial port of the agent's events.
+    pub events: RawFd,
+    /// virtio-serial port of the vmcore.
+    pub vmcore: RawFd,
+    /// The usb-redir device.
+    pub usb: RawFd,
+}
+
+impl Machine {
+    /// All arguments, without the program's name.
+    ///
+    /// `-no-reboot` ends QEMU where a kernel would reset: the kexec into the capture kernel is no reset, so
+    /// a reset means that the guest has lost its way, and it must not boot again.
+    #[must_use]
+    pub fn args(&self, sockets: &Sockets) -> Vec<OsString> {
+        let mut args = Args(Vec::new());
+        args.flag("-nodefaults")
+            .flag("-no-user-config")
+            .flag("-no-reboot");
+        args.pair("-display", "none")
+            .pair("-msg", "timestamp=off")
+            .pair("-machine", &self.machine_type)
+            .pair("-accel", self.accel.to_string())
+            .pair("-cpu", &self.cpu)
+            .pair("-m", format!("{}M", self.memory_mib))
+            .pair("-smp", self.cpus.to_string());
+        if self.sandbox {
+            args.pair("-sandbox", SANDBOX);
+        }
+        args.pair("-kernel", self.kernel.as_os_str())
+            .pair("-initrd", self.initramfs.as_os_str())
+            .pair("-append", &self.cmdline);
+        args.socket("console", sockets.console)
+            .pair("-serial", "chardev:console")
+            .socket("qmp", sockets.qmp)
+            .pair("-mon", "chardev=qmp,mode=control")
+            .pair("-device", "virtio-serial-pci,id=ports")
+            .port("events", EVENTS_PORT, sockets.events)
+            .port("vmcore", VMCORE_PORT, sockets.vmcore);
+        let mut usb = OsString::from("usb-redir,bus=usb.0,chardev=usb,pcap=");
+        usb.push(escape(self.pcap.as_os_str()));
+        args.pair("-device", format!("{},id=usb", self.usb_controller))
+            .socket("usb", sockets.usb)
+            .pair("-device", usb);
+        args.0
+    }
+}
+
+/// QEMU's seccomp filter: no new processes, no new privileges.
+pub(crate) const SANDBOX: &str =
+    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
+/// A value inside a comma-separated option: QEMU takes a doubled comma as a comma.
+#[must_use]
+pub fn escape(value: &OsStr) -> OsString {
+    let mut out = Vec::with_capacity(value.len());
+    for &byte in value.as_bytes() {
+        out.push(byte);
+        if byte == b',' {
+            out.push(byte);
+        }
+    }
+    OsString::from_vec(out)
+}
+
+struct Args(Vec<OsString>);
+
+impl Args {
+    fn flag(&mut self, name: &str) -> &mut Self {
+        self.0.push(name.into());
+        self
+    }
+    fn pair(&mut self, name: &str, value: impl AsRef<OsStr>) -> &mut Self {
+        self.flag(name).0.push(value.as_ref().into());
+        self
+    }
+    fn socket(&mut self, id: &str, fd: RawFd) -> &mut Self {
+        self.pair("-chardev", format!("socket,id={id},fd={fd}"))
+    }
+    fn port(&mut self, id: &str, name: &str, fd: RawFd) -> &mut Self {
+        self.socket(id, fd).pair(
+            "-device",
+            format!("virtserialport,chardev={id},name={name}"),
+        )
+    }
+}
+
+/// The command line as one could type it; for people and `qemu.args`.
+#[must_use]
+pub fn shell_line(program: &str, args: &[OsString]) -> String {
+    let mut line = program.to_owned();
+    for arg in args {
+        let text = arg.to_string_lossy();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+".contains(c);
+        line.push_str(if text.starts_with('-') {
+            " \\\n  "
+        } else {
+            " "
+        });
+        if !text.is_empty() && text.chars().all(plain) {
+            line.push_str(&text);
+        } else {
+            line.push_str(&format!("'{}'", text.replace('\'', r"'\''")));
+        }
+    }
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOCKETS: Sockets = Sockets {
+        console: 10,
+        qmp: 11,
+        events: 12,
+        vmcore: 13,
+        usb: 14,
+    };
+
+    fn machine() -> Machine {
+        Machine {
+            machine_type: "pc".into(),
+            accel: Accel::Tcg,
+            cpu: "max,la57=off".into(),
+            memory_mib: 512,
+            cpus: 2,
+            kernel: "/k/vmlinuz".into(),
+            initramfs: "/k/initramfs".into(),
+            cmdline: "console=ttyS0 panic=-1".into(),
+            usb_controller: "qemu-xhci".into(),
+            pcap: "usb.pcap".into(),
+            sandbox: true,
+        }
+    }
+
+    /// The values of one option, in order.
+    fn check(machine: &Machine, option: &str, expected: &[&str]) {
+        let args = machine.args(&SOCKETS);
+        let values: Vec<_> = args
+            .windows(2)
+            .filter(|pair| pair[0] == option)
+            .map(|pair| pair[1].to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(values, expected, "{option}");
+    }
+
+    #[test]
+    fn the_guest_gets_nothing_it_was_not_given() {
+        let args = machine().args(&SOCKETS);
+        assert_eq!(args[0], "-nodefaults");
+        assert_eq!(args[1], "-no-user-config");
+        assert!(!args.iter().any(|arg| arg.to_string_lossy().contains("net")));
+    }
+
+    #[test]
+    fn kernel_and_command_line_are_passed_as_they_are() {
+        let machine = Machine {
+            kernel: "/with,comma/vmlinuz".into(),
+            ..machine()
+        };
+        check(&machine, "-kernel", &["/with,comma/vmlinuz"]);
+        check(&machine, "-append", &["console=ttyS0 panic=-1"]);
+        check(&machine, "-accel", &["tcg"]);
+        check(&machine, "-m", &["512M"]);
+    }
+
+    #[test]
+    fn a_comma_in_a_path_is_doubled_inside_an_option() {
+        let machine = Machine {
+            pcap: "a,b/usb.pcap".into(),
+            ..machine()
+        };
+        check(
+            &machine,
+            "-device",
+            &[
+                "virtio-serial-pci,id=ports",
+                "virtserialport,chardev=events,name=org.recrash.events",
+                "virtserialport,chardev=vmcore,name=org.recrash.vmcore",
+                "qemu-xhci,id=usb",
+                "usb-redir,bus=usb.0,chardev=usb,pcap=a,,b/usb.pcap",
+            ],
+        );
+    }
+
+    #[test]
+    fn every_channel_is_an_inherited_socket() {
+        check(
+            &machine(),
+            "-chardev",
+            &[
+                "socket,id=console,fd=10",
+                "socket,id=qmp,fd=11",
+                "socket,id=events,fd=12",
+                "socket,id=vmcore,fd=13",
+                "socket,id=usb,fd=14",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_build_without_seccomp_is_not_asked_for_it() {
+        let machine = Machine {
+            sandbox: false,
+            ..machine()
+        };
+        check(&machine, "-sandbox", &[]);
+    }
+
+    #[test]
+    fn the_command_line_can_be_pasted_into_a_shell() {
+        let args = ["-append".into(), "a b'c".into(), "-x".into()];
+        assert_eq!(
+            shell_line("qemu", &args),
+            "qemu \\\n  -append 'a b'\\''c' \\\n  -x\n"
+        );
+    }
+}

@@ -1,0 +1,246 @@
+//! QEMU's control socket (QMP): commands with a time limit, events as they come. Interprets no answer.
+//! Protocol: QEMU's `docs/interop/qmp-spec.txt`.
+use serde_json::{Map, Value, json};
+use std::io::{self, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use crate::run::lines::LineReader;
+
+/// An event that QEMU reports, for example `SHUTDOWN`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QmpEvent {
+    /// Its name.
+    pub name: String,
+    /// Its data.
+    pub data: Map<String, Value>,
+}
+
+/// Why a command was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum QmpError {
+    /// The socket failed.
+    #[error("QMP: {0}")]
+    Io(#[from] io::Error),
+    /// No answer in time.
+    #[error("QMP: {command} was not answered within {} s", limit.as_secs_f32())]
+    TimedOut {
+        /// What was asked.
+        command: String,
+        /// How long it had.
+        limit: Duration,
+    },
+    /// QEMU closed the socket.
+    #[error("QMP: the socket was closed before {command} was answered")]
+    Closed {
+        /// What was asked.
+        command: String,
+    },
+    /// QEMU answered with an error.
+    #[error("QMP: {command} was refused: {reason}")]
+    Refused {
+        /// What was asked.
+        command: String,
+        /// QEMU's reason.
+        reason: String,
+    },
+}
+
+/// A connection in command mode.
+#[derive(Debug)]
+pub struct Qmp {
+    stream: UnixStream,
+    answers: Receiver<Value>,
+    next_id: u64,
+}
+
+impl Qmp {
+    /// Waits for the greeting and enters command mode. `on_event` is called on another thread.
+    ///
+    /// # Errors
+    /// [`QmpError`]; a greeting that does not come in time counts as `qmp_capabilities` timed out.
+    pub fn connect(
+        stream: UnixStream,
+        limit: Duration,
+        on_event: impl FnMut(QmpEvent) + Send + 'static,
+    ) -> Result<Self, QmpError> {
+        stream.set_write_timeout(Some(limit))?;
+        let (sender, answers) = mpsc::sync_channel(16);
+        let reader = stream.try_clone()?;
+        std::thread::Builder::new()
+            .name("qmp".into())
+            .spawn(move || read(reader, &sender, on_event))?;
+        let mut qmp = Self {
+            stream,
+            answers,
+            next_id: 0,
+        };
+        let begin = Instant::now();
+        qmp.wait("qmp_capabilities", begin, limit, |answer| {
+            answer.get("QMP").is_some()
+        })?;
+        qmp.execute("qmp_capabilities", limit)?;
+        Ok(qmp)
+    }
+
+    /// Runs a command without arguments and returns its answer.
+    ///
+    /// # Errors
+    /// [`QmpError`]
+    pub fn execute(&mut self, command: &str, limit: Duration) -> Result<Value, QmpError> {
+        self.next_id += 1;
+        let id = self.next_id;
+        let request = json!({"execute": command, "id": id});
+        self.stream.write_all(format!("{request}\n").as_bytes())?;
+        let mut answer = self.wait(command, Instant::now(), limit, |answer| {
+            answer.get("id").and_then(Value::as_u64) == Some(id)
+        })?;
+        if let Some(error) = answer.get("error") {
+            return Err(QmpError::Refused {
+                command: command.into(),
+                reason: error
+                    .get("desc")
+                    .and_then(Value::as_str)
+                    .unwrap_or("no reason given")
+                    .into(),
+            });
+        }
+        Ok(answer
+            .get_mut("return")
+            .map(Value::take)
+            .unwrap_or_default())
+    }
+
+    fn wait(
+        &self,
+        command: &str,
+        begin: Instant,
+        limit: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value, QmpError> {
+        loop {
+            let left = limit.saturating_sub(begin.elapsed());
+            match self.answers.recv_timeout(left) {
+                Ok(answer) if wanted(&answer) => return Ok(answer),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(QmpError::TimedOut {
+                        command: command.into(),
+                        limit,
+                    });
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(QmpError::Closed {
+                        command: command.into(),
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Qmp {
+    fn drop(&mut self) {
+        // Ends the reading thread.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+fn read(stream: UnixStream, answers: &mpsc::SyncSender<Value>, mut on_event: impl FnMut(QmpEvent)) {
+    let mut lines = LineReader::new(BufReader::new(stream));
+    while let Ok(Some(line)) = lines.next_line() {
+        let Ok(Value::Object(mut object)) = serde_json::from_str(&line) else {
+            continue;
+        };
+        if let Some(Value::String(name)) = object.remove("event") {
+            let data = match object.remove("data") {
+                Some(Value::Object(data)) => data,
+                _ => Map::new(),
+            };
+            on_event(QmpEvent { name, data });
+        } else if answers.try_send(Value::Object(object)).is_err() {
+            // Nobody asked for that many answers; or nobody is there any more.
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::BufRead;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+    const GREETING: &str = r#"{"QMP": {"version": {}, "capabilities": []}}"#;
+
+    /// Plays QEMU: says the first line, then one line for each one it reads; then closes.
+    fn check(script: Vec<String>) -> (Result<Qmp, QmpError>, Receiver<QmpEvent>) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (sender, events) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut commands = BufReader::new(theirs.try_clone().unwrap()).lines();
+            for line in script {
+                (&theirs)
+                    .write_all(format!("{line}\r\n").as_bytes())
+                    .unwrap();
+                if commands.next().is_none() {
+                    break;
+                }
+            }
+        });
+        let qmp = Qmp::connect(ours, LIMIT, move |event| {
+            let _ = sender.send(event);
+        });
+        (qmp, events)
+    }
+
+    fn script(lines: &[&str]) -> Vec<String> {
+        lines.iter().map(|&line| line.to_owned()).collect()
+    }
+
+    #[test]
+    fn a_command_gets_its_own_answer() {
+        let (qmp, events) = check(script(&[
+            GREETING,
+            r#"{"return": {}, "id": 1}"#,
+            "{\"event\": \"RESUME\", \"data\": {\"x\": 1}}\n{\"return\": {\"status\": \"running\"}, \"id\": 2}",
+        ]));
+        let answer = qmp.unwrap().execute("query-status", LIMIT).unwrap();
+        assert_eq!(answer["status"], "running");
+        assert_eq!(events.recv().unwrap().name, "RESUME");
+    }
+
+    #[test]
+    fn a_refused_command_says_why() {
+        let (qmp, _) = check(script(&[
+            GREETING,
+            r#"{"return": {}, "id": 1}"#,
+            r#"{"error": {"class": "GenericError", "desc": "no way"}, "id": 2}"#,
+        ]));
+        let error = qmp.unwrap().execute("quit", LIMIT).unwrap_err();
+        assert_eq!(error.to_string(), "QMP: quit was refused: no way");
+    }
+
+    #[test]
+    fn a_socket_that_closes_is_no_hang() {
+        let (qmp, _) = check(vec![]);
+        assert!(matches!(qmp, Err(QmpError::Closed { .. })));
+    }
+
+    #[test]
+    fn silence_is_a_time_out() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let error = Qmp::connect(ours, Duration::from_millis(1), |_| {}).unwrap_err();
+        assert!(matches!(error, QmpError::TimedOut { .. }), "{error}");
+    }
+
+    #[test]
+    fn rubbish_is_skipped() {
+        let (qmp, _) = check(vec![
+            format!("]][[\n[1]\n{}\n{GREETING}", "x".repeat(1 << 20)),
+            r#"{"return": {}, "id": 1}"#.into(),
+        ]);
+        assert!(qmp.is_ok());
+    }
+}

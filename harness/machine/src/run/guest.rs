@@ -1,0 +1,470 @@
+//! Drives one guest: starts QEMU, reads everything it says, steps the stages, ends it. Every thread here ends
+//! with QEMU. Knows no target and makes no initramfs.
+use recrash_agent::event::{GuestEvent, GuestReport};
+use recrash_agent::plan::Scenario;
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use super::capture::{CaptureError, Whole};
+use super::console::Line;
+use super::events::{EventLog, HostEvent, Observer, Record, Said};
+use super::evidence::Evidence;
+use super::folder::{self, RunFolder};
+use super::manifest::StageTime;
+use super::readers::{self, Message, Port};
+use super::stage::{CrashSeen, End, FailureKind, Input, Limits, Machine as Stages, Stage};
+use super::stop::StopFlag;
+use crate::qemu::args::{Machine, Sockets, shell_line};
+use crate::qemu::process::{Launch, Process, describe_exit};
+use crate::qemu::qmp::Qmp;
+
+/// How often the stop flag is looked at.
+const TICK: Duration = Duration::from_millis(50);
+/// How long QEMU may take to answer a QMP command.
+const QMP_LIMIT: Duration = Duration::from_secs(5);
+/// How long the readers may take to see the end after QEMU's.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// Lines of console that an error carries.
+const TAIL_LINES: usize = 20;
+/// Messages that may wait; then the guest waits.
+const QUEUE: usize = 1024;
+
+/// One guest to run.
+pub struct Guest<'a> {
+    /// The machine; its pcap path is relative to the run folder.
+    pub machine: &'a Machine,
+    /// QEMU.
+    pub program: OsString,
+    /// Limits of the stages.
+    pub limits: Limits,
+    /// Largest vmcore that is taken, in bytes.
+    pub vmcore_limit: u64,
+    /// For counting evidence.
+    pub scenario: &'a Scenario,
+    /// Where everything goes.
+    pub folder: &'a RunFolder,
+    /// The run's start.
+    pub clock: Instant,
+}
+
+/// Sends what a device does into the run.
+#[derive(Debug, Clone)]
+pub struct DeviceSink(SyncSender<Message>);
+
+impl DeviceSink {
+    /// Takes an event of the device.
+    pub fn send(&self, event: Value) {
+        // A run that has ended takes no more.
+        let _ = self.0.send(Message::Device(event));
+    }
+}
+
+/// What one guest did.
+#[derive(Debug)]
+pub struct GuestResult {
+    /// How it ended.
+    pub end: End,
+    /// The vmcore, if whole.
+    pub whole: Option<Whole>,
+    /// The crash as the console told it.
+    pub crash: Option<CrashSeen>,
+    /// What proves that it did what it was to do.
+    pub evidence: Evidence,
+    /// Stages and their times.
+    pub stages: Vec<StageTime>,
+    /// From QEMU's start to the vmcore's last byte, or to QEMU's end.
+    pub qemu_time: Duration,
+    /// Last lines of the console.
+    pub console_tail: Vec<String>,
+}
+
+/// Runs it. `plug` gets the near end of the usb-redir connection and serves the device on it until what it
+/// returns is dropped.
+///
+/// # Errors
+/// The host's: a file, a socket, a program. What the guest does is in [`GuestResult::end`].
+pub fn run<D>(
+    guest: &Guest<'_>,
+    plug: impl FnOnce(DeviceSink) -> io::Result<(D, OwnedFd)>,
+    observer: &mut dyn Observer,
+    stop: &StopFlag,
+) -> io::Result<GuestResult> {
+    let (sender, messages) = sync_channel(QUEUE);
+    let (device, usb) = plug(DeviceSink(sender.clone()))?;
+    let (console, console_far) = UnixStream::pair()?;
+    let (qmp, qmp_far) = UnixStream::pair()?;
+    let (events, events_far) = UnixStream::pair()?;
+    let (vmcore, vmcore_far) = UnixStream::pair()?;
+    let sockets = Sockets {
+        console: console_far.as_raw_fd(),
+        qmp: qmp_far.as_raw_fd(),
+        events: events_far.as_raw_fd(),
+        vmcore: vmcore_far.as_raw_fd(),
+        usb: usb.as_raw_fd(),
+    };
+    let args = guest.machine.args(&sockets);
+    let line = shell_line(&guest.program.to_string_lossy(), &args);
+    std::fs::write(guest.folder.file(folder::QEMU_ARGS), line)?;
+
+    readers::console(
+        console,
+        File::create_new(guest.folder.file(folder::CONSOLE))?,
+        sender.clone(),
+    )?;
+    readers::events(events, sender.clone())?;
+    readers::vmcore(
+        vmcore,
+        guest.folder.file(folder::VMCORE_PARTIAL),
+        guest.vmcore_limit,
+        sender.clone(),
+    )?;
+    let mut driver = Driver {
+        guest,
+        observer,
+        log: EventLog::create(&guest.folder.file(folder::EVENTS))?,
+        stages: Stages::new(guest.limits),
+        stage_since: guest.clock.elapsed(),
+        times: Vec::new(),
+        evidence: Evidence::default(),
+        tail: VecDeque::new(),
+        whole: None,
+        open: vec![Port::Console, Port::Events, Port::Vmcore],
+        exited: None,
+        started: Duration::ZERO,
+        last_byte: None,
+    };
+    driver.host(HostEvent::StageStarted {
+        stage: Stage::Prepare,
+    })?;
+    let log = File::create_new(guest.folder.file(folder::QEMU_LOG))?;
+    let on_exit = sender.clone();
+    driver.started = guest.clock.elapsed();
+    driver.feed(Input::Start)?;
+    let mut process = Process::start(
+        Launch {
+            program: guest.program.clone(),
+            args,
+            cwd: guest.folder.path().into(),
+            log,
+            inherit: vec![
+                console_far.into(),
+                qmp_far.into(),
+                events_far.into(),
+                vmcore_far.into(),
+                usb,
+            ],
+        },
+        move |status| {
+            let how = status.map_or_else(
+                |error| format!("cannot be waited for: {error}"),
+                describe_exit,
+            );
+            let _ = on_exit.send(Message::QemuExited(how));
+        },
+    )?;
+    // Declared last, so dropped first, also by a panic: no thread may wait in a full queue when it is joined.
+    let messages = messages;
+    let end = driver.talk(qmp, sender, &messages, stop);
+    drop(messages);
+    process.kill();
+    drop(device);
+    let end = end?;
+    driver.finish(end)
+}
+
+struct Driver<'a> {
+    guest: &'a Guest<'a>,
+    observer: &'a mut dyn Observer,
+    log: EventLog,
+    stages: Stages,
+    stage_since: Duration,
+    times: Vec<StageTime>,
+    evidence: Evidence,
+    tail: VecDeque<String>,
+    whole: Option<Whole>,
+    open: Vec<Port>,
+    exited: Option<(String, Duration)>,
+    started: Duration,
+    last_byte: Option<Duration>,
+}
+
+impl Driver<'_> {
+    /// Connects to QMP, takes messages until the end, and then lets QEMU quit.
+    fn talk(
+        &mut self,
+        qmp: UnixStream,
+        sender: SyncSender<Message>,
+        messages: &Receiver<Message>,
+        stop: &StopFlag,
+    ) -> io::Result<End> {
+        let on_event = sender.clone();
+        let connected = Qmp::connect(qmp, QMP_LIMIT, move |event| {
+            let _ = on_event.send(Message::Qmp(event));
+        });
+        drop(sender);
+        let qmp = match connected {
+            Ok(qmp) => qmp,
+            Err(error) => {
+                // If QEMU has died, its exit says more than the socket's.
+                if let Some(end) = self.exit_within(messages, Duration::from_secs(1))? {
+                    return Ok(end);
+                }
+                return Ok(self.stages.fail(FailureKind::Host, &error.to_string()));
+            }
+        };
+        self.feed(Input::QemuReady)?;
+        let end = self.until_end(messages, stop)?;
+        // A QEMU that quits by itself completes its record of the USB traffic.
+        self.quit(messages, qmp)?;
+        Ok(end)
+    }
+
+    fn until_end(&mut self, messages: &Receiver<Message>, stop: &StopFlag) -> io::Result<End> {
+        loop {
+            if stop.is_stopped() {
+                return Ok(self.stages.fail(FailureKind::Stopped, "stopped"));
+            }
+            let now = self.now();
+            if now >= self.stages.deadline() {
+                return Ok(self.stages.timed_out(now));
+            }
+            let wait = TICK.min(self.stages.deadline().saturating_sub(now));
+            match messages.recv_timeout(wait) {
+                Ok(message) => {
+                    if let Some(end) = self.take(message)? {
+                        return Ok(end);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Ok(self.stages.fail(FailureKind::QemuDied, "QEMU is gone"));
+                }
+            }
+            if self.whole.is_some() {
+                // Nothing that the guest could still do matters: its powering off costs time only.
+                return Ok(End::Crashed);
+            }
+            if let Some(end) = self.drained()? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// QEMU's end counts once everything it said has been read.
+    fn drained(&mut self) -> io::Result<Option<End>> {
+        let Some((how, since)) = &self.exited else {
+            return Ok(None);
+        };
+        if !self.open.is_empty() && self.now() < *since + DRAIN_LIMIT {
+            return Ok(None);
+        }
+        let how = how.clone();
+        self.feed(Input::QemuExited(&how))
+    }
+
+    fn exit_within(
+        &mut self,
+        messages: &Receiver<Message>,
+        limit: Duration,
+    ) -> io::Result<Option<End>> {
+        let until = self.now() + limit;
+        while let Some(left) = until.checked_sub(self.now()).filter(|left| !left.is_zero()) {
+            let Ok(message) = messages.recv_timeout(left) else {
+                break;
+            };
+            self.take(message)?;
+            if let Some(end) = self.drained()? {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
+    }
+
+    fn quit(&mut self, messages: &Receiver<Message>, mut qmp: Qmp) -> io::Result<()> {
+        if self.exited.is_some() {
+            return Ok(());
+        }
+        let until = self.now() + QMP_LIMIT;
+        // On its own thread: QEMU may be waiting for us to take messages.
+        std::thread::Builder::new()
+            .name("qmp-quit".into())
+            .spawn(move || drop(qmp.execute("quit", QMP_LIMIT)))?;
+        while self.exited.is_none() {
+            let Some(left) = until.checked_sub(self.now()).filter(|left| !left.is_zero()) else {
+                break;
+            };
+            match messages.recv_timeout(left) {
+                Ok(message) => drop(self.take(message)?),
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, message: Message) -> io::Result<Option<End>> {
+        match message {
+            Message::Console(line) => return self.console(line),
+            Message::Guest(line) => return self.guest(&line),
+            Message::Device(event) => self.say(Said::Device(event))?,
+            Message::Qmp(event) => self.say(Said::Qmp {
+                event: event.name,
+                data: event.data,
+            })?,
+            Message::DumpBytes(bytes) => {
+                self.last_byte = Some(self.now());
+                self.say(Said::Host(HostEvent::DumpProgress { bytes }))?;
+                return self.feed(Input::DumpBytes(bytes));
+            }
+            Message::Dump(Ok(whole)) => {
+                self.last_byte = Some(self.now());
+                self.whole = Some(whole.clone());
+                self.feed(Input::DumpWhole)?;
+                self.host(HostEvent::DumpVerified {
+                    bytes: whole.bytes,
+                    sha256: whole.sha256,
+                })?;
+            }
+            Message::Dump(Err(error)) => {
+                let end = match &error {
+                    CaptureError::Write { .. } => {
+                        Some(self.stages.fail(FailureKind::Host, &error.to_string()))
+                    }
+                    _ => self.feed(Input::DumpFailed(&error.to_string()))?,
+                };
+                return Ok(end);
+            }
+            Message::Closed(port) => self.open.retain(|open| *open != port),
+            Message::HostFailed(what, error) => {
+                return Ok(Some(
+                    self.stages
+                        .fail(FailureKind::Host, &format!("{what}: {error}")),
+                ));
+            }
+            Message::QemuExited(how) => {
+                self.exited = Some((how.clone(), self.now()));
+                self.host(HostEvent::QemuExited { how })?;
+            }
+        }
+        Ok(None)
+    }
+
+    fn console(&mut self, line: String) -> io::Result<Option<End>> {
+        let meaning = super::console::read(&line);
+        if self.tail.len() == TAIL_LINES {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line.clone());
+        self.say(Said::Console(line))?;
+        match meaning {
+            Line::Crash(line) => {
+                let first = self.stages.crash().is_none();
+                let end = self.feed(Input::Crash(&line))?;
+                if first {
+                    self.host(HostEvent::CrashSeen { line })?;
+                }
+                Ok(end)
+            }
+            Line::Module(report) => {
+                self.say(Said::Module(report))?;
+                Ok(None)
+            }
+            Line::Other => Ok(None),
+        }
+    }
+
+    fn guest(&mut self, line: &str) -> io::Result<Option<End>> {
+        let Ok(report) = serde_json::from_str::<GuestReport>(line) else {
+            let line = line.chars().take(200).collect();
+            self.host(HostEvent::UnreadableReport { line })?;
+            return Ok(None);
+        };
+        let event = report.event.clone();
+        self.say(Said::Guest(report))?;
+        // The agent reads these from the kernel log, which is also the console: they are noted once, there.
+        if matches!(event, GuestEvent::ModuleReport { .. }) {
+            return Ok(None);
+        }
+        self.feed(Input::Guest(&event))
+    }
+
+    /// Steps the stages, and tells of a new one.
+    fn feed(&mut self, input: Input<'_>) -> io::Result<Option<End>> {
+        let before = self.stages.stage();
+        let end = self.stages.step(self.now(), input);
+        let after = self.stages.stage();
+        if before != after {
+            self.close_stage(before)?;
+            self.host(HostEvent::StageStarted { stage: after })?;
+        }
+        Ok(end)
+    }
+
+    fn close_stage(&mut self, stage: Stage) -> io::Result<()> {
+        let now = self.now();
+        let took = now.saturating_sub(self.stage_since);
+        self.times.push(StageTime {
+            stage,
+            from_ms: millis(self.stage_since),
+            took_ms: millis(took),
+        });
+        self.stage_since = now;
+        self.host(HostEvent::StageEnded {
+            stage,
+            took_ms: millis(took),
+        })
+    }
+
+    fn finish(mut self, end: End) -> io::Result<GuestResult> {
+        self.close_stage(self.stages.stage())?;
+        let count = self.log.left_out();
+        if count > 0 {
+            self.host(HostEvent::RecordsLeftOut { count })?;
+        }
+        self.log.flush()?;
+        let until = match (&self.whole, &self.exited) {
+            (Some(_), _) => self.last_byte,
+            (None, Some((_, at))) => Some(*at),
+            (None, None) => None,
+        };
+        Ok(GuestResult {
+            qemu_time: until
+                .unwrap_or_else(|| self.now())
+                .saturating_sub(self.started),
+            crash: self.stages.crash().cloned(),
+            whole: self.whole,
+            evidence: self.evidence,
+            stages: self.times,
+            console_tail: self.tail.into(),
+            end,
+        })
+    }
+
+    fn host(&mut self, event: HostEvent) -> io::Result<()> {
+        self.say(Said::Host(event))
+    }
+
+    fn say(&mut self, said: Said) -> io::Result<()> {
+        self.evidence.note(&said, self.guest.scenario);
+        let record = Record {
+            at_ms: millis(self.now()),
+            said,
+        };
+        self.observer.seen(&record);
+        self.log.keep(&record)
+    }
+
+    fn now(&self) -> Duration {
+        self.guest.clock.elapsed()
+    }
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,243 @@
+//! Transcripts of runs against the state machine.
+use super::*;
+use proptest::prelude::*;
+
+const LIMITS: Limits = Limits {
+    start: Duration::from_secs(5),
+    boot: Duration::from_secs(60),
+    modules: Duration::from_secs(61),
+    device: Duration::from_secs(62),
+    scenario: Duration::from_secs(63),
+    capture_boot: Duration::from_secs(64),
+    dump: Duration::from_secs(100),
+    dump_pause: Duration::from_secs(20),
+    shutdown: Duration::from_secs(10),
+};
+
+/// One word of a transcript.
+fn event(word: &str) -> GuestEvent {
+    let init = |boot: &str| GuestEvent::Init {
+        boot: boot.into(),
+        release: "6.1".into(),
+    };
+    match word {
+        "init" => init("first"),
+        "init2" => init("capture"),
+        "loaded" => GuestEvent::CaptureKernelLoaded,
+        "scenario" => GuestEvent::ScenarioStarted {
+            comm: "x".into(),
+            cpu: 0,
+        },
+        "survived" => GuestEvent::ScenarioSurvived,
+        "dumping" => GuestEvent::DumpStarted {
+            tool: "makedumpfile".into(),
+        },
+        "written" => GuestEvent::DumpWritten { bytes: 9 },
+        "failed" => GuestEvent::Failed {
+            doing: "mount".into(),
+            error: "no".into(),
+        },
+        other => panic!("no such word: {other}"),
+    }
+}
+
+fn feed(machine: &mut Machine, now: Duration, word: &str) -> Option<End> {
+    let guest;
+    let input = match word {
+        "start" => Input::Start,
+        "ready" => Input::QemuReady,
+        "oops" => Input::Crash("general protection fault"),
+        "bytes" => Input::DumpBytes(1),
+        "whole" => Input::DumpWhole,
+        "cut" => Input::DumpFailed("cut short"),
+        "exit" => Input::QemuExited("exited with code 0"),
+        word => {
+            guest = event(word);
+            Input::Guest(&guest)
+        }
+    };
+    machine.step(now, input)
+}
+
+/// Plays a transcript, a second a word. `expected` is the stage at the end, then how it ended.
+fn check(transcript: &str, expected: &str) -> Machine {
+    let mut machine = Machine::new(LIMITS);
+    let mut end = None;
+    for (second, word) in (0..).zip(transcript.split(' ')) {
+        assert!(end.is_none(), "ended before {word}");
+        end = feed(&mut machine, Duration::from_secs(second), word);
+    }
+    let end = match end {
+        None => "goes on".into(),
+        Some(End::Crashed) => "crashed".into(),
+        Some(End::Survived) => "survived".into(),
+        Some(End::Failed(failure)) => format!("{:?}: {}", failure.kind, failure.detail),
+    };
+    assert_eq!(format!("{}, {end}", machine.stage()), expected);
+    machine
+}
+
+#[test]
+fn a_crash_with_a_vmcore_is_a_crash() {
+    let machine = check(
+        "start ready init loaded scenario oops init2 dumping bytes written whole exit",
+        "shutdown, crashed",
+    );
+    assert_eq!(
+        machine.crash(),
+        Some(&CrashSeen {
+            stage: Stage::Scenario,
+            title: "general protection fault".into()
+        })
+    );
+}
+
+#[test]
+fn a_survived_scenario_ends_with_qemu() {
+    check(
+        "start ready init loaded scenario survived cut exit",
+        "shutdown, survived",
+    );
+}
+
+#[test]
+fn a_crash_while_powering_off_is_a_crash() {
+    let machine = check(
+        "start ready init loaded scenario survived oops init2 bytes whole exit",
+        "shutdown, crashed",
+    );
+    assert_eq!(machine.crash().map(|c| c.stage), Some(Stage::Shutdown));
+}
+
+#[test]
+fn a_crash_nobody_saw_on_the_console_is_told_by_the_capture_boot() {
+    let machine = check(
+        "start ready init loaded scenario init2 bytes",
+        "dump, goes on",
+    );
+    assert_eq!(machine.crash().map(|c| c.stage), Some(Stage::Scenario));
+}
+
+#[test]
+fn a_crash_in_the_boot_says_so() {
+    let machine = check(
+        "start ready oops init2 bytes whole exit",
+        "shutdown, crashed",
+    );
+    assert_eq!(machine.crash().map(|c| c.stage), Some(Stage::Boot));
+}
+
+#[test]
+fn a_line_that_looked_like_an_oops_is_taken_back() {
+    let machine = check(
+        "start ready init loaded scenario oops survived",
+        "shutdown, goes on",
+    );
+    assert_eq!(machine.crash(), None);
+}
+
+#[test]
+fn a_crash_without_a_vmcore_is_none() {
+    check(
+        "start ready init loaded scenario oops exit",
+        "capture-boot, NoVmcore: the kernel died, QEMU exited with code 0, and there is no whole vmcore",
+    );
+    check(
+        "start ready init loaded scenario oops init2 bytes cut",
+        "dump, NoVmcore: cut short",
+    );
+}
+
+#[test]
+fn qemu_dying_names_the_stage() {
+    check(
+        "start exit",
+        "start-qemu, QemuDied: QEMU exited with code 0",
+    );
+    check(
+        "start ready init loaded exit",
+        "device, QemuDied: QEMU exited with code 0",
+    );
+}
+
+#[test]
+fn what_the_init_could_not_do_is_told() {
+    check("start ready init failed", "modules, Guest: mount: no");
+}
+
+#[test]
+fn a_guest_cannot_go_back() {
+    check(
+        "start ready init loaded scenario init loaded",
+        "scenario, goes on",
+    );
+    check("start ready survived init", "modules, goes on");
+}
+
+#[test]
+fn a_stall_names_the_stage() {
+    let machine = check("start ready", "boot, goes on");
+    assert_eq!(machine.deadline(), Duration::from_secs(1 + 60));
+    let End::Failed(failure) = machine.timed_out(Duration::from_secs(61)) else {
+        panic!("a stall has no result");
+    };
+    assert_eq!(failure.stage, Stage::Boot);
+    assert_eq!(failure.kind, FailureKind::Stalled);
+    assert_eq!(failure.detail, "nothing new within 60 s");
+}
+
+#[test]
+fn a_dump_that_pauses_too_long_is_a_stall() {
+    let machine = check(
+        "start ready init loaded scenario oops init2 bytes",
+        "dump, goes on",
+    );
+    assert_eq!(machine.deadline(), Duration::from_secs(7 + 20));
+}
+
+#[test]
+fn a_dump_that_never_ends_is_a_stall() {
+    let mut machine = check(
+        "start ready init loaded scenario oops init2 bytes",
+        "dump, goes on",
+    );
+    let mut now = Duration::from_secs(8);
+    while now < machine.deadline() {
+        assert!(now < Duration::from_secs(200));
+        feed(&mut machine, now, "bytes");
+        now += Duration::from_secs(1);
+    }
+    assert_eq!(machine.deadline(), Duration::from_secs(6 + 100));
+}
+
+#[test]
+fn a_guest_that_cannot_power_off_still_has_a_result() {
+    let machine = check(
+        "start ready init loaded scenario survived",
+        "shutdown, goes on",
+    );
+    assert_eq!(machine.timed_out(machine.deadline()), End::Survived);
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_guest_says_it_ends(words in proptest::collection::vec(0_usize..12, 0..200)) {
+        const WORDS: [&str; 12] = [
+            "ready", "init", "init2", "loaded", "scenario", "survived", "dumping", "written", "oops",
+            "bytes", "cut", "whole",
+        ];
+        let mut machine = Machine::new(LIMITS);
+        feed(&mut machine, Duration::ZERO, "start");
+        let mut changes = 0;
+        for word in words {
+            let before = machine.stage();
+            if feed(&mut machine, Duration::from_secs(1), WORDS[word]).is_some() {
+                return Ok(());
+            }
+            changes += u32::from(machine.stage() != before);
+        }
+        // The stages are few and none starts anew for ever, so the deadlines add up to an end.
+        prop_assert!(changes < 40, "{changes}");
+        let _ = machine.timed_out(machine.deadline());
+    }
+}
