@@ -1,0 +1,178 @@
+//! A whole crash, read from a dump that was written here, and what is left of it when the dump lies.
+mod world;
+
+use proptest::prelude::*;
+use recrash_kernel::corruption::{Meaning, OperandParts, PointerCoding};
+use recrash_kernel::unwind::{End, FrameSource};
+use recrash_kernel::{Crash, Kernel};
+use recrash_vmcore::{VirtAddr, Vmcore};
+use world::{CACHE, OBJECT, PRODUCT, SP, STACK, USB, World};
+
+/// Bytes 128 to 136 of the product's string descriptor.
+fn middle() -> u64 {
+    let mut descriptor = vec![0, 3];
+    descriptor.extend(PRODUCT.encode_utf16().flat_map(u16::to_le_bytes));
+    u64::from_le_bytes(descriptor[128..136].try_into().unwrap())
+}
+
+fn check(world: World, look: impl FnOnce(&Kernel<'_>, Crash)) {
+    let dump = world.dump();
+    let kernel = Kernel::open(&dump, dump.vmcoreinfo().unwrap(), dump.prstatus()).unwrap();
+    let crash = Crash::read(&kernel);
+    look(&kernel, crash);
+}
+
+#[test]
+fn a_descriptor_in_a_hardened_mid_object_freelist_is_named_by_the_device_that_has_it() {
+    check(World::new(128, middle()), |kernel, crash| {
+        assert_eq!(kernel.notes(), [String::new(); 0]);
+        assert_eq!(crash.cpu, Ok(1));
+        let task = crash.task.unwrap();
+        assert_eq!((task.pid, task.comm.as_str()), (41, "esdm-agent"));
+        let exception = crash.exception.unwrap();
+        assert_eq!(
+            (exception.trap.map(|t| t.vector), exception.error_code),
+            (Some(13), Some(0))
+        );
+        assert_eq!(exception.at, VirtAddr(SP - 168));
+        let hit = crash.freelist.unwrap();
+        assert_eq!(
+            (hit.cache.name.as_str(), hit.operand),
+            ("kmalloc-256", OperandParts::Sum)
+        );
+        assert_eq!(hit.registers, ["rax"]);
+        let overwrite = crash.decoding.unwrap().overwrite;
+        assert_eq!(overwrite.bytes, Some(middle().to_le_bytes()));
+        assert_eq!(
+            (overwrite.object, overwrite.coding),
+            (Some(VirtAddr(OBJECT)), PointerCoding::HardenedSwapped)
+        );
+        assert_eq!(overwrite.still_there, Some(false), "the object was zeroed");
+        let Meaning::DeviceDescriptor {
+            device,
+            id,
+            kind,
+            text,
+            at,
+            ..
+        } = overwrite.meaning
+        else {
+            panic!("{:?}", overwrite.meaning)
+        };
+        assert_eq!(
+            (device.as_str(), id, kind, at),
+            ("1-1", (0x1209, 2), 3, 128)
+        );
+        assert_eq!(text.as_deref(), Some(PRODUCT));
+    });
+}
+
+#[test]
+fn the_stack_is_walked_through_every_call_up_to_the_system_call() {
+    check(World::new(128, middle()), |_, crash| {
+        let trace = crash.backtrace.unwrap();
+        let names: Vec<_> = trace
+            .frames
+            .iter()
+            .map(|f| f.place.clone().unwrap().symbol)
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "__kmalloc",
+                "usb_hcd_submit_urb",
+                "proc_do_submiturb",
+                "usbdev_ioctl",
+                "__x64_sys_ioctl",
+                "entry_SYSCALL_64_after_hwframe"
+            ]
+        );
+        assert_eq!(
+            (trace.frames[0].source, trace.frames[1].source),
+            (FrameSource::Registers, FrameSource::Orc)
+        );
+        assert_eq!(trace.end, End::User);
+        let call = crash.syscall.unwrap();
+        assert_eq!(
+            (call.name.as_str(), call.request.as_deref()),
+            ("ioctl", Some("USBDEVFS_SUBMITURB"))
+        );
+    });
+}
+
+#[test]
+fn bytes_that_no_device_has_stay_unknown_on_a_hardened_list() {
+    check(World::new(128, 0x0072_0069_0056_0338), |_, crash| {
+        let decoding = crash.decoding.unwrap();
+        assert_eq!(
+            (decoding.overwrite.bytes, decoding.overwrite.meaning),
+            (None, Meaning::Unknown)
+        );
+    });
+}
+
+#[test]
+fn a_return_address_outside_all_text_ends_the_stack_and_hides_nothing_else() {
+    let mut world = World::new(128, middle());
+    world.words(SP + 16 + 8, &[0xdead_beef]);
+    check(world, |_, crash| {
+        let trace = crash.backtrace.unwrap();
+        assert_eq!(trace.frames.len(), 3);
+        assert_eq!(trace.end, End::NoRule(VirtAddr(0xdead_beef)));
+        assert!(crash.syscall.is_err());
+        assert!(crash.freelist.is_ok() && crash.decoding.is_some());
+    });
+}
+
+#[test]
+fn a_list_of_caches_that_runs_in_a_circle_ends() {
+    let mut world = World::new(128, middle());
+    world.words(CACHE + 40, &[CACHE + 40, CACHE + 40]);
+    world.words(CACHE + 16, &[64]);
+    check(world, |_, crash| {
+        let reason = crash.freelist.unwrap_err().to_string();
+        assert!(reason.contains("does not end"), "{reason}");
+        assert!(crash.backtrace.is_ok());
+    });
+}
+
+#[test]
+fn a_hub_that_is_its_own_child_is_seen_once() {
+    let mut world = World::new(128, middle());
+    let (hub_device, port) = (USB + 0x400, USB + 6 * 0x400);
+    world.words(port, &[hub_device]);
+    check(world, |_, crash| {
+        assert_eq!(crash.devices.unwrap().len(), 1);
+        assert_eq!(crash.device_gaps.len(), 1);
+    });
+}
+
+#[test]
+fn a_dump_without_the_devices_strings_does_not_prove_anything() {
+    let mut world = World::new(128, middle());
+    world.words(USB + 7 * 0x400 + 24, &[0]);
+    check(world, |_, crash| {
+        assert_eq!(crash.decoding.unwrap().overwrite.meaning, Meaning::Unknown)
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever a dump holds where the kernel keeps its data, looking at it ends without a panic.
+    #[test]
+    fn no_change_of_memory_makes_the_analysis_panic(
+        changes in proptest::collection::vec((0usize..6, 0u64..0x1000, any::<u64>()), 1..40)
+    ) {
+        let places = [CACHE, USB, world::TASK, world::variable("nr_cpu_ids"), SP - 0x200, STACK + 0x2800];
+        let mut world = World::new(128, middle());
+        for (place, offset, value) in changes {
+            world.words(places[place] + (offset & !7) % 0x800, &[value]);
+        }
+        let file = world.file();
+        let dump = Vmcore::from_bytes("changed", file).unwrap();
+        if let Ok(kernel) = Kernel::open(&dump, dump.vmcoreinfo().unwrap(), dump.prstatus()) {
+            let _ = Crash::read(&kernel);
+        }
+    }
+}
