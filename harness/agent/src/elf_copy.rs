@@ -302,6 +302,9 @@ fn write_copy(
             field.copy_from_slice(bytes);
         }
     };
+    // Padding of e_ident: what is left out here is zero. makedumpfile leaves excluded pages out in
+    // the same way, and readers cannot tell otherwise.
+    set(9, b"recrash");
     set(32, &(EHDR_LEN as u64).to_le_bytes()); // e_phoff
     set(40, &[0; 8]); // e_shoff: no sections
     set(56, &count.to_le_bytes()); // e_phnum
