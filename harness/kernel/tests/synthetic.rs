@@ -2,7 +2,8 @@
 mod world;
 
 use proptest::prelude::*;
-use recrash_kernel::corruption::{Meaning, OperandParts, PointerCoding};
+use recrash_kernel::corruption::{Meaning, OperandParts};
+use recrash_kernel::slub::PointerCoding;
 use recrash_kernel::unwind::{End, FrameSource};
 use recrash_kernel::{Crash, Kernel};
 use recrash_vmcore::{VirtAddr, Vmcore};

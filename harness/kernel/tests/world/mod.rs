@@ -7,28 +7,28 @@ use recrash_synth::orc::{OrcFormat, OrcRow, RowKind, sections};
 use recrash_synth::paging::Machine;
 use recrash_vmcore::Vmcore;
 
-pub const TEXT: u64 = 0xffff_ffff_8100_0000;
+pub(crate) const TEXT: u64 = 0xffff_ffff_8100_0000;
 const DATA: u64 = 0xffff_ffff_8200_0000;
 const TABLES: u64 = 0xffff_ffff_8300_0000;
 const PERCPU: u64 = 0xffff_8880_0010_0000;
-pub const TASK: u64 = 0xffff_8880_0020_0000;
-pub const CACHE: u64 = 0xffff_8880_0030_0000;
-pub const USB: u64 = 0xffff_8880_0040_0000;
-pub const STACK: u64 = 0xffff_c900_0000_0000;
+pub(crate) const TASK: u64 = 0xffff_8880_0020_0000;
+pub(crate) const CACHE: u64 = 0xffff_8880_0030_0000;
+pub(crate) const USB: u64 = 0xffff_8880_0040_0000;
+pub(crate) const STACK: u64 = 0xffff_c900_0000_0000;
 const VMEMMAP: u64 = 0xffff_ea00_0000_0000;
 const DIRECT: u64 = 0xffff_8880_0000_0000;
-pub const SP: u64 = STACK + 0x3000;
+pub(crate) const SP: u64 = STACK + 0x3000;
 /// Page frame of the slab, and its objects.
 const SLAB_PFN: u64 = 0x500;
-pub const OBJECT: u64 = DIRECT + (SLAB_PFN << 12) + 3 * 256;
-pub const RANDOM: u64 = 0x1357_9bdf_0246_8ace;
-pub const PRODUCT: &str = "A device whose product string is so long that its descriptor reaches the middle of an object \
+pub(crate) const OBJECT: u64 = DIRECT + (SLAB_PFN << 12) + 3 * 256;
+pub(crate) const RANDOM: u64 = 0x1357_9bdf_0246_8ace;
+pub(crate) const PRODUCT: &str = "A device whose product string is so long that its descriptor reaches the middle of an object \
                            of 256 bytes";
 
 /// What a test may want to be otherwise.
-pub struct World {
-    pub machine: Machine,
-    pub regs: [u64; 27],
+pub(crate) struct World {
+    pub(crate) machine: Machine,
+    pub(crate) regs: [u64; 27],
     freelist_offset: u64,
 }
 
@@ -69,7 +69,7 @@ fn variables() -> Vec<(u64, char, &'static str)> {
         .collect()
 }
 
-pub fn variable(name: &str) -> u64 {
+pub(crate) fn variable(name: &str) -> u64 {
     variables()
         .iter()
         .find(|(_, _, known)| *known == name)
@@ -79,7 +79,7 @@ pub fn variable(name: &str) -> u64 {
 
 impl World {
     /// The crash with the freelist pointer at `freelist_offset`, its memory there overwritten by `bytes`.
-    pub fn new(freelist_offset: u64, bytes: u64) -> Self {
+    pub(crate) fn new(freelist_offset: u64, bytes: u64) -> Self {
         let entry = bytes ^ RANDOM ^ (OBJECT + freelist_offset).swap_bytes();
         let mut world = Self {
             machine: Machine::new(0x10_0000, false),
@@ -94,7 +94,7 @@ impl World {
         world
     }
 
-    pub fn words(&mut self, at: u64, words: &[u64]) {
+    pub(crate) fn words(&mut self, at: u64, words: &[u64]) {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         self.machine.write(at, &bytes);
     }
@@ -210,7 +210,7 @@ impl World {
     }
 
     /// The dump's bytes.
-    pub fn file(mut self) -> Vec<u8> {
+    pub(crate) fn file(mut self) -> Vec<u8> {
         let mut symbols = functions();
         let orc_rows: Vec<OrcRow> = functions()
             .iter()
@@ -268,7 +268,7 @@ impl World {
         .build()
     }
 
-    pub fn dump(self) -> Vmcore {
+    pub(crate) fn dump(self) -> Vmcore {
         Vmcore::from_bytes("world", self.file()).unwrap()
     }
 }
