@@ -43,11 +43,6 @@ impl Failure {
         self.exit
     }
 
-    /// The chain of causes in one line, as `--json` and manifests carry it.
-    pub(crate) fn text(&self) -> String {
-        format!("{:#}", self.error)
-    }
-
     /// Prints it to stderr.
     pub(crate) fn print(&self) {
         let mut text = format!("{BAD}error:{BAD:#} {}\n", self.error);

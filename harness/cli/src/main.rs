@@ -1,12 +1,20 @@
 //! The `recrash` command: reads its arguments, runs one of [`commands`], prints an error once, and
 //! ends with a documented exit code. The work is done in the library crates.
+mod aftermath;
 mod commands;
 mod exit;
+mod expect;
+mod extract;
 mod failure;
+mod golden;
 mod interrupt;
+mod judge;
 mod output;
 mod progress;
 mod report;
+mod subject;
+mod timings;
+mod watch;
 
 use clap::Parser;
 use std::process::ExitCode;

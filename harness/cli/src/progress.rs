@@ -29,6 +29,7 @@ pub(crate) struct Progress {
 
 struct Stage {
     name: String,
+    title: String,
     begin: Instant,
     bar: Option<ProgressBar>,
 }
@@ -76,11 +77,16 @@ impl Progress {
 
     /// Begins a stage and ends the one before.
     pub(crate) fn stage(&self, name: &str) {
+        self.named_stage(name, name);
+    }
+
+    /// The same, with one name for programs and one for people.
+    pub(crate) fn named_stage(&self, name: &str, title: &str) {
         self.end();
         let bar = match self.style {
-            Style::Terminal => Some(spinner(name)),
+            Style::Terminal => Some(spinner(title)),
             Style::Lines => {
-                output::note(&format!("{} {name}\n", self.clock()));
+                output::note(&format!("{} {title}\n", self.clock()));
                 None
             }
             Style::Json => {
@@ -91,6 +97,7 @@ impl Progress {
         };
         *self.lock() = Some(Stage {
             name: name.to_owned(),
+            title: title.to_owned(),
             begin: Instant::now(),
             bar,
         });
@@ -106,7 +113,7 @@ impl Progress {
             bar.finish_and_clear();
             output::note(&format!(
                 "{GOOD}✓{GOOD:#} {} {DIM}{:.1} s{DIM:#}\n",
-                stage.name,
+                stage.title,
                 took.as_secs_f64()
             ));
         }
@@ -128,7 +135,7 @@ impl Progress {
             bar.finish_and_clear();
             output::note(&format!(
                 "{WARN}✗{WARN:#} {} {DIM}{:.1} s{DIM:#}\n",
-                stage.name,
+                stage.title,
                 stage.begin.elapsed().as_secs_f64()
             ));
         }
@@ -152,7 +159,14 @@ impl Progress {
     }
 
     /// How far the stage is, in bytes; beside the spinner only.
-    pub(crate) fn bytes(&self, done: u64, total: u64) {
+    pub(crate) fn bytes(&self, done: u64) {
+        if self.style == Style::Terminal {
+            self.detail(&output::size(done));
+        }
+    }
+
+    /// The same where the end is known.
+    pub(crate) fn bytes_of(&self, done: u64, total: u64) {
         if self.style == Style::Terminal {
             self.detail(&format!(
                 "{} of {}",

@@ -1,4 +1,9 @@
 //! One file a subcommand: its arguments, and the calls into the libraries that carry it out.
+pub(crate) mod analyze;
+pub(crate) mod compare;
+pub(crate) mod doctor;
+pub(crate) mod run;
+pub(crate) mod runs;
 pub(crate) mod setup;
 
 use recrash_machine::setup::root;
@@ -14,14 +19,24 @@ pub(crate) type Outcome = Result<Exit, Failure>;
 /// The subcommands.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    Run(run::Args),
     Setup(setup::Args),
+    Doctor(doctor::Args),
+    Analyze(analyze::Args),
+    Compare(compare::Args),
+    Runs(runs::Args),
 }
 
 impl Command {
     /// Carries it out.
     pub(crate) fn run(self) -> Outcome {
         match self {
+            Self::Run(args) => args.run(),
             Self::Setup(args) => args.run(),
+            Self::Doctor(args) => args.run(),
+            Self::Analyze(args) => args.run(),
+            Self::Compare(args) => args.run(),
+            Self::Runs(args) => args.run(),
         }
     }
 }
@@ -45,6 +60,11 @@ impl TargetArg {
 /// The checkout that holds targets, devices, scenarios, goldens and the module.
 pub(crate) fn checkout() -> Result<PathBuf, Failure> {
     root::find().map_err(Failure::usage)
+}
+
+/// Where runs are kept unless `--out` says otherwise.
+pub(crate) fn runs_folder() -> Result<PathBuf, Failure> {
+    Ok(checkout()?.join("target/recrash"))
 }
 
 /// `qemu/<folder>/<name>.toml`, or an error that lists the names there are.

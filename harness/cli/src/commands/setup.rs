@@ -1,5 +1,5 @@
 //! `recrash setup`: provides what runs need. Boots nothing.
-use recrash_machine::setup::{self, Provisioned, SetupError, SetupEvent, SetupOptions};
+use recrash_machine::setup::{self, Provisioned, SetupEvent, SetupOptions};
 use recrash_machine::target::Target;
 
 use super::{Outcome, TargetArg};
@@ -75,7 +75,7 @@ pub(crate) fn ensure(
 ) -> Result<Provisioned, Failure> {
     let result = setup::ensure(target, options, &mut |event| match event {
         SetupEvent::Started { what } => progress.stage(&what),
-        SetupEvent::Progress { bytes, total } => progress.bytes(bytes, total),
+        SetupEvent::Progress { bytes, total } => progress.bytes_of(bytes, total),
         SetupEvent::Done => progress.end(),
         SetupEvent::Log { line } => progress.console(&line),
     });
@@ -86,15 +86,7 @@ pub(crate) fn ensure(
         }
         Err(error) => {
             progress.fail();
-            Err(failure(error))
+            Err(Failure::usage(error))
         }
-    }
-}
-
-/// What is missing is the caller's to provide; a child that fails is not.
-pub(crate) fn failure(error: SetupError) -> Failure {
-    match error {
-        SetupError::NotSetUp { .. } => Failure::usage(error),
-        other => Failure::usage(other),
     }
 }

@@ -159,21 +159,34 @@ pub enum Prune {
     OlderThan(Duration),
 }
 
+/// The runs that [`prune`] would delete.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn chosen(root: &Path, which: Prune) -> io::Result<Vec<RunSummary>> {
+    let mut runs = list(root)?;
+    let newest = runs.len();
+    let mut index = 0;
+    runs.retain(|run| {
+        let wanted = match which {
+            Prune::Keep(count) => index + count < newest,
+            Prune::OlderThan(age) => run.changed.elapsed().is_ok_and(|spent| spent > age),
+        };
+        index += 1;
+        wanted && !run.active
+    });
+    Ok(runs)
+}
+
 /// Deletes runs and returns them. Runs at work and folders that are no runs stay.
 ///
 /// # Errors
 /// The file system's.
 pub fn prune(root: &Path, which: Prune) -> io::Result<Vec<RunSummary>> {
-    let runs = list(root)?;
-    let newest = runs.len();
     let mut gone = Vec::new();
-    for (index, run) in runs.into_iter().enumerate() {
-        let wanted = match which {
-            Prune::Keep(count) => index + count < newest,
-            Prune::OlderThan(age) => run.changed.elapsed().is_ok_and(|spent| spent > age),
-        };
+    for run in chosen(root, which)? {
         // Held while deleting: whoever lists meanwhile sees it as at work.
-        let Some(_lock) = lock(&run.path).filter(|_| wanted) else {
+        let Some(_lock) = lock(&run.path) else {
             continue;
         };
         std::fs::remove_dir_all(&run.path)?;

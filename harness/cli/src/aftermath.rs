@@ -1,0 +1,229 @@
+//! What follows a boot: analysis, comparison, the files that the run's folder gets, and what is printed.
+//! Boots nothing.
+use recrash_machine::run::{self, Manifest, RunError, RunRecord};
+use recrash_signature::Signature;
+use recrash_signature::store::{self, Golden};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::exit::Exit;
+use crate::expect::Expect;
+use crate::judge::{Course, Judged, Places};
+use crate::output::{self, DIM, HEAD};
+use crate::progress::Progress;
+use crate::report::{CrashReport, text};
+use crate::subject::{SIGNATURE, Subject};
+use crate::timings::Timings;
+use crate::{extract, golden};
+
+/// Name of the report in a run folder.
+const REPORT: &str = "report.txt";
+/// Lines of the console that are shown of a run that says nothing.
+const CONSOLE_TAIL: usize = 12;
+
+/// A run that is judged and written down.
+pub(crate) struct Aftermath {
+    judged: Judged,
+    places: Places,
+    course: Course,
+    report: CrashReport,
+    proposal: Option<PathBuf>,
+}
+
+impl Aftermath {
+    /// Analyses, compares, and writes signature, report and verdict into the run's folder.
+    pub(crate) fn of(
+        ended: Result<RunRecord, RunError>,
+        golden: &Golden,
+        expect: Expect,
+        progress: &Progress,
+        begin: Instant,
+    ) -> Self {
+        let mut places = Places::default();
+        let mut course = Course::default();
+        let mut report = CrashReport::default();
+        let analysis_begin = Instant::now();
+        let (subject, manifest) = match ended {
+            Ok(record) => {
+                places.run = Some(record.folder.clone());
+                let subject = subject(&record, progress, &mut places, &mut report);
+                (subject, Some(record.manifest))
+            }
+            Err(error) => {
+                course.failure = Some(error.kind);
+                course.console_tail = tail(&error);
+                places.run = error.folder.clone();
+                let subject = Subject::Inconclusive {
+                    stage: Some(error.stage.to_string()),
+                    why: error.detail,
+                };
+                (subject, None)
+            }
+        };
+        let analysis = analysis_begin.elapsed();
+        course.stage = subject.stage().map(str::to_owned);
+        let report_begin = Instant::now();
+        let judged = Judged {
+            comparison: subject.compare(&golden.signature),
+            golden: golden::name(golden),
+            expect,
+        };
+        let mut aftermath = Self {
+            judged,
+            places,
+            course,
+            report,
+            proposal: None,
+        };
+        aftermath.write_down(&subject, golden);
+        progress.end();
+        aftermath.course.timings = manifest.map(|manifest| {
+            let after = [("analyze", analysis), ("report", report_begin.elapsed())];
+            Timings::new(&manifest, &after, begin.elapsed())
+        });
+        aftermath
+    }
+
+    /// The exit code.
+    pub(crate) fn exit(&self) -> Exit {
+        self.judged.exit()
+    }
+
+    /// Prints the result: one JSON object, or the report and the conclusion.
+    pub(crate) fn print(&self, json: bool, timings: bool) -> anyhow::Result<()> {
+        if json {
+            return self.judged.print_json(&self.places, &self.course);
+        }
+        let mut out = format!("\n{}", self.text());
+        if timings && let Some(timings) = &self.course.timings {
+            let _ = write!(out, "\n{}", timings.text());
+        }
+        let _ = write!(out, "\n{}", self.judged.conclusion());
+        if let Some(proposal) = &self.proposal {
+            let _ = writeln!(
+                out,
+                "a new golden is proposed in {} (cargo insta review)",
+                proposal.display()
+            );
+        }
+        match (&self.places.report, &self.places.run) {
+            (Some(report), _) => {
+                let _ = writeln!(out, "report: {}", report.display());
+            }
+            (None, Some(folder)) => {
+                let _ = writeln!(out, "run: {}", folder.display());
+            }
+            (None, None) => {}
+        }
+        output::print(&out)?;
+        Ok(())
+    }
+
+    /// The report: what crashed, verdict and differences, then the account of the crash.
+    fn text(&self) -> String {
+        let mut out = self.judged.text();
+        if !self.course.console_tail.is_empty() {
+            text::heading(&mut out, "Last lines of the console");
+            for line in &self.course.console_tail {
+                let _ = writeln!(out, "  {DIM}{}{DIM:#}", output::printable(line));
+            }
+        }
+        let crash = text::crash(&self.report);
+        if !crash.is_empty() {
+            let _ = write!(out, "\n{crash}");
+        }
+        out
+    }
+
+    /// Signature, report, verdict and, where the crash is another one, a proposal. The verdict stands even
+    /// if its folder is full.
+    fn write_down(&mut self, subject: &Subject, golden: &Golden) {
+        let Some(folder) = self.places.run.clone() else {
+            return;
+        };
+        let mut title = None;
+        if let Subject::Crash(signature) = subject {
+            title = Some(signature.title.clone());
+            self.places.signature = warned("the signature", write_signature(&folder, signature));
+        }
+        let plain = plain_report(title.as_deref(), &self.text());
+        let file = folder.join(REPORT);
+        self.places.report = warned(
+            "the report",
+            std::fs::write(&file, plain)
+                .map(|()| file)
+                .map_err(Into::into),
+        );
+        let verdict = self.judged.comparison.verdict.to_string();
+        let noted = Manifest::set_verdict(&folder, &verdict, title.as_deref());
+        warned("the verdict", noted.map_err(Into::into));
+        if let (Subject::Crash(signature), Exit::Differs) = (subject, self.exit()) {
+            let proposal = store::propose(golden, signature, store::under_ci());
+            self.proposal = warned("the proposed golden", proposal.map_err(Into::into)).flatten();
+        }
+    }
+}
+
+/// What the run gives to compare; analyses its vmcore.
+fn subject(
+    record: &RunRecord,
+    progress: &Progress,
+    places: &mut Places,
+    report: &mut CrashReport,
+) -> Subject {
+    match &record.outcome {
+        run::Outcome::Crashed { vmcore, .. } => {
+            places.vmcore = Some(vmcore.clone());
+            let accelerator = record.manifest.accel.to_string();
+            progress.named_stage("analyze", "analyse the vmcore");
+            match extract::analyze(vmcore, Some(&accelerator)) {
+                Ok(analysis) => {
+                    *report = analysis.report;
+                    Subject::Crash(Box::new(analysis.signature))
+                }
+                Err(error) => Subject::Inconclusive {
+                    stage: Some("analyze".into()),
+                    why: format!("{error:#}"),
+                },
+            }
+        }
+        run::Outcome::NoCrash => Subject::NoCrash(
+            "the device was asked, the fault code ran, and the kernel was alive at the end".into(),
+        ),
+        run::Outcome::Inconclusive { stage, reason } => Subject::Inconclusive {
+            stage: Some(stage.to_string()),
+            why: reason.clone(),
+        },
+    }
+}
+
+fn tail(error: &RunError) -> Vec<String> {
+    let skipped = error.console_tail.len().saturating_sub(CONSOLE_TAIL);
+    error.console_tail.iter().skip(skipped).cloned().collect()
+}
+
+fn write_signature(folder: &Path, signature: &Signature) -> anyhow::Result<PathBuf> {
+    let file = folder.join(SIGNATURE);
+    std::fs::write(&file, signature.to_toml()?)?;
+    Ok(file)
+}
+
+/// `report.txt`: the same text without styles, under the crash's title.
+fn plain_report(title: Option<&str>, text: &str) -> String {
+    let title = title.map_or_else(String::new, |title| format!("{HEAD}{title}{HEAD:#}\n\n"));
+    anstream::adapter::strip_str(&format!("{title}{text}")).to_string()
+}
+
+/// The value, or a warning: the verdict does not depend on it.
+fn warned<T>(what: &str, result: anyhow::Result<T>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) => {
+            output::note(&format!(
+                "warning: {what} could not be written: {error:#}\n"
+            ));
+            None
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `recrash analyze`: the signature and report of one vmcore. Compares nothing.
+use anyhow::{Context, anyhow};
+use std::path::PathBuf;
+
+use super::Outcome;
+use crate::exit::Exit;
+use crate::extract;
+use crate::failure::Failure;
+use crate::output;
+use crate::report::{CrashReport, text};
+
+/// Reads a vmcore and prints its signature.
+///
+/// The vmcore alone is enough: symbols, types and unwind tables are read from it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The vmcore: ELF, or what makedumpfile writes
+    vmcore: PathBuf,
+    /// Write the signature to FILE, and the report to stdout
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print the report instead of the signature
+    #[arg(long, conflicts_with_all = ["output", "json"])]
+    report: bool,
+    /// Print signature and report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// The result as `--json` prints it.
+#[derive(serde::Serialize)]
+#[serde(tag = "type", rename = "analysis")]
+struct Line<'a> {
+    signature: &'a recrash_signature::Signature,
+    report: &'a CrashReport,
+}
+
+impl Args {
+    /// Runs the command.
+    pub(crate) fn run(self) -> Outcome {
+        let name = || self.vmcore.display().to_string();
+        let meta = std::fs::metadata(&self.vmcore).with_context(name)?;
+        if !meta.is_file() {
+            return Err(Failure::usage(anyhow!("{} is no file", name())));
+        }
+        let analysis = extract::analyze(&self.vmcore, None)
+            .map_err(|error| Failure::inconclusive(error.context("the dump cannot be analysed")))?;
+        let signature = analysis.signature.to_toml().map_err(Failure::usage)?;
+        if let Some(file) = &self.output {
+            std::fs::write(file, &signature).with_context(|| file.display().to_string())?;
+        }
+        if self.json {
+            output::print_json(&Line {
+                signature: &analysis.signature,
+                report: &analysis.report,
+            })?;
+        } else if self.report || self.output.is_some() {
+            output::print(&text::crash(&analysis.report))?;
+        } else {
+            output::print(&signature)?;
+        }
+        Ok(Exit::Met)
+    }
+}

@@ -1,0 +1,64 @@
+//! `recrash compare`: a signature, run or vmcore against a golden. Boots nothing, writes no golden.
+use recrash_machine::run::manifest::Manifest;
+use std::path::PathBuf;
+
+use super::{Outcome, TargetArg};
+use crate::expect::Expect;
+use crate::golden;
+use crate::judge::{Course, Judged, Places};
+use crate::output;
+use crate::subject::Subject;
+
+/// Compares a signature, a run or a vmcore with a golden.
+///
+/// Prints the verdict, the differences with and without a rule that explains them, and what the golden
+/// leaves open. A vmcore is analysed first.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A signature (.toml, .snap), a run folder, or a vmcore
+    #[arg(value_name = "SIGNATURE|RUN|VMCORE")]
+    subject: PathBuf,
+    /// The golden: case, name, case/name, or a .snap file [default: the target's]
+    #[arg(long, value_name = "GOLDEN")]
+    golden: Option<String>,
+    /// What exit code 0 shall mean
+    #[arg(long, value_name = "VERDICT", default_value = "same-crash")]
+    expect: Expect,
+    #[command(flatten)]
+    target: TargetArg,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    /// Runs the command.
+    pub(crate) fn run(self) -> Outcome {
+        let subject = Subject::read(&self.subject)?;
+        let wanted = match self.golden {
+            Some(name) => name,
+            None => self.target.load()?.default.golden,
+        };
+        let golden = golden::find(&super::checkout()?.join("golden"), &wanted)?;
+        let judged = Judged {
+            comparison: subject.compare(&golden.signature),
+            golden: golden::name(&golden),
+            expect: self.expect,
+        };
+        if self.json {
+            let run = Manifest::load(&self.subject).is_ok();
+            let places = Places {
+                run: run.then(|| self.subject.clone()),
+                ..Places::default()
+            };
+            let course = Course {
+                stage: subject.stage().map(str::to_owned),
+                ..Course::default()
+            };
+            judged.print_json(&places, &course)?;
+        } else {
+            output::print(&format!("{}\n{}", judged.text(), judged.conclusion()))?;
+        }
+        Ok(judged.exit())
+    }
+}

@@ -1,0 +1,203 @@
+//! `recrash doctor`: what is there, what is missing, which accelerator works. Changes nothing.
+use recrash_machine::qemu::accel::Prober;
+use recrash_machine::qemu::args::Accel;
+use recrash_machine::setup::{self, host};
+use recrash_machine::target::Target;
+use serde::Serialize;
+use std::fmt::Write;
+
+use super::{Outcome, TargetArg};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{self, BAD, GOOD, WARN};
+
+/// Says what is there, what is missing, and which accelerator works.
+///
+/// Accelerators are tried with a tiny guest: a /dev/kvm that opens proves nothing. Ends with 0 if a run can
+/// start, with 2 if something is missing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: TargetArg,
+    /// Print one JSON object a line on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum State {
+    Good,
+    /// Not there, and a run does without it.
+    Optional,
+    Missing,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "check")]
+struct Check {
+    name: String,
+    state: State,
+    detail: String,
+}
+
+impl Check {
+    fn new(name: &str, state: State, detail: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            state,
+            detail: detail.into(),
+        }
+    }
+}
+
+impl Args {
+    /// Runs the command.
+    pub(crate) fn run(self) -> Outcome {
+        let target = self.target.load()?;
+        let mut checks = vec![Check::new(
+            "checkout",
+            State::Good,
+            super::checkout()?.display().to_string(),
+        )];
+        checks.extend(host_packages()?);
+        checks.push(target_state(&target));
+        checks.extend(accelerators(&target));
+        if self.json {
+            for check in &checks {
+                output::print_json(check)?;
+            }
+        } else {
+            output::print(&table(&checks))?;
+        }
+        Ok(exit(&checks))
+    }
+}
+
+fn exit(checks: &[Check]) -> Exit {
+    if checks.iter().any(|check| check.state == State::Missing) {
+        Exit::Usage
+    } else {
+        Exit::Met
+    }
+}
+
+fn host_packages() -> Result<Vec<Check>, Failure> {
+    let needs = host::needs(None, &[]);
+    let missing = host::missing(&needs).map_err(Failure::usage)?;
+    let check = |need: &host::Need| {
+        if missing.contains(&need.package) {
+            Check::new(&need.package, State::Missing, "not installed")
+        } else {
+            Check::new(&need.package, State::Good, "installed")
+        }
+    };
+    Ok(needs.iter().map(check).collect())
+}
+
+fn target_state(target: &Target) -> Check {
+    let name = format!("target {}", target.name);
+    match setup::load(target) {
+        Ok(ready) => {
+            let makedumpfile = match ready.makedumpfile {
+                Some(_) => "makedumpfile",
+                None => "no makedumpfile: the vmcore is copied",
+            };
+            let detail = format!(
+                "Linux {}, module built, {makedumpfile}",
+                ready.kernel_release
+            );
+            Check::new(&name, State::Good, detail)
+        }
+        Err(error) => Check::new(&name, State::Missing, error.to_string()),
+    }
+}
+
+/// KVM is a bonus; without TCG too, nothing runs.
+fn accelerators(target: &Target) -> Vec<Check> {
+    let Ok(program) = host::qemu() else {
+        return Vec::new();
+    };
+    let prober = Prober {
+        program: program.into(),
+        machine_type: "pc".into(),
+        cpu: target.machine.cpu.clone(),
+        cache: None,
+    };
+    let mut checks = Vec::new();
+    for accel in [Accel::Kvm, Accel::Tcg] {
+        let (works, detail) = match prober.probe_now(accel) {
+            Ok(result) => (result.works(), result.to_string()),
+            Err(error) => (false, error.to_string()),
+        };
+        let state = match (works, accel) {
+            (true, _) => State::Good,
+            (false, Accel::Kvm) => State::Optional,
+            (false, Accel::Tcg) => State::Missing,
+        };
+        checks.push(Check::new(&format!("accelerator {accel}"), state, detail));
+    }
+    checks
+}
+
+fn table(checks: &[Check]) -> String {
+    let width = checks
+        .iter()
+        .map(|check| check.name.len())
+        .max()
+        .unwrap_or(0);
+    let mut out = String::new();
+    for check in checks {
+        let (style, word) = match check.state {
+            State::Good => (GOOD, "ok"),
+            State::Optional => (WARN, "no"),
+            State::Missing => (BAD, "missing"),
+        };
+        let _ = writeln!(
+            out,
+            "{style}{word:<8}{style:#}{:<width$}  {}",
+            check.name,
+            output::printable(&check.detail)
+        );
+    }
+    if exit(checks) == Exit::Usage {
+        out.push_str("\nrecrash setup provides what is missing.\n");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_run_needs_makes_it_fail() {
+        let check = |state| Check::new("x", state, "");
+        assert_eq!(
+            exit(&[check(State::Good), check(State::Optional)]),
+            Exit::Met
+        );
+        assert_eq!(
+            exit(&[check(State::Good), check(State::Missing)]),
+            Exit::Usage
+        );
+    }
+
+    #[test]
+    fn the_table_lines_names_up_and_says_what_to_do() {
+        let checks = [
+            Check::new("make", State::Good, "installed"),
+            Check::new("target debian", State::Missing, "not set up"),
+        ];
+        let text = anstream::adapter::strip_str(&table(&checks)).to_string();
+        let expected = "\
+ok      make           installed
+missing target debian  not set up
+
+recrash setup provides what is missing.
+";
+        assert_eq!(text, expected);
+    }
+}

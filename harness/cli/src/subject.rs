@@ -1,0 +1,124 @@
+//! What can be compared with a golden: a signature, a run folder, a vmcore. Gives its signature, or says
+//! that there was no crash, or why nothing can be said. Compares nothing.
+use anyhow::{Context, anyhow};
+use recrash_machine::run::folder::VMCORE;
+use recrash_machine::run::manifest::{Ending, MANIFEST, Manifest};
+use recrash_signature::compare::{self, Comparison};
+use recrash_signature::{Signature, store};
+use std::path::Path;
+
+use crate::extract;
+use crate::failure::Failure;
+
+/// Name of the signature in a run folder.
+pub(crate) const SIGNATURE: &str = "signature.toml";
+/// Largest signature that is read, in bytes.
+const MAX_SIGNATURE: u64 = 1 << 20;
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) enum Subject {
+    /// A crash.
+    Crash(Box<Signature>),
+    /// A run in which the kernel survived, and what proves that it was put to the test.
+    NoCrash(String),
+    /// Nothing can be said.
+    Inconclusive {
+        /// In which stage a run ended, if it is one.
+        stage: Option<String>,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Subject {
+    /// Reads a run folder, a signature (`.toml`, `.snap`) or a vmcore.
+    ///
+    /// # Errors
+    /// There is no such file, or a signature or manifest is malformed. A vmcore that cannot be analysed
+    /// is no error but inconclusive.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let meta = std::fs::metadata(path).with_context(|| path.display().to_string())?;
+        if meta.is_dir() {
+            return Self::of_run(path);
+        }
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("snap") => {
+                let golden = store::read(path).map_err(Failure::usage)?;
+                Ok(Self::Crash(Box::new(golden.signature)))
+            }
+            Some("toml") => Ok(Self::Crash(Box::new(signature(path)?))),
+            _ => Ok(Self::of_vmcore(path, None)),
+        }
+    }
+
+    fn of_run(folder: &Path) -> Result<Self, Failure> {
+        let manifest = Manifest::load(folder)
+            .with_context(|| format!("{} is no run folder ({MANIFEST})", folder.display()))?;
+        match manifest.outcome {
+            Some(Ending::NoCrash) => Ok(Self::NoCrash(
+                "the scenario ended and the kernel was alive".into(),
+            )),
+            Some(Ending::Inconclusive { stage, reason, .. }) => Ok(Self::Inconclusive {
+                stage: Some(stage.to_string()),
+                why: reason,
+            }),
+            Some(Ending::Crashed { .. }) => {
+                let file = folder.join(SIGNATURE);
+                if file.is_file() {
+                    Ok(Self::Crash(Box::new(signature(&file)?)))
+                } else {
+                    let accelerator = manifest.accel.to_string();
+                    Ok(Self::of_vmcore(&folder.join(VMCORE), Some(&accelerator)))
+                }
+            }
+            None => Err(Failure::usage(anyhow!(
+                "{}: this run has not ended, or its harness was killed",
+                folder.display()
+            ))),
+        }
+    }
+
+    fn of_vmcore(path: &Path, accelerator: Option<&str>) -> Self {
+        match extract::analyze(path, accelerator) {
+            Ok(analysis) => Self::Crash(Box::new(analysis.signature)),
+            Err(error) => Self::Inconclusive {
+                stage: None,
+                why: format!("{error:#}"),
+            },
+        }
+    }
+
+    /// The comparison with a golden.
+    pub(crate) fn compare(&self, golden: &Signature) -> Comparison {
+        match self {
+            Self::Crash(found) => compare::compare(golden, found),
+            Self::NoCrash(why) => Comparison::no_crash(why),
+            Self::Inconclusive {
+                stage: Some(stage),
+                why,
+            } => Comparison::inconclusive(format!("{stage}: {why}")),
+            Self::Inconclusive { stage: None, why } => Comparison::inconclusive(why),
+        }
+    }
+
+    /// The stage in which a run ended without a result.
+    pub(crate) fn stage(&self) -> Option<&str> {
+        match self {
+            Self::Inconclusive { stage, .. } => stage.as_deref(),
+            Self::Crash(_) | Self::NoCrash(_) => None,
+        }
+    }
+}
+
+fn signature(path: &Path) -> Result<Signature, Failure> {
+    let name = || path.display().to_string();
+    if std::fs::metadata(path).with_context(name)?.len() > MAX_SIGNATURE {
+        return Err(Failure::usage(anyhow!(
+            "{}: over 1 MiB, so no signature",
+            path.display()
+        )));
+    }
+    let text = std::fs::read_to_string(path).with_context(name)?;
+    Ok(Signature::from_toml(&text).with_context(name)?)
+}

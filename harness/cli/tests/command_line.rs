@@ -1,0 +1,74 @@
+//! The command as a caller sees it: exit codes, stdout and stderr. Needs no QEMU and no network.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot start its command has failed"
+)]
+use std::io::Read;
+use std::process::{Command, Output, Stdio};
+
+fn recrash(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_recrash"))
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+/// Runs it and checks the exit code, and that stderr (or, for code 0, stdout) says `expected`.
+fn check(args: &[&str], code: i32, expected: &str) {
+    let output = recrash(args);
+    let text = if code == 0 {
+        &output.stdout
+    } else {
+        &output.stderr
+    };
+    let text = String::from_utf8_lossy(text);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
+    assert!(text.contains(expected), "{args:?}: {text}");
+}
+
+#[test]
+fn help_names_the_exit_codes() {
+    check(&["--help"], 0, "\n  4  inconclusive");
+}
+
+#[test]
+fn an_unknown_option_is_a_usage_error() {
+    check(&["setup", "--frobnicate"], 2, "--frobnicate");
+}
+
+#[test]
+fn an_unknown_target_is_a_usage_error_that_lists_the_known_ones() {
+    check(&["setup", "--target", "nosuch"], 2, "one of: debian");
+}
+
+#[test]
+fn a_target_cannot_be_a_path_out_of_its_folder() {
+    check(&["setup", "--target", "../../Cargo"], 2, "there is no");
+}
+
+#[test]
+fn results_go_to_stdout_and_errors_to_stderr() {
+    let output = recrash(&["setup", "--target", "nosuch"]);
+    assert!(output.stdout.is_empty());
+    assert!(output.stderr.starts_with(b"error: "), "no colours either");
+}
+
+#[test]
+fn a_reader_that_goes_away_causes_no_panic() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_recrash"))
+        .arg("--help")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut stderr = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut stderr)
+        .unwrap();
+    child.wait().unwrap();
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
