@@ -1,4 +1,5 @@
 //! A whole crash, read from a dump that was written here, and what is left of it when the dump lies.
+#![expect(clippy::unwrap_used, reason = "a test stops where its own dump is wrong")]
 mod world;
 
 use proptest::prelude::*;
@@ -26,7 +27,7 @@ fn check(world: World, look: impl FnOnce(&Kernel<'_>, Crash)) {
 #[test]
 fn a_descriptor_in_a_hardened_mid_object_freelist_is_named_by_the_device_that_has_it() {
     check(World::new(128, middle()), |kernel, crash| {
-        assert_eq!(kernel.notes(), [String::new(); 0]);
+        assert!(kernel.notes().is_empty(), "{:?}", kernel.notes());
         assert_eq!(crash.cpu, Ok(1));
         let task = crash.task.unwrap();
         assert_eq!((task.pid, task.comm.as_str()), (41, "esdm-agent"));
