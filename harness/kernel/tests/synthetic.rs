@@ -1,5 +1,8 @@
 //! A whole crash, read from a dump that was written here, and what is left of it when the dump lies.
-#![expect(clippy::unwrap_used, reason = "a test stops where its own dump is wrong")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops where its own dump is wrong"
+)]
 mod world;
 
 use proptest::prelude::*;

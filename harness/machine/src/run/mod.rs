@@ -254,7 +254,11 @@ fn plug(device: Device, sink: DeviceSink) -> io::Result<(DeviceServer, OwnedFd)>
     Ok((server, stream.into()))
 }
 
-fn first_manifest(request: &RunRequest<'_>, accel: &Chosen, started: &jiff::ZonedDateTime) -> Manifest {
+fn first_manifest(
+    request: &RunRequest<'_>,
+    accel: &Chosen,
+    started: &jiff::ZonedDateTime,
+) -> Manifest {
     Manifest {
         recrash_run: manifest::SCHEMA,
         started: started.timestamp().to_string(),
