@@ -80,7 +80,7 @@ fn registers(out: &mut String, registers: &[Register]) {
         for row in registers.chunks(REGISTERS_PER_LINE) {
             let cells: Vec<String> = row
                 .iter()
-                .map(|r| format!("{:<8}{:016x}", r.name, r.value))
+                .map(|r| format!("{:<9}{:016x}", r.name, r.value))
                 .collect();
             let _ = writeln!(out, "  {}", cells.join("  "));
         }
@@ -88,7 +88,7 @@ fn registers(out: &mut String, registers: &[Register]) {
     }
     for register in registers {
         let meaning = printable(&register.meaning);
-        let text = format!("  {:<8}{:016x}  {meaning}", register.name, register.value);
+        let text = format!("  {:<9}{:016x}  {meaning}", register.name, register.value);
         let _ = writeln!(out, "{}", text.trim_end());
     }
 }
@@ -146,8 +146,8 @@ Backtrace
   #0  ffffffff8129fa4b __kmalloc+0xab  registers
 
 Registers
-  rbp     0072006900560338  not canonical
-  rax     0000000000000000
+  rbp      0072006900560338  not canonical
+  rax      0000000000000000
 
 Corruption
   bytes          38 03 56 00
