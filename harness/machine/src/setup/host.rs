@@ -80,6 +80,12 @@ pub fn missing(needs: &[Need]) -> Result<Vec<String>, SetupError> {
     Ok(out)
 }
 
+/// What a person runs to install packages.
+#[must_use]
+pub fn command(packages: &[String]) -> String {
+    format!("sudo {UPDATE} && sudo {INSTALL} {}", packages.join(" "))
+}
+
 /// Installs packages if allowed and root; else the error carries the command.
 ///
 /// # Errors
@@ -96,7 +102,7 @@ pub fn install(
     if !(allowed && is_root()) {
         return Err(SetupError::NeedsRoot {
             what: format!("not installed: {}", packages.join(", ")),
-            command: format!("sudo {UPDATE} && sudo {INSTALL} {list}"),
+            command: command(packages),
         });
     }
     on(SetupEvent::Started {
@@ -148,7 +154,7 @@ pub fn update_lists(
 pub fn qemu() -> Result<PathBuf, SetupError> {
     child::which(QEMU).ok_or_else(|| SetupError::NeedsRoot {
         what: format!("{QEMU} is not installed"),
-        command: format!("sudo {UPDATE} && sudo {INSTALL} qemu-system-x86"),
+        command: command(&["qemu-system-x86".into()]),
     })
 }
 

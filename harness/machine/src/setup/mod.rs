@@ -7,6 +7,7 @@ mod child;
 pub mod closure;
 pub mod deb;
 pub mod decompress;
+pub mod doctor;
 pub mod error;
 pub mod hash;
 pub mod host;
