@@ -152,24 +152,27 @@ fn inside(path: &Path) -> Option<PathBuf> {
 /// `..` may only come first: behind another link it would climb from where that one points to.
 fn link_target(link: &Path, target: &Path) -> Option<PathBuf> {
     let depth = link.parent()?.components().count();
-    let ups = |count| std::iter::repeat_n("..", count).collect::<PathBuf>();
-    if let Ok(absolute) = target.strip_prefix("/") {
-        let target = ups(depth).join(inside(absolute)?);
-        return Some(if target.as_os_str().is_empty() {
-            ".".into()
-        } else {
-            target
-        });
-    }
-    let climbs = target
-        .components()
-        .take_while(|&part| part == Component::ParentDir)
-        .count();
+    let (climbs, rest) = match target.strip_prefix("/") {
+        Ok(absolute) => (depth, absolute.to_path_buf()),
+        Err(_) => {
+            let parts = target.components();
+            let climbs = parts
+                .take_while(|&part| part == Component::ParentDir)
+                .count();
+            (climbs, target.components().skip(climbs).collect())
+        }
+    };
     if climbs > depth {
         return None;
     }
-    let rest: PathBuf = target.components().skip(climbs).collect();
-    Some(ups(climbs).join(inside(&rest)?))
+    let ups: PathBuf = std::iter::repeat_n("..", climbs).collect();
+    let out = ups.join(inside(&rest)?);
+    // The folder that the link is in; a link cannot be empty.
+    Some(if out.as_os_str().is_empty() {
+        ".".into()
+    } else {
+        out
+    })
 }
 
 fn refuse(deb: &Path, what: &str) -> SetupError {
