@@ -1,0 +1,304 @@
+//! The whole loop on real parts: set-up, QEMU, kdump, analysis, verdict. One boot at a time, and no boot
+//! twice for the same question. Sets up what is missing by itself.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test whose set-up fails has failed"
+)]
+mod support;
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use support::{
+    Finished, Running, checkout, command, crashed_run, finish, lives, one_at_a_time, qemus_of,
+    run_command, scratch, signal, wait_for,
+};
+
+/// How long a killed QEMU may take to vanish.
+const REAPED: Duration = Duration::from_secs(20);
+/// wLength of the scenario's requests, by which they differ from the kernel's own (255).
+const LENGTH: u64 = 254;
+
+#[test]
+fn a_repeated_dma_write_gives_the_crash_of_the_golden() {
+    let _guard = one_at_a_time();
+    let run = crashed_run();
+    is_the_same_crash(run);
+    for file in [
+        "console.log",
+        "events.jsonl",
+        "usb.pcap",
+        "vmcore",
+        "signature.toml",
+        "report.txt",
+        "manifest.json",
+    ] {
+        let size = fs::metadata(run.folder().join(file)).map(|meta| meta.len());
+        assert!(size.is_ok_and(|size| size > 0), "{file}");
+    }
+    let latest = run.folder().with_file_name("latest");
+    assert_eq!(latest.canonicalize().unwrap(), run.folder());
+    assert_eq!(reports(run, "written").len(), 1, "one repeated write");
+}
+
+#[test]
+fn a_buffer_freed_in_flight_gives_the_crash_of_the_golden() {
+    let _guard = one_at_a_time();
+    let run = finish(&mut run_command("early-free", &["--fault", "early-free"]));
+    is_the_same_crash(&run);
+    let freed = reports(&run, "freed");
+    assert_eq!(freed.len(), 1, "{freed:?}");
+    assert_eq!(freed[0]["in_flight"], true);
+}
+
+#[test]
+fn without_a_fault_nothing_crashes() {
+    let _guard = one_at_a_time();
+    let run = survives("none", &["--fault", "none"]);
+    assert_eq!(reports(&run, "nothing-done").len(), 1);
+    assert_eq!(reports(&run, "note").len(), 1, "the device's bytes arrived");
+
+    // The same run, judged without the expectation: a crash was expected and none came.
+    let folder = run.folder();
+    let judged = finish(&mut command(&[
+        "compare",
+        "--json",
+        folder.to_str().unwrap(),
+    ]));
+    assert_eq!(judged.code, 3, "{}", judged.text());
+    assert_eq!(judged.result["verdict"], "no-crash");
+}
+
+#[test]
+fn a_urb_killed_before_the_free_crashes_nothing() {
+    let _guard = one_at_a_time();
+    let run = survives("fixed", &["--fault", "early-free-fixed"]);
+    let cancel = reports(&run, "cancel");
+    assert_eq!(cancel.len(), 1);
+    assert_eq!(cancel[0]["in_flight"], true, "the URB was out when killed");
+    assert_eq!(reports(&run, "freed")[0]["in_flight"], false);
+}
+
+#[test]
+fn a_bounce_buffer_takes_the_repeated_write() {
+    let _guard = one_at_a_time();
+    let run = survives("swiotlb", &["--append", "swiotlb=force"]);
+    assert_eq!(reports(&run, "written").len(), 1, "the write happened");
+    let note = &reports(&run, "note")[0];
+    assert_ne!(note["at_dma"], note["buffer"], "the DMA went elsewhere");
+}
+
+#[test]
+fn the_vmcore_alone_gives_the_signature_of_its_run() {
+    let _guard = one_at_a_time();
+    let folder = crashed_run().folder();
+    let output = command(&["analyze"])
+        .arg(folder.join("vmcore"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let facts = |text: &str| -> Vec<String> {
+        // Only the run knows what executed the guest.
+        let lines = text.lines().filter(|line| !line.starts_with("accelerator"));
+        lines.map(str::to_owned).collect()
+    };
+    let alone = String::from_utf8(output.stdout).unwrap();
+    let of_run = fs::read_to_string(folder.join("signature.toml")).unwrap();
+    assert_eq!(facts(&alone), facts(&of_run));
+    for what in ["vmcore", "signature.toml", ""] {
+        let judged = finish(command(&["compare", "--json"]).arg(folder.join(what)));
+        assert_eq!(judged.code, 0, "{what:?}: {}", judged.text());
+    }
+}
+
+#[test]
+fn a_truncated_vmcore_is_inconclusive() {
+    let _guard = one_at_a_time();
+    let vmcore = fs::read(crashed_run().folder().join("vmcore")).unwrap();
+    let cut = scratch().join("vmcore-cut");
+    for length in [0, 100, vmcore.len() / 2] {
+        fs::write(&cut, &vmcore[..length]).unwrap();
+        let judged = finish(command(&["compare", "--json"]).arg(&cut));
+        assert_eq!(judged.code, 4, "{length} bytes: {}", judged.text());
+        assert_eq!(judged.result["verdict"], "inconclusive", "{length} bytes");
+    }
+}
+
+#[test]
+fn runs_are_listed_and_pruned() {
+    let _guard = one_at_a_time();
+    let folder = crashed_run().folder();
+    let copy = scratch().join("prune");
+    fs::create_dir_all(copy.join("a-run")).unwrap();
+    for file in ["manifest.json", "console.log"] {
+        fs::copy(folder.join(file), copy.join("a-run").join(file)).unwrap();
+    }
+    let listed = finish(command(&["runs", "--json", "--out"]).arg(&copy));
+    assert_eq!(listed.result["name"], "a-run");
+    assert_eq!(listed.result["verdict"], "same-crash");
+    assert!(listed.result["bytes"].as_u64() > Some(0));
+
+    let prune = |extra: &[&str]| {
+        let mut command = command(&["runs", "prune", "--keep", "0"]);
+        command.args(extra).arg("--out").arg(&copy);
+        assert!(command.status().unwrap().success());
+    };
+    prune(&["--dry-run"]);
+    assert!(copy.join("a-run").exists());
+    prune(&[]);
+    assert!(!copy.join("a-run").exists());
+}
+
+#[test]
+fn a_killed_qemu_is_inconclusive() {
+    let _guard = one_at_a_time();
+    let running = Running::until_stage(&mut run_command("qemu-killed", &[]), "modules");
+    for qemu in qemus(&running) {
+        signal("KILL", qemu);
+    }
+    inconclusive_in(&running.end(), "modules");
+}
+
+#[test]
+fn an_interrupted_run_leaves_no_qemu() {
+    let _guard = one_at_a_time();
+    let running = Running::until_stage(&mut run_command("interrupted", &[]), "modules");
+    let qemus = qemus(&running);
+    signal("INT", running.pid());
+    let run = running.end();
+    inconclusive(&run);
+    assert_eq!(run.result["failure"], "stopped", "{}", run.text());
+    assert!(!qemus.into_iter().any(lives), "QEMU was reaped");
+}
+
+#[test]
+fn a_killed_harness_takes_qemu_with_it() {
+    let _guard = one_at_a_time();
+    let running = Running::until_stage(&mut run_command("harness-killed", &[]), "modules");
+    let qemus = qemus(&running);
+    signal("KILL", running.pid());
+    assert_eq!(running.end().code, -1, "ended by the signal");
+    wait_for("QEMU has ended", REAPED, || {
+        !qemus.iter().any(|&pid| lives(pid))
+    });
+}
+
+#[test]
+fn a_guest_that_hangs_is_stopped_at_its_deadline() {
+    let _guard = one_at_a_time();
+    // An initramfs without the init that the kernel is told to start: it panics and waits for ever.
+    let root = changed_checkout("hang", |target| {
+        target
+            .replace("crashkernel=128M", "crashkernel=128M rdinit=/no/such/init")
+            .replace("panic=10", "panic=0")
+            .replace("capture-boot = 120", "capture-boot = 5")
+    });
+    let run = finish(run_command("hang", &[]).env("RECRASH_ROOT", root));
+    inconclusive(&run);
+    let shown = run.text();
+    assert!(shown.contains("No working init found"), "{shown}");
+}
+
+#[test]
+fn a_full_disk_is_inconclusive() {
+    let _guard = one_at_a_time();
+    let out = scratch().join("full");
+    fs::create_dir_all(&out).unwrap();
+    let inner = run_command("full", &[]);
+    // Room for the boot's logs, not for a vmcore.
+    let script = r#"mount -t tmpfs -o size=12m tmpfs "$0" && exec "$@""#;
+    // A file-size limit stands in for it where nobody may mount.
+    let limited = r#"trap "" XFSZ; ulimit -f 12288; exec "$@""#;
+    let mut outer = match unshare() {
+        Some(flags) => {
+            let mut outer = Command::new("unshare");
+            outer.args(flags).args(["sh", "-c", script]).arg(&out);
+            outer
+        }
+        None => {
+            let mut outer = Command::new("bash");
+            outer.args(["-c", limited, "limited"]);
+            outer
+        }
+    };
+    outer.arg(inner.get_program()).args(inner.get_args());
+    outer.current_dir(checkout()).env("CI", "1");
+    inconclusive_in(&finish(&mut outer), "dump");
+}
+
+fn is_the_same_crash(run: &Finished) {
+    assert_eq!(run.code, 0, "{}", run.text());
+    assert_eq!(run.result["verdict"], "same-crash", "{}", run.text());
+    assert_eq!(run.result["unexplained"], Value::Array(vec![]));
+    let rules = run.rules();
+    for rule in ["freelist-mid-object", "freelist-hardened"] {
+        assert!(rules.contains(&rule), "{rule} in {rules:?}");
+    }
+}
+
+/// A run that must end without a crash, after the device has answered the scenario and the fault fired.
+fn survives(name: &str, args: &[&str]) -> Finished {
+    let mut command = run_command(name, args);
+    let run = finish(command.args(["--expect", "no-crash"]));
+    assert_eq!(run.code, 0, "{}", run.text());
+    assert_eq!(run.result["verdict"], "no-crash", "{}", run.text());
+    let device = run.said("device");
+    let asked = |event: &Value| event["event"] == "request" && event["setup"]["length"] == LENGTH;
+    assert!(device.iter().any(asked), "the device was asked");
+    assert_eq!(reports(&run, "fired").len(), 1, "the fault code ran");
+    run
+}
+
+/// The reports of repro-module of this kind.
+fn reports(run: &Finished, kind: &str) -> Vec<Value> {
+    let mut found = run.said("module");
+    found.retain(|report| report["event"] == kind);
+    found
+}
+
+fn inconclusive(run: &Finished) {
+    assert_eq!(run.code, 4, "{}", run.text());
+    assert_eq!(run.result["verdict"], "inconclusive", "{}", run.text());
+}
+
+fn inconclusive_in(run: &Finished, stage: &str) {
+    inconclusive(run);
+    assert_eq!(run.result["stage"], stage, "{}", run.text());
+}
+
+/// The QEMUs of a run that is at work.
+fn qemus(running: &Running) -> Vec<u32> {
+    let qemus = qemus_of(running.pid());
+    assert!(!qemus.is_empty(), "QEMU runs");
+    qemus
+}
+
+/// A checkout whose debian target is changed; everything else is the real one.
+fn changed_checkout(name: &str, change: impl Fn(String) -> String) -> PathBuf {
+    let real = checkout().canonicalize().unwrap();
+    let root = scratch().join(name).join("checkout");
+    fs::create_dir_all(root.join("qemu/targets")).unwrap();
+    for part in ["repro-module", "golden", "qemu/devices", "qemu/scenarios"] {
+        std::os::unix::fs::symlink(real.join(part), root.join(part)).unwrap();
+    }
+    let target = Path::new("qemu/targets/debian.toml");
+    let text = fs::read_to_string(real.join(target)).unwrap();
+    let changed = change(text.clone());
+    assert_ne!(text, changed);
+    fs::write(root.join(target), changed).unwrap();
+    root
+}
+
+/// How a mount of one's own can be had here, if at all.
+fn unshare() -> Option<&'static [&'static str]> {
+    const WAYS: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
+    WAYS.into_iter().find(|flags| {
+        let script = "mount -t tmpfs tmpfs /mnt";
+        let mut probe = Command::new("unshare");
+        probe.args(*flags).args(["sh", "-c", script]);
+        probe.output().is_ok_and(|output| output.status.success())
+    })
+}

@@ -1,0 +1,231 @@
+//! Runs `recrash` as a caller would, one boot at a time, and reads what it printed. Knows no verdict.
+use serde_json::Value;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Held by every test that boots: two guests on two cores only slow each other down.
+pub(crate) fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A folder of this test binary, empty at its start; what failed stays there to be looked at.
+pub(crate) fn scratch() -> &'static Path {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e");
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        dir.canonicalize().unwrap()
+    })
+}
+
+/// The checkout.
+pub(crate) fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Sets up the default target, once.
+pub(crate) fn set_up() {
+    static DONE: OnceLock<()> = OnceLock::new();
+    DONE.get_or_init(|| {
+        let output = command(&["setup"]).output().unwrap();
+        assert!(
+            output.status.success(),
+            "recrash setup: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    });
+}
+
+/// `recrash` with these arguments, in the checkout.
+pub(crate) fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_recrash"));
+    command.args(args).current_dir(checkout()).env("CI", "1");
+    command
+}
+
+/// `recrash run` with JSON output and a folder of its own.
+pub(crate) fn run_command(name: &str, args: &[&str]) -> Command {
+    set_up();
+    let mut command = command(&["run", "--json", "--out"]);
+    command.arg(scratch().join(name)).args(args);
+    command
+}
+
+/// What a command printed, and how it ended.
+pub(crate) struct Finished {
+    /// Exit code.
+    pub(crate) code: i32,
+    /// The last object on stdout; null if there is none.
+    pub(crate) result: Value,
+    /// Stderr.
+    pub(crate) stderr: String,
+}
+
+/// Runs the command to its end and reads its JSON lines.
+pub(crate) fn finish(command: &mut Command) -> Finished {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect();
+    Finished {
+        code: output.status.code().unwrap_or(-1),
+        result: lines.last().cloned().unwrap_or(Value::Null),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+impl Finished {
+    /// The run's folder.
+    pub(crate) fn folder(&self) -> PathBuf {
+        PathBuf::from(self.result["run"].as_str().unwrap())
+    }
+
+    /// For messages of assertions.
+    pub(crate) fn text(&self) -> String {
+        format!("{:#}\n{}", self.result, self.stderr)
+    }
+
+    /// Names of the rules that explain differences.
+    pub(crate) fn rules(&self) -> Vec<&str> {
+        let explained = self.result["explained"].as_array();
+        explained
+            .into_iter()
+            .flatten()
+            .filter_map(|difference| difference["rule"].as_str())
+            .collect()
+    }
+
+    /// What a source (`device`, `module`, `guest`, …) said in the run, from its record.
+    pub(crate) fn said(&self, source: &str) -> Vec<Value> {
+        let file = self.folder().join("events.jsonl");
+        fs::read_to_string(file)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .filter(|record| record["source"] == source)
+            .map(|mut record| record["data"].take())
+            .collect()
+    }
+}
+
+/// A crash by the default fault, made once and looked at by several tests.
+pub(crate) fn crashed_run() -> &'static Finished {
+    static RUN: OnceLock<Finished> = OnceLock::new();
+    RUN.get_or_init(|| finish(&mut run_command("duplicate-dma", &[])))
+}
+
+/// A `recrash run` that is still at work.
+pub(crate) struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    /// Starts it and reads its events until this stage begins.
+    pub(crate) fn until_stage(command: &mut Command, stage: &str) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut running = Self {
+            stdout: BufReader::new(child.stdout.take().unwrap()),
+            child,
+        };
+        let mut line = String::new();
+        while running.stdout.read_line(&mut line).unwrap() > 0 {
+            let event: Value = serde_json::from_str(&line).unwrap();
+            if event["type"] == "stage-started" && event["stage"] == stage {
+                return running;
+            }
+            line.clear();
+        }
+        let _ = running.child.wait();
+        panic!("stage {stage} never began");
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Reads the rest and waits for its end.
+    pub(crate) fn end(mut self) -> Finished {
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        let status = self.child.wait().unwrap();
+        let result = rest.lines().last().map(serde_json::from_str);
+        Finished {
+            code: status.code().unwrap_or(-1),
+            result: result.transpose().unwrap().unwrap_or(Value::Null),
+            stderr: String::new(),
+        }
+    }
+}
+
+/// Pids of the QEMUs that descend from this process.
+pub(crate) fn qemus_of(ancestor: u32) -> Vec<u32> {
+    let all = processes();
+    let parent_of = |pid| all.iter().find(|p| p.0 == pid).map(|p| p.1);
+    all.iter()
+        .filter(|process| process.2.starts_with("qemu-system"))
+        .map(|process| process.0)
+        .filter(|pid| {
+            let mut at = Some(*pid);
+            while let Some(pid) = at.filter(|pid| *pid > 1 && *pid != ancestor) {
+                at = parent_of(pid);
+            }
+            at == Some(ancestor)
+        })
+        .collect()
+}
+
+/// Whether this process still runs (a zombie does not).
+pub(crate) fn lives(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        let state = stat.rsplit(") ").next().unwrap_or_default();
+        !state.starts_with(['Z', 'X'])
+    })
+}
+
+/// Sends a signal by its name (`KILL`, `INT`).
+pub(crate) fn signal(name: &str, pid: u32) {
+    let status = Command::new("sh")
+        .args(["-c", &format!("kill -{name} {pid}")])
+        .status()
+        .unwrap();
+    assert!(status.success(), "kill -{name} {pid}");
+}
+
+/// Waits until it holds, for at most so long.
+pub(crate) fn wait_for(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !holds() {
+        assert!(begin.elapsed() < limit, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Pid, parent and name of every process.
+fn processes() -> Vec<(u32, u32, String)> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    entries
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            let (head, tail) = stat.rsplit_once(") ")?;
+            let name = head.split_once('(')?.1.to_owned();
+            let parent = tail.split(' ').nth(1)?.parse().ok()?;
+            Some((pid, parent, name))
+        })
+        .collect()
+}
