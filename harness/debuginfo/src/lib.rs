@@ -13,3 +13,4 @@ pub mod orc;
 pub mod symbols;
 pub mod system_map;
 pub mod types;
+pub mod vmlinux;
