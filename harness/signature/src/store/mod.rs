@@ -5,6 +5,7 @@
 
 use crate::Signature;
 use crate::model::TextError;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -59,19 +60,21 @@ pub struct Golden {
     pub signature: Signature,
 }
 
-/// Lists the `.snap` files under `root/<case>/`, sorted.
+/// Lists the `.snap` files under `root/<case>/`, sorted. Symbolic links are not followed, and what
+/// is not a regular file is left out, so nothing outside `root` is listed.
 ///
 /// # Errors
 /// A folder that cannot be read.
 pub fn list(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let mut found = Vec::new();
-    for case in entries(root)? {
-        if case.is_dir() {
-            found.extend(
-                entries(&case)?
-                    .into_iter()
-                    .filter(|p| p.extension().is_some_and(|e| e == "snap")),
-            );
+    for (case, kind) in entries(root)? {
+        if !kind.is_dir() {
+            continue;
+        }
+        for (file, kind) in entries(&case)? {
+            if kind.is_file() && file.extension().is_some_and(|e| e == "snap") {
+                found.push(file);
+            }
         }
     }
     found.sort();
@@ -81,16 +84,34 @@ pub fn list(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
 /// Reads one golden.
 ///
 /// # Errors
-/// The file is unreadable, over 1 MiB, no insta snapshot, or holds no valid signature.
+/// The file is unreadable, not a regular file, over 1 MiB, not UTF-8, no insta snapshot, or holds no valid signature.
 pub fn read(path: &Path) -> Result<Golden, StoreError> {
     let io = |source| StoreError::Io {
         file: path.to_owned(),
         source,
     };
-    if fs::metadata(path).map_err(io)?.len() > MAX_BYTES {
+    // Opening a pipe would wait for its writer.
+    if !fs::metadata(path).map_err(io)?.is_file() {
+        return Err(io(io::Error::other("not a regular file: not a golden")));
+    }
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(io)?;
+    file.take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
+    if bytes.len() as u64 > MAX_BYTES {
         return Err(io(io::Error::other("over 1 MiB: not a golden")));
     }
-    let text = fs::read_to_string(path).map_err(io)?.replace("\r\n", "\n");
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().iter().take(valid);
+        StoreError::NotASnapshot {
+            file: path.to_owned(),
+            line: before.filter(|&&byte| byte == b'\n').count() + 1,
+            what: "expected UTF-8 text",
+        }
+    })?;
+    let text = text.replace("\r\n", "\n");
     let (header, body) = split(&text).map_err(|(line, what)| StoreError::NotASnapshot {
         file: path.to_owned(),
         line,
@@ -146,11 +167,16 @@ pub fn propose(
         line: 1,
         message: error.to_string(),
     })?;
-    let text = format!("---\n{}---\n{body}", golden.header);
-    fs::write(&file, text).map_err(|source| StoreError::Io {
+    let io = |source| StoreError::Io {
         file: file.clone(),
         source,
-    })?;
+    };
+    // Writing through a link would change what it points to.
+    if fs::symlink_metadata(&file).is_ok_and(|meta| meta.is_symlink()) {
+        return Err(io(io::Error::other("is a symbolic link: not written")));
+    }
+    let text = format!("---\n{}---\n{body}", golden.header);
+    fs::write(&file, text).map_err(io)?;
     Ok(Some(file))
 }
 
@@ -170,51 +196,20 @@ fn split(text: &str) -> Result<(&str, &str), (usize, &'static str)> {
     Ok((header, rest.strip_prefix("---\n").unwrap_or_default()))
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+/// What lies in a folder, and what each is; a link is a link.
+fn entries(folder: &Path) -> Result<Vec<(PathBuf, fs::FileType)>, StoreError> {
     let io = |source| StoreError::Io {
         file: folder.to_owned(),
         source,
     };
     let listing = fs::read_dir(folder).map_err(io)?;
     listing
-        .map(|entry| entry.map(|e| e.path()).map_err(io))
+        .map(|entry| {
+            let entry = entry.map_err(io)?;
+            Ok((entry.path(), entry.file_type().map_err(io)?))
+        })
         .collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(text: &str, expected: &str) {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("a.snap");
-        fs::write(&file, text).unwrap();
-        let error = read(&file).unwrap_err().to_string();
-        let told = error.replace(&format!("{}", folder.path().display()), "");
-        assert_eq!(told, expected);
-    }
-
-    #[test]
-    fn a_file_without_a_header_is_refused_with_its_line() {
-        check(
-            "schema = 1\n",
-            "/a.snap:1: an insta snapshot begins with a line of `---`",
-        );
-    }
-
-    #[test]
-    fn an_open_header_is_refused_with_its_line() {
-        check(
-            "---\nsource: x\n",
-            "/a.snap:2: the header is not closed by a line of `---`",
-        );
-    }
-
-    #[test]
-    fn another_schema_is_refused_by_its_number() {
-        check(
-            "---\nsource: x\n---\nschema = 7\n",
-            "/a.snap:4: schema 7 is not supported: this version of recrash reads schema 1",
-        );
-    }
-}
+mod tests;
