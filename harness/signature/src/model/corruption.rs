@@ -228,8 +228,8 @@ impl FromStr for DescriptorType {
             .find(|(_, name)| *name == text)
             .map(|(number, _)| Self(*number))
             .or_else(|| {
-                let digits = text.strip_prefix("type-0x").filter(|d| d.len() == 2)?;
-                u8::from_str_radix(digits, 16).ok().map(Self)
+                let digits = text.strip_prefix("type-0x")?;
+                hex_byte(digits).map(Self)
             })
             .ok_or_else(|| BadText {
                 text: text.to_owned(),
@@ -261,8 +261,8 @@ impl FromStr for Span {
         text.split_once("..")
             .and_then(|(start, end)| {
                 Some(Self {
-                    start: start.parse().ok()?,
-                    end: end.parse().ok()?,
+                    start: decimal_byte(start)?,
+                    end: decimal_byte(end)?,
                 })
             })
             .filter(|span| span.start <= span.end)
@@ -293,7 +293,7 @@ impl FromStr for Bytes {
 
     fn from_str(text: &str) -> Result<Self, BadText> {
         text.split_ascii_whitespace()
-            .map(|pair| (pair.len() == 2).then(|| u8::from_str_radix(pair, 16).ok())?)
+            .map(hex_byte)
             .collect::<Option<Vec<u8>>>()
             .map(Self)
             .ok_or_else(|| BadText {
@@ -301,6 +301,18 @@ impl FromStr for Bytes {
                 expected: "bytes in hexadecimal (`38 03 56 00`)",
             })
     }
+}
+
+/// Two hexadecimal digits; `from_str_radix` alone would take a sign for one.
+fn hex_byte(digits: &str) -> Option<u8> {
+    let digits_only = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    digits_only.then(|| u8::from_str_radix(digits, 16).ok())?
+}
+
+/// Digits without a sign.
+fn decimal_byte(digits: &str) -> Option<u8> {
+    let digits_only = digits.bytes().all(|b| b.is_ascii_digit());
+    digits_only.then(|| digits.parse().ok())?
 }
 
 /// serde's `try_from`/`into` by way of `FromStr` and `Display`.

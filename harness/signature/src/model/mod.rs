@@ -64,7 +64,7 @@ impl Signature {
             corruption,
             context,
         };
-        signature.title = crate::title::title(&signature.fault);
+        signature.title = crate::title::title(&signature.fault, &signature.frames);
         signature.bug = crate::title::bug(&signature.corruption);
         signature
     }
@@ -109,3 +109,6 @@ pub struct Context {
     /// Size asked of the allocator, bytes.
     pub requested_size: Fact<u32>,
 }
+
+#[cfg(test)]
+mod tests;

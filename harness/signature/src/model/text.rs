@@ -58,18 +58,26 @@ impl Signature {
     pub fn to_toml(&self) -> Result<String, TextError> {
         let table = toml::Table::try_from(self)?;
         let mut out = String::new();
-        for (key, value) in table.iter().filter(|(_, value)| !value.is_table()) {
+        for (key, value) in sorted(&table).filter(|(_, value)| !value.is_table()) {
             write_line(&mut out, key, value);
         }
-        for (group, facts) in &table {
+        for (group, facts) in sorted(&table) {
             let Value::Table(facts) = facts else { continue };
             let _ = writeln!(out, "\n[{group}]");
-            for (key, value) in facts {
+            for (key, value) in sorted(facts) {
                 write_line(&mut out, key, value);
             }
         }
         Ok(out)
     }
+}
+
+/// By key. The table itself keeps that order only as long as no crate of the build turns on
+/// `toml/preserve_order`.
+fn sorted(table: &toml::Table) -> impl Iterator<Item = (&String, &Value)> {
+    let mut pairs: Vec<_> = table.iter().collect();
+    pairs.sort_by_key(|(key, _)| *key);
+    pairs.into_iter()
 }
 
 fn write_line(out: &mut String, key: &str, value: &Value) {
@@ -102,7 +110,7 @@ fn write_value(out: &mut String, value: &Value) {
         }
         Value::Table(table) => {
             // What a fact says comes first, where it was read last.
-            let mut keys: Vec<_> = table.iter().collect();
+            let mut keys: Vec<_> = sorted(table).collect();
             keys.sort_by_key(|(key, _)| match key.as_str() {
                 "kind" | "value" => 0,
                 "source" => 2,
