@@ -29,7 +29,7 @@ fn the_title_and_bug_of_every_golden_follow_from_its_facts() {
         let signature = store::read(&file).unwrap().signature;
         assert_eq!(
             signature.title,
-            recrash_signature::title::title(&signature.fault)
+            recrash_signature::title::title(&signature.fault, &signature.frames)
         );
         assert_eq!(
             signature.bug,

@@ -56,12 +56,15 @@ pub(super) fn functions(frames: &[Frame]) -> Vec<&str> {
         .collect()
 }
 
-/// Whether the shorter chain is a subsequence of the longer, entry and caller being the same.
+/// Whether the shorter chain is a subsequence of the longer, with the same entry, caller and
+/// outermost frame: what a system call or a thread starts with is called through a pointer, so
+/// without it the chain was cut short, not inlined.
 pub(super) fn inlining_explains(golden: &[Frame], found: &[Frame]) -> bool {
     let (a, b) = (functions(golden), functions(found));
     let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
     let mut rest = long.iter();
     short.iter().take(2).eq(long.iter().take(2))
+        && short.last() == long.last()
         && short.iter().all(|frame| rest.any(|other| other == frame))
 }
 

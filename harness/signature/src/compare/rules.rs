@@ -3,7 +3,7 @@
 
 use super::place;
 use super::walk::same_site;
-use crate::model::{Decoded, Fact, FaultClass, Frame, Role, Signature, Site};
+use crate::model::{Confidence, Decoded, Fact, Fault, FaultClass, Frame, Role, Signature, Site};
 use crate::normalise;
 
 /// A reason why a fact may differ between two dumps of one crash.
@@ -46,12 +46,13 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "compiler-register",
-        reason: "the compiler keeps the same pointer in another register; a base of rbp or rsp raises #SS, any other #GP",
+        reason: "the compiler forms the same address from other registers; a base of rbp or rsp raises #SS, any other #GP",
         fields: &[
             "fault.vector",
             "fault.trap",
             "fault.hardware-vector",
             "fault.base-register",
+            "fault.base-role",
             "fault.index-role",
             "fault.instruction",
         ],
@@ -66,26 +67,21 @@ pub const RULES: &[Rule] = &[
             "corruption.decoded.offset",
             "corruption.decoded.length",
             "corruption.decoded.text",
+            "corruption.decoded.whole",
         ],
         applies: freelist_mid_object,
     },
     Rule {
         name: "freelist-hardened",
-        reason: "CONFIG_SLAB_FREELIST_HARDENED obfuscates the pointer; undoing it gave bytes that are proven",
+        reason: "CONFIG_SLAB_FREELIST_HARDENED obfuscates the pointer; undoing it gave bytes that are established",
         fields: &["slab.hardened"],
         applies: freelist_hardened,
     },
     Rule {
         name: "init-on-alloc",
-        reason: "init_on_alloc zeroed the object that carried the bytes, so other evidence had to identify them",
-        fields: &["context.init-on-alloc", "corruption.confidence"],
+        reason: "init_on_alloc zeroed the rest of the object that carried the bytes, so less of them could be checked",
+        fields: &["corruption.confidence"],
         applies: init_on_alloc,
-    },
-    Rule {
-        name: "allocator-internal",
-        reason: "the fault lies in an internal function of the allocator, under the same public entry",
-        fields: &["fault.function"],
-        applies: allocator_internal,
     },
     Rule {
         name: "suffix",
@@ -94,8 +90,14 @@ pub const RULES: &[Rule] = &[
         applies: suffix,
     },
     Rule {
+        name: "allocator-internal",
+        reason: "the fault lies in an internal function of the allocator, under the same public entry",
+        fields: &["fault.function"],
+        applies: allocator_internal,
+    },
+    Rule {
         name: "inlined-frame",
-        reason: "the compiler inlined functions on one of the kernels; the rest of the chain is the same",
+        reason: "the compiler inlined functions on one of the kernels; both ends and the rest of the chain are the same",
         fields: &["frames.chain"],
         applies: |_, golden, found| chains(golden, found, place::inlining_explains),
     },
@@ -124,7 +126,7 @@ pub const RULES: &[Rule] = &[
 ];
 
 /// Both facts known, and `test` holds.
-fn on<T>(golden: &Fact<T>, found: &Fact<T>, test: impl Fn(&T, &T) -> bool) -> bool {
+fn on<T, U>(golden: &Fact<T>, found: &Fact<U>, test: impl Fn(&T, &U) -> bool) -> bool {
     matches!((golden.value(), found.value()), (Some(a), Some(b)) if test(a, b))
 }
 
@@ -156,50 +158,118 @@ fn tcg_no_ss(_: &str, golden: &Signature, found: &Signature) -> bool {
 
 fn la57_canonical(_: &str, golden: &Signature, found: &Signature) -> bool {
     let (a, b) = (&golden.fault, &found.fault);
-    a.class.value() == Some(&FaultClass::NonCanonical)
+    let levels =
+        golden.context.la57.value() != Some(&true) && found.context.la57.value() == Some(&true);
+    levels
+        && a.class.value() == Some(&FaultClass::NonCanonical)
         && b.class.value() == Some(&FaultClass::Unmapped)
         && b.vector.value() == Some(&14)
-        && found.context.la57.value() == Some(&true)
+        && !canonical_with_four_levels_too(found)
+}
+
+/// Whether the pointer is known, and 5-level paging makes no difference to it. A hardened one is
+/// not: what was written is not what was dereferenced.
+fn canonical_with_four_levels_too(signature: &Signature) -> bool {
+    let raw = signature.slab.hardened.value() == Some(&false);
+    let observed = signature.corruption.observed.value();
+    let pointer = observed.and_then(|bytes| <[u8; 8]>::try_from(bytes.0.as_slice()).ok());
+    raw && pointer.is_some_and(|bytes| {
+        let pointer = i64::from_le_bytes(bytes);
+        // Bits 63 to 47 are all the same (Intel SDM volume 1, section 3.3.7.1).
+        matches!(pointer >> 47, 0 | -1)
+    })
 }
 
 fn compiler_register(field: &str, golden: &Signature, found: &Signature) -> bool {
     let (a, b) = (&golden.fault, &found.fault);
-    let same_pointer = on(&a.base_role, &b.base_role, |a, b| {
-        a == b && *a != Role::Other
-    });
+    if !same_address(a, b) {
+        return false;
+    }
     let other_base = on(&a.base_register, &b.base_register, |a, b| a != b);
-    let by_base = |fault: &crate::model::Fault| {
-        let vector = fault
-            .base_register
-            .value()
-            .map(|r| if stack_segment(r) { 12 } else { 13 });
-        vector.is_some() && vector == fault.vector.value().copied()
+    let follows = |fault: &Fault, vector: &Fact<u8>| {
+        on(&fault.base_register, vector, |base, vector| {
+            *vector == if stack_segment(base) { 12 } else { 13 }
+        }) && fault.class.value() == Some(&FaultClass::NonCanonical)
     };
-    let vectors_follow = by_base(a) && by_base(b) && on(&a.class, &b.class, |a, b| a == b);
-    let loads = on(&a.instruction, &b.instruction, |a, b| {
-        mnemonic(a) == mnemonic(b)
-    });
     match field {
-        "fault.vector" | "fault.trap" => same_pointer && other_base && vectors_follow,
-        "fault.hardware-vector" => same_pointer && other_base,
-        "fault.instruction" => same_pointer && loads,
-        _ => same_pointer,
+        "fault.vector" | "fault.trap" => {
+            other_base && follows(a, &a.vector) && follows(b, &b.vector)
+        }
+        "fault.hardware-vector" => {
+            other_base && follows(a, &a.hardware_vector) && follows(b, &b.hardware_vector)
+        }
+        "fault.instruction" => on(&a.instruction, &b.instruction, |a, b| {
+            access(a) == access(b)
+        }),
+        _ => true,
     }
 }
 
-fn mnemonic(instruction: &str) -> Option<&str> {
-    instruction.split_ascii_whitespace().next()
+/// Whether both operands come to the same address: the freelist pointer, with its offset in the
+/// other register or already added; else the same thing in the same place.
+fn same_address(a: &Fault, b: &Fault) -> bool {
+    let roles = |fault: &Fault| Some((*fault.base_role.value()?, *fault.index_role.value()?));
+    let freelist = |roles| {
+        use Role::{FreelistOffset, FreelistPointer, None};
+        matches!(
+            roles,
+            (FreelistPointer, FreelistOffset | None) | (FreelistOffset, FreelistPointer)
+        )
+    };
+    match (roles(a), roles(b)) {
+        (Some(a), Some(b)) if freelist(a) && freelist(b) => true,
+        (Some(a), Some(b)) => a == b && a.0 != Role::Other && a.1 != Role::Other,
+        _ => false,
+    }
+}
+
+/// Mnemonic, and which of its operands is the memory: `mov rbx, [base]` reads, `mov [base], rbx`
+/// writes.
+fn access(instruction: &str) -> Option<(&str, Option<usize>)> {
+    let (mnemonic, operands) = instruction.trim().split_once(' ')?;
+    let memory = operands
+        .split(',')
+        .position(|operand| operand.contains('['));
+    Some((mnemonic, memory))
 }
 
 /// Each side's bytes lie in its descriptor where its own freelist pointer lies in the object, and
-/// the descriptor is long enough to reach over the whole pointer.
-fn freelist_mid_object(_: &str, golden: &Signature, found: &Signature) -> bool {
-    let other_offset = on(
-        &golden.slab.freelist_offset,
-        &found.slab.freelist_offset,
-        |a, b| a != b,
+/// the descriptor is long enough to reach over the whole pointer. Another length, and so another
+/// string, is explained only where the shorter one could not have reached the other's pointer.
+fn freelist_mid_object(field: &str, golden: &Signature, found: &Signature) -> bool {
+    let at = |s: &Signature| s.slab.freelist_offset.value().copied();
+    let moved = match (at(golden), at(found)) {
+        (Some(0), Some(middle)) => is_middle(middle, found),
+        (Some(middle), Some(0)) => is_middle(middle, golden),
+        _ => false,
+    };
+    let length = |s: &Signature| match s.corruption.decoded.value() {
+        Some(Decoded::UsbDescriptor { length, .. }) => length.map(u32::from),
+        _ => None,
+    };
+    let too_short = || {
+        let middle = at(golden).max(at(found)).map(|at| at + POINTER);
+        length(golden).min(length(found)) < middle
+    };
+    let by_length = matches!(
+        field,
+        "corruption.decoded.length" | "corruption.decoded.whole"
     );
-    other_offset && reaches_pointer(golden) && reaches_pointer(found)
+    moved && reaches_pointer(golden) && reaches_pointer(found) && (!by_length || too_short())
+}
+
+/// Bytes of a pointer.
+const POINTER: u32 = 8;
+
+/// Linux commit 3202fa62fb43 ("slub: relocate freelist pointer to middle of object", v5.7): half
+/// the object's size, rounded up to a pointer then, down in later kernels.
+fn is_middle(offset: u32, signature: &Signature) -> bool {
+    let size = signature.slab.object_size.value();
+    size.is_some_and(|size| {
+        let half = size / 2;
+        offset != 0
+            && (offset == half / POINTER * POINTER || offset == half.div_ceil(POINTER) * POINTER)
+    })
 }
 
 fn reaches_pointer(signature: &Signature) -> bool {
@@ -217,41 +287,52 @@ fn reaches_pointer(signature: &Signature) -> bool {
     };
     on_freelist
         && signature.slab.freelist_offset.value() == Some(&u32::from(*offset))
-        && u32::from(*length) >= u32::from(*offset) + 8
+        && u32::from(*length) >= u32::from(*offset) + POINTER
 }
 
-fn freelist_hardened(_: &str, _: &Signature, found: &Signature) -> bool {
-    use crate::model::Confidence;
-    // Obfuscated bytes that were not undone look like anything.
-    let decoded = found.corruption.decoded.value();
-    let hardened = found.slab.hardened.value() == Some(&true);
-    let sure = match found.corruption.confidence.value() {
-        Some(Confidence::Proven) => true,
-        Some(Confidence::Structural) => !hardened,
-        _ => false,
+/// Obfuscated bytes that were not undone look like anything, so a hardened side needs bytes that
+/// could not have come out by chance.
+fn freelist_hardened(_: &str, golden: &Signature, found: &Signature) -> bool {
+    let sure = |s: &Signature| {
+        let confidence = s.corruption.confidence.value();
+        let established = confidence.is_some_and(|sure| *sure >= Confidence::Structural);
+        let decoded = s.corruption.decoded.value();
+        established && decoded.is_some_and(|decoded| *decoded != Decoded::Unknown {})
     };
-    sure && decoded.is_some_and(|decoded| *decoded != Decoded::Unknown {})
+    let each = |s: &Signature| s.slab.hardened.value() == Some(&false) || sure(s);
+    each(golden) && each(found)
 }
 
-fn init_on_alloc(_: &str, _: &Signature, found: &Signature) -> bool {
-    found.context.init_on_alloc.value() == Some(&true)
+/// Zeroing takes evidence away; it never makes a decoding surer.
+fn init_on_alloc(_: &str, golden: &Signature, found: &Signature) -> bool {
+    let on_here = |s: &Signature| s.context.init_on_alloc.value() == Some(&true);
+    let less_sure = on(
+        &golden.corruption.confidence,
+        &found.corruption.confidence,
+        |a, b| b < a,
+    );
+    on_here(found) && !on_here(golden) && less_sure
 }
 
+/// Both functions serve the same public entry: the chains', where both are known.
 fn allocator_internal(_: &str, golden: &Signature, found: &Signature) -> bool {
-    let internal = on(&golden.fault.function, &found.fault.function, |a, b| {
-        normalise::allocator_entry(a).is_some() && normalise::allocator_entry(b).is_some()
-    });
-    let first = |frames: &Vec<Frame>| place::functions(frames).first().map(|f| (*f).to_owned());
-    let chains = (golden.frames.chain.value(), found.frames.chain.value());
-    match chains {
-        (Some(a), Some(b)) => internal && first(a) == first(b),
-        _ => {
-            internal
-                && on(&golden.fault.function, &found.fault.function, |a, b| {
-                    normalise::allocator_entry(a) == normalise::allocator_entry(b)
-                })
-        }
-    }
+    let entry = |s: &Signature| {
+        let frames = s.frames.chain.value()?;
+        place::functions(frames).first().map(|f| (*f).to_owned())
+    };
+    on(
+        &golden.fault.function,
+        &found.fault.function,
+        |a, b| match (entry(golden), entry(found)) {
+            (Some(x), Some(y)) => {
+                x == y && normalise::serves_entry(a, &x) && normalise::serves_entry(b, &y)
+            }
+            _ => {
+                let known = normalise::allocator_entry(a);
+                known.is_some() && known == normalise::allocator_entry(b)
+            }
+        },
+    )
 }
 
 fn suffix(field: &str, golden: &Signature, found: &Signature) -> bool {

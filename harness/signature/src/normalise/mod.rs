@@ -75,13 +75,24 @@ pub fn allocator_entry(name: &str) -> Option<&'static str> {
     })
 }
 
+/// Whether a fault in `name` can lie under the public entry `entry`: it is that entry, or an
+/// internal function that allocates (or frees) as the entry does.
+pub fn serves_entry(name: &str, entry: &str) -> bool {
+    let (name, entry) = (function(name), function(entry));
+    let internal = tables::ALLOCATOR_INTERNALS.iter();
+    let mut internal = internal.filter(|(from, _)| *from == name);
+    let frees = |entry: &str| tables::FREEING_ENTRIES.contains(&entry);
+    tables::ALLOCATOR_ENTRIES.contains(&entry)
+        && (name == entry || internal.any(|(_, to)| frees(to) == frees(entry)))
+}
+
 /// A cache's name without what differs from boot to boot: `kmalloc-rnd-05-256`
 /// (CONFIG_RANDOM_KMALLOC_CACHES, since 6.6) → `kmalloc-256`.
 pub fn cache(name: &str) -> String {
     let random = name
         .strip_prefix("kmalloc-rnd-")
         .and_then(|rest| rest.split_once('-'))
-        .filter(|(number, _)| number.bytes().all(|b| b.is_ascii_digit()));
+        .filter(|(number, _)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()));
     match random {
         Some((_, size)) => format!("kmalloc-{size}"),
         None => name.to_owned(),

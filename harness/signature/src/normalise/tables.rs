@@ -150,11 +150,13 @@ pub(super) const ALLOCATOR_ENTRIES: [&str; 18] = [
     "krealloc",
 ];
 
+/// Those that give memory back.
+pub(super) const FREEING_ENTRIES: [&str; 3] = ["kfree", "kmem_cache_free", "kmem_cache_free_bulk"];
+
 /// What lies under them in mm/slub.c and mm/slab_common.c, with the entry each stands for.
-pub(super) const ALLOCATOR_INTERNALS: [(&str, &str); 20] = [
+pub(super) const ALLOCATOR_INTERNALS: [(&str, &str); 18] = [
     ("__kmem_cache_alloc_node", "__kmalloc"),
     ("__do_kmalloc_node", "__kmalloc"),
-    ("__kmalloc_index", "__kmalloc"),
     ("slab_alloc_node", "__kmalloc"),
     ("slab_alloc", "__kmalloc"),
     ("__slab_alloc_node", "__kmalloc"),
@@ -166,7 +168,6 @@ pub(super) const ALLOCATOR_INTERNALS: [(&str, &str); 20] = [
     ("freelist_ptr", "__kmalloc"),
     ("freelist_ptr_decode", "__kmalloc"),
     ("prefetch_freepointer", "__kmalloc"),
-    ("kmem_cache_alloc_lru_noprof", "kmem_cache_alloc_lru"),
     ("__kmem_cache_alloc_lru", "kmem_cache_alloc"),
     ("__slab_free", "kfree"),
     ("slab_free", "kfree"),

@@ -138,3 +138,15 @@ fn a_randomised_cache_is_the_cache_of_its_size() {
     assert_eq!(cache("kmalloc-256"), "kmalloc-256");
     assert_eq!(cache("kmalloc-cg-256"), "kmalloc-cg-256");
 }
+
+#[test]
+fn every_allocator_internal_is_reached_and_leads_to_an_entry() {
+    for (internal, entry) in tables::ALLOCATOR_INTERNALS {
+        assert_eq!(function(internal), internal);
+        assert_eq!(allocator_entry(internal), Some(entry));
+        assert_eq!(allocator_entry(entry), Some(entry));
+        assert!(serves_entry(internal, entry));
+    }
+    let entries = tables::ALLOCATOR_ENTRIES;
+    assert!(tables::FREEING_ENTRIES.iter().all(|e| entries.contains(e)));
+}

@@ -1,0 +1,325 @@
+//! Each rule of the table, by a difference that it explains and by those it must leave alone.
+//!
+//! Both kinds assert the rule that was taken for the field, so another rule cannot pass for it.
+
+use super::*;
+use crate::compare::RULES;
+
+type Change = fn(&mut Signature);
+
+/// Both signatures, changed by `change`, differ in `field`, and `expected` explains it.
+fn check_rule(
+    field: &str,
+    golden_change: Change,
+    found: fn() -> Signature,
+    found_change: Change,
+    expected: Option<&str>,
+) {
+    let mut a = golden();
+    golden_change(&mut a);
+    let mut b = found();
+    found_change(&mut b);
+    let comparison = compare(&a, &b);
+    let lists = [
+        &comparison.explained,
+        &comparison.unexplained,
+        &comparison.context,
+    ];
+    let mut all = lists.into_iter().flatten();
+    let difference = all.find(|d| d.field == field);
+    let difference = difference.unwrap_or_else(|| panic!("no difference in {field}"));
+    assert_eq!(difference.rule, expected, "{field}: {difference:?}");
+}
+
+fn as_it_is(_: &mut Signature) {}
+
+fn chain(text: &str) -> Fact<Vec<crate::model::Frame>> {
+    known(text.split('|').map(|f| f.parse().unwrap()).collect())
+}
+
+fn gp(s: &mut Signature) {
+    s.fault.vector = known(13);
+    s.fault.trap = known("#GP".into());
+}
+
+fn page_fault(s: &mut Signature) {
+    s.fault.vector = known(14);
+    s.fault.trap = known("#PF".into());
+    s.fault.class = known(FaultClass::Unmapped);
+    s.fault.hardware_vector = known(14);
+    s.context.la57 = known(true);
+}
+
+#[test]
+fn tcg_no_ss_explains_gp_with_base_rbp() {
+    for field in ["fault.vector", "fault.trap"] {
+        check_rule(field, as_it_is, golden, gp, Some("tcg-no-ss"));
+    }
+}
+
+#[test]
+fn tcg_no_ss_does_not_explain_other_machines_registers_or_vectors() {
+    let field = "fault.vector";
+    let on_kvm: Change = |s| {
+        gp(s);
+        s.context.accelerator = known("kvm".into());
+    };
+    check_rule(field, as_it_is, golden, on_kvm, None);
+    let base_rcx: Change = |s| {
+        gp(s);
+        s.fault.base_register = known("rcx".into());
+    };
+    check_rule(field, as_it_is, golden, base_rcx, Some("compiler-register"));
+    let double_fault: Change = |s| s.fault.vector = known(8);
+    check_rule(field, as_it_is, golden, double_fault, None);
+}
+
+#[test]
+fn la57_canonical_explains_a_page_fault() {
+    for field in [
+        "fault.vector",
+        "fault.trap",
+        "fault.class",
+        "fault.hardware-vector",
+    ] {
+        check_rule(field, as_it_is, golden, page_fault, Some("la57-canonical"));
+    }
+}
+
+#[test]
+fn la57_canonical_needs_5_levels_that_make_the_difference() {
+    let off: Change = |s| {
+        page_fault(s);
+        s.context.la57 = known(false);
+    };
+    check_rule("fault.class", as_it_is, golden, off, None);
+    let canonical_anyway: Change = |s| {
+        page_fault(s);
+        s.corruption.observed = known("38 03 56 00 69 00 00 00".parse().unwrap());
+    };
+    check_rule("fault.class", as_it_is, golden, canonical_anyway, None);
+    let golden_too: Change = |s| s.context.la57 = known(true);
+    check_rule("fault.class", golden_too, golden, page_fault, None);
+}
+
+#[test]
+fn compiler_register_explains_the_base_and_what_follows_from_it() {
+    for field in [
+        "fault.vector",
+        "fault.trap",
+        "fault.hardware-vector",
+        "fault.base-register",
+        "fault.index-role",
+        "fault.instruction",
+    ] {
+        check_rule(field, as_it_is, stock, as_it_is, Some("compiler-register"));
+    }
+    let swapped: Change = |s| {
+        s.fault.base_role = known(Role::FreelistOffset);
+        s.fault.index_role = known(Role::FreelistPointer);
+    };
+    let field = "fault.base-role";
+    check_rule(field, as_it_is, golden, swapped, Some("compiler-register"));
+}
+
+#[test]
+fn compiler_register_does_not_explain_another_address() {
+    let cache: Change = |s| s.fault.base_role = known(Role::KmemCache);
+    for field in [
+        "fault.vector",
+        "fault.base-register",
+        "fault.base-role",
+        "fault.instruction",
+    ] {
+        check_rule(field, as_it_is, stock, cache, None);
+    }
+    let unknown: Change = |s| s.fault.index_role = known(Role::Other);
+    check_rule("fault.index-role", as_it_is, stock, unknown, None);
+}
+
+#[test]
+fn compiler_register_explains_neither_a_store_nor_a_vector_that_does_not_follow() {
+    for other in ["mov [base], rbx", "add rbx, [base]"] {
+        let mut found = stock();
+        found.fault.instruction = known(other.into());
+        let comparison = check(&found, Verdict::SameBug);
+        assert_eq!(rule(&comparison, "fault.instruction"), None, "{other}");
+    }
+    let page_fault: Change = |s| s.fault.vector = known(14);
+    check_rule("fault.vector", as_it_is, stock, page_fault, None);
+}
+
+#[test]
+fn freelist_mid_object_explains_the_offset_and_what_lies_there() {
+    for field in [
+        "slab.freelist-offset",
+        "corruption.observed",
+        "corruption.decoded.offset",
+        "corruption.decoded.length",
+        "corruption.decoded.text",
+    ] {
+        let name = Some("freelist-mid-object");
+        check_rule(field, as_it_is, stock, as_it_is, name);
+    }
+}
+
+#[test]
+fn freelist_mid_object_needs_a_descriptor_that_reaches_the_pointer() {
+    let found = decoded(|_, length| *length = Some(135));
+    let comparison = check(&found, Verdict::SameBug);
+    assert_eq!(rule(&comparison, "slab.freelist-offset"), None);
+    let found = decoded(|_, length| *length = Some(136));
+    check(&found, Verdict::SameCrash);
+}
+
+#[test]
+fn freelist_mid_object_does_not_explain_a_pointer_elsewhere() {
+    let behind: Change = |s| s.slab.freelist_offset = known(256);
+    check_rule("slab.freelist-offset", as_it_is, stock, behind, None);
+    let other_bytes: Change = |s| {
+        s.corruption.observed = known("38 03 57 00 69 00 72 00".parse().unwrap());
+    };
+    check_rule("corruption.observed", as_it_is, golden, other_bytes, None);
+}
+
+#[test]
+fn freelist_mid_object_explains_another_length_only_where_it_had_to_be_longer() {
+    let long: Change = |s| {
+        if let Fact::Known {
+            value: Decoded::UsbDescriptor { length, .. },
+            ..
+        } = &mut s.corruption.decoded
+        {
+            *length = Some(200);
+        }
+    };
+    check_rule("corruption.decoded.length", long, stock, as_it_is, None);
+}
+
+#[test]
+fn freelist_hardened_explains_established_bytes_only() {
+    let field = "slab.hardened";
+    check_rule(field, as_it_is, stock, as_it_is, Some("freelist-hardened"));
+    let plausible: Change = |s| s.corruption.confidence = known(Confidence::Plausible);
+    check_rule(field, as_it_is, stock, plausible, None);
+    let unknown: Change = |s| s.corruption.decoded = known(Decoded::Unknown {});
+    check_rule(field, as_it_is, stock, unknown, None);
+}
+
+#[test]
+fn init_on_alloc_explains_less_confidence_and_never_more() {
+    let field = "corruption.confidence";
+    let proven: Change = |s| s.corruption.confidence = known(Confidence::Proven);
+    let structural: Change = |s| {
+        s.corruption.confidence = known(Confidence::Structural);
+        s.context.init_on_alloc = known(true);
+    };
+    check_rule(field, proven, golden, structural, Some("init-on-alloc"));
+    check_rule(field, as_it_is, stock, as_it_is, None);
+    let off: Change = |s| s.context.init_on_alloc = known(false);
+    check_rule(field, proven, golden, off, None);
+}
+
+#[test]
+fn suffix_explains_functions_and_chains() {
+    let split: Change = |s| s.fault.function = known("__kmalloc.part.0".into());
+    check_rule("fault.function", as_it_is, golden, split, Some("suffix"));
+    let cloned: Change = |s| {
+        s.frames.chain = chain(
+            "__kmalloc|usb_hcd_submit_urb|proc_do_submiturb.isra.0|usbdev_do_ioctl|usbdev_ioctl",
+        );
+    };
+    check_rule("frames.chain", as_it_is, golden, cloned, Some("suffix"));
+    let other: Change = |s| {
+        s.frames.chain = chain(
+            "__kmalloc|usb_hcd_submit_urb|proc_do_submiturb.other|usbdev_do_ioctl|usbdev_ioctl",
+        );
+    };
+    check_rule("frames.chain", as_it_is, golden, other, None);
+    let outside: Change = |s| s.fault.function = known("memcpy.part.0".into());
+    check_rule("fault.function", as_it_is, golden, outside, None);
+}
+
+#[test]
+fn allocator_internal_explains_what_serves_the_same_entry() {
+    let field = "fault.function";
+    let name = Some("allocator-internal");
+    check_rule(field, as_it_is, stock, as_it_is, name);
+    let no_chain: Change = |s| s.frames.chain = Fact::absent("no unwind tables");
+    check_rule(field, as_it_is, stock, no_chain, name);
+}
+
+#[test]
+fn allocator_internal_does_not_explain_other_functions_or_entries() {
+    for other in ["memcpy", "kfree", "__slab_free", "kmem_cache_alloc"] {
+        let mut found = golden();
+        found.fault.function = known(other.into());
+        let comparison = check(&found, Verdict::SameBug);
+        assert_eq!(rule(&comparison, "fault.function"), None, "{other}");
+    }
+}
+
+#[test]
+fn inlined_frame_explains_frames_missing_between_the_same_ends() {
+    let field = "frames.chain";
+    check_rule(field, as_it_is, stock, as_it_is, Some("inlined-frame"));
+}
+
+#[test]
+fn inlined_frame_does_not_explain_foreign_or_cut_chains() {
+    for other in [
+        "__kmalloc|usb_hcd_submit_urb|usb_control_msg|hub_port_init|usbdev_ioctl",
+        "__kmalloc|usb_hcd_submit_urb|proc_do_submiturb|usbdev_do_ioctl",
+        "__kmalloc|usb_hcd_submit_urb|usbdev_do_ioctl|proc_do_submiturb|usbdev_ioctl",
+    ] {
+        let mut found = golden();
+        found.frames.chain = chain(other);
+        let comparison = check(&found, Verdict::SameBug);
+        assert_eq!(rule(&comparison, "frames.chain"), None, "{other}");
+    }
+}
+
+#[test]
+fn module_or_built_in_does_not_explain_another_module() {
+    let field = "frames.modules";
+    let name = Some("module-or-built-in");
+    check_rule(field, as_it_is, stock, as_it_is, name);
+    let a: Change = |s| s.frames.chain = chain("__kmalloc|f [a]");
+    let b: Change = |s| s.frames.chain = chain("__kmalloc|f [b]");
+    check_rule(field, a, golden, b, None);
+}
+
+#[test]
+fn syscall_wrapper_explains_wrappers_and_not_other_calls() {
+    let field = "frames.syscall";
+    let wrapper: Change = |s| s.frames.syscall = known("__x64_sys_ioctl".into());
+    check_rule(field, as_it_is, golden, wrapper, Some("syscall-wrapper"));
+    let other: Change = |s| s.frames.syscall = known("__x64_sys_read".into());
+    check_rule(field, as_it_is, golden, other, None);
+}
+
+#[test]
+fn random_kmalloc_caches_explains_a_size_and_not_a_kind() {
+    fn cache(s: &mut Signature, name: &str) {
+        s.slab.cache = known(name.into());
+        s.corruption.site = known(Site::FreelistPointer { cache: name.into() });
+    }
+    let random: Change = |s| cache(s, "kmalloc-rnd-05-256");
+    let size: Change = |s| cache(s, "kmalloc-rnd-05-512");
+    let kind: Change = |s| cache(s, "kmalloc-cg-256");
+    for field in ["slab.cache", "corruption.site"] {
+        let name = Some("random-kmalloc-caches");
+        check_rule(field, as_it_is, golden, random, name);
+        check_rule(field, as_it_is, golden, size, None);
+        check_rule(field, as_it_is, golden, kind, None);
+    }
+}
+
+#[test]
+fn every_rule_has_a_field_and_its_own_name() {
+    for (i, rule) in RULES.iter().enumerate() {
+        assert!(!rule.fields.is_empty());
+        let mut later = RULES.iter().skip(i + 1);
+        assert!(later.all(|other| other.name != rule.name));
+    }
+}
