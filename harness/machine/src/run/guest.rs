@@ -175,7 +175,7 @@ pub fn run<D>(
     drop(messages);
     process.kill();
     drop(device);
-    let end = end?;
+    let end = end.unwrap_or_else(|error| driver.stages.fail(FailureKind::Host, &error.to_string()));
     driver.finish(end)
 }
 
@@ -422,12 +422,11 @@ impl Driver<'_> {
     }
 
     fn finish(mut self, end: End) -> io::Result<GuestResult> {
-        self.close_stage(self.stages.stage())?;
-        let count = self.log.left_out();
-        if count > 0 {
-            self.host(HostEvent::RecordsLeftOut { count })?;
+        let logged = self.end_log();
+        // A full disk fails the run in its stage, and then the end of the log too.
+        if !matches!(end, End::Failed(_)) {
+            logged?;
         }
-        self.log.flush()?;
         let until = match (&self.whole, &self.exited) {
             (Some(_), _) => self.last_byte,
             (None, Some((_, at))) => Some(*at),
@@ -444,6 +443,15 @@ impl Driver<'_> {
             console_tail: self.tail.into(),
             end,
         })
+    }
+
+    fn end_log(&mut self) -> io::Result<()> {
+        self.close_stage(self.stages.stage())?;
+        let count = self.log.left_out();
+        if count > 0 {
+            self.host(HostEvent::RecordsLeftOut { count })?;
+        }
+        self.log.flush()
     }
 
     fn host(&mut self, event: HostEvent) -> io::Result<()> {
