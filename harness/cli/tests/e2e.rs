@@ -193,7 +193,7 @@ fn a_guest_that_hangs_is_stopped_at_its_deadline() {
     let root = changed_checkout("hang", |target| {
         target
             .replace("crashkernel=128M", "crashkernel=128M rdinit=/no/such/init")
-            .replace("panic=10", "panic=0")
+            .replace("panic=-1 oops", "panic=0 oops")
             .replace("capture-boot = 120", "capture-boot = 5")
     });
     let run = finish(run_command("hang", &[]).env("RECRASH_ROOT", root));

@@ -94,6 +94,13 @@ impl Evidence {
                 self.asked, self.answered
             ));
         }
+        // A request that is cancelled before the device has seen it could not have done any harm.
+        if asks_itself(&scenario.fault) && self.asked <= wanted {
+            return Err(format!(
+                "the request that the fault {} makes never reached the device",
+                scenario.fault
+            ));
+        }
         for (step, _) in device_setups(scenario) {
             let back = self.urbs.iter().any(|urb| urb.step as usize == step);
             if !back {
@@ -120,6 +127,11 @@ impl Evidence {
 fn fired(report: &Value) -> bool {
     report.get("event").and_then(Value::as_str) == Some("fired")
         && report.get("error").and_then(Value::as_i64) == Some(0)
+}
+
+/// Whether a fault of repro-module asks the device once more, with the scenario's own setup packet.
+fn asks_itself(fault: &str) -> bool {
+    matches!(fault, "early-free" | "early-free-fixed")
 }
 
 /// The steps that ask the device, by index.
@@ -241,6 +253,28 @@ mod tests {
     fn a_urb_that_never_came_back_is_no_proof() {
         let said = [device("request", 254), device("answer", 254), fired(0)];
         check(&said, Err("the URB of step 0 did not come back"));
+    }
+
+    #[test]
+    fn a_fixed_driver_whose_request_the_device_never_saw_is_no_proof() {
+        let scenario = Scenario {
+            fault: "early-free-fixed".into(),
+            ..scenario()
+        };
+        let mut evidence = Evidence::default();
+        for said in [
+            device("request", 254),
+            device("answer", 254),
+            reaped(),
+            fired(0),
+        ] {
+            evidence.note(&said, &scenario);
+        }
+        let missing = evidence.proves_survival(&scenario).unwrap_err();
+        assert!(missing.contains("never reached the device"), "{missing}");
+        evidence.note(&device("request", 254), &scenario);
+        evidence.note(&device("cancelled", 254), &scenario);
+        assert_eq!(evidence.proves_survival(&scenario), Ok(()));
     }
 
     #[test]

@@ -418,7 +418,9 @@ impl Driver<'_> {
         self.host(HostEvent::StageEnded {
             stage,
             took_ms: millis(took),
-        })
+        })?;
+        // A harness that is killed leaves whole stages behind.
+        self.log.flush()
     }
 
     fn finish(mut self, end: End) -> io::Result<GuestResult> {
