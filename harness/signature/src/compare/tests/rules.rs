@@ -184,16 +184,23 @@ fn freelist_mid_object_does_not_explain_a_pointer_elsewhere() {
 
 #[test]
 fn freelist_mid_object_explains_another_length_only_where_it_had_to_be_longer() {
-    let long: Change = |s| {
+    fn golden_string(s: &mut Signature, bytes: u8) {
         if let Fact::Known {
-            value: Decoded::UsbDescriptor { length, .. },
+            value: Decoded::UsbDescriptor { length, whole, .. },
             ..
         } = &mut s.corruption.decoded
         {
-            *length = Some(200);
+            *length = Some(bytes);
+            *whole = Some("Virtual".into());
         }
-    };
-    check_rule("corruption.decoded.length", long, stock, as_it_is, None);
+    }
+    let short: Change = |s| golden_string(s, 56);
+    let long: Change = |s| golden_string(s, 200);
+    for field in ["corruption.decoded.length", "corruption.decoded.whole"] {
+        let name = Some("freelist-mid-object");
+        check_rule(field, short, stock, as_it_is, name);
+        check_rule(field, long, stock, as_it_is, None);
+    }
 }
 
 #[test]
