@@ -54,6 +54,16 @@ pub enum PointerCoding {
 }
 
 impl PointerCoding {
+    /// What it is called in prose.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Plain => "stored as it is",
+            Self::Hardened => "stored XOR the cache's secret XOR its address",
+            Self::HardenedSwapped => "stored XOR the cache's secret XOR its byte-swapped address",
+        }
+    }
+
     /// The bytes in memory at `at` that a kernel with this coding reads as `pointer`; the coding is its own
     /// inverse.
     #[must_use]

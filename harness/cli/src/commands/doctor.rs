@@ -1,14 +1,13 @@
 //! `recrash doctor`: what is there, what is missing, which accelerator works. Changes nothing.
 use recrash_machine::qemu::accel::Prober;
 use recrash_machine::qemu::args::Accel;
-use recrash_machine::setup::{self, host};
+use recrash_machine::setup::{doctor, host};
 use recrash_machine::target::Target;
 use serde::Serialize;
 use std::fmt::Write;
 
 use super::{Outcome, TargetArg};
 use crate::exit::Exit;
-use crate::failure::Failure;
 use crate::output::{self, BAD, GOOD, WARN};
 
 /// Says what is there, what is missing, and which accelerator works.
@@ -29,7 +28,7 @@ pub(crate) struct Args {
 #[serde(rename_all = "kebab-case")]
 enum State {
     Good,
-    /// Not there, and a run does without it.
+    /// Not as it could be, and a run does without it.
     Optional,
     Missing,
 }
@@ -41,6 +40,9 @@ struct Check {
     name: String,
     state: State,
     detail: String,
+    /// What a person can do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
 }
 
 impl Check {
@@ -49,6 +51,21 @@ impl Check {
             name: name.into(),
             state,
             detail: detail.into(),
+            fix: None,
+        }
+    }
+}
+
+impl From<doctor::Check> for Check {
+    fn from(check: doctor::Check) -> Self {
+        let state = match check.status {
+            doctor::Status::Ok => State::Good,
+            doctor::Status::Warn => State::Optional,
+            doctor::Status::Missing => State::Missing,
+        };
+        Self {
+            fix: check.fix,
+            ..Self::new(check.name, state, check.detail)
         }
     }
 }
@@ -62,8 +79,7 @@ impl Args {
             State::Good,
             super::checkout()?.display().to_string(),
         )];
-        checks.extend(host_packages()?);
-        checks.push(target_state(&target));
+        checks.extend(doctor::check(&target).into_iter().map(Check::from));
         checks.extend(accelerators(&target));
         if self.json {
             for check in &checks {
@@ -81,37 +97,6 @@ fn exit(checks: &[Check]) -> Exit {
         Exit::Usage
     } else {
         Exit::Met
-    }
-}
-
-fn host_packages() -> Result<Vec<Check>, Failure> {
-    let needs = host::needs(None, &[]);
-    let missing = host::missing(&needs).map_err(Failure::usage)?;
-    let check = |need: &host::Need| {
-        if missing.contains(&need.package) {
-            Check::new(&need.package, State::Missing, "not installed")
-        } else {
-            Check::new(&need.package, State::Good, "installed")
-        }
-    };
-    Ok(needs.iter().map(check).collect())
-}
-
-fn target_state(target: &Target) -> Check {
-    let name = format!("target {}", target.name);
-    match setup::load(target) {
-        Ok(ready) => {
-            let makedumpfile = match ready.makedumpfile {
-                Some(_) => "makedumpfile",
-                None => "no makedumpfile: the vmcore is copied",
-            };
-            let detail = format!(
-                "Linux {}, module built, {makedumpfile}",
-                ready.kernel_release
-            );
-            Check::new(&name, State::Good, detail)
-        }
-        Err(error) => Check::new(&name, State::Missing, error.to_string()),
     }
 }
 
@@ -161,6 +146,9 @@ fn table(checks: &[Check]) -> String {
             check.name,
             output::printable(&check.detail)
         );
+        if let Some(fix) = check.fix.as_deref().filter(|_| check.state != State::Good) {
+            let _ = writeln!(out, "{:<8}{:<width$}  {fix}", "", "");
+        }
     }
     if exit(checks) == Exit::Usage {
         out.push_str("\nrecrash setup provides what is missing.\n");

@@ -1,6 +1,5 @@
 //! `recrash run`: one run from boot to verdict. Puts the parts together; each does its own work.
 use recrash_agent::plan::Scenario;
-use recrash_machine::initramfs::{self, FirstBoot};
 use recrash_machine::qemu::accel::AccelChoice;
 use recrash_machine::qemu::args::Accel;
 use recrash_machine::run::{self, Prune, RunRequest, StopFlag};
@@ -190,7 +189,7 @@ impl Args {
             accel: self.accel.into(),
             root: &plan.root,
             cache: Some(&provisioned.derived_dir),
-            initramfs: &|scratch| pack(plan, provisioned, scratch).map_err(|e| e.to_string()),
+            module_params: &plan.module_params,
         };
         run::run(
             &request,
@@ -206,27 +205,4 @@ impl Args {
             output::note(&format!("warning: --keep {count}: {error}\n"));
         }
     }
-}
-
-/// Packs the first boot's initramfs, which holds the capture boot's.
-fn pack(
-    plan: &Plan,
-    provisioned: &Provisioned,
-    scratch: &Path,
-) -> Result<PathBuf, initramfs::InitramfsError> {
-    let capture = initramfs::capture_cached(provisioned, &plan.target)?;
-    let boot = FirstBoot {
-        scenario: &plan.scenario,
-        device: plan.device.id(),
-        module_params: &plan.module_params,
-        capture_cmdline: &plan.target.capture.cmdline,
-    };
-    let bytes = initramfs::first(provisioned, &plan.target, &boot, &capture)?.to_bytes()?;
-    let file = scratch.join("initramfs.cpio");
-    std::fs::write(&file, bytes).map_err(|source| initramfs::InitramfsError::Io {
-        doing: "writing",
-        file: file.clone(),
-        source,
-    })?;
-    Ok(file)
 }

@@ -218,8 +218,9 @@ fn corruption(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact> {
         let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let object = overwrite.object.map(|at| {
             format!(
-                "in the object at {at}, offset {}, coding {:?}",
-                hit.cache.offset, overwrite.coding
+                "in the object at {at}, offset {}, {}",
+                hit.cache.offset,
+                overwrite.coding.label()
             )
         });
         facts.push(Fact::new("bytes", bytes.join(" ")).proven_by(object.unwrap_or_default()));

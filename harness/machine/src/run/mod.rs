@@ -27,6 +27,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::initramfs::{self, FirstBoot, InitramfsError};
 use crate::qemu::accel::{AccelChoice, AccelError, Chosen, Prober};
 use crate::qemu::args::Machine;
 use crate::setup::Provisioned;
@@ -60,8 +61,8 @@ pub struct RunRequest<'a> {
     pub root: &'a Path,
     /// Folder in which the accelerator's probe is remembered.
     pub cache: Option<&'a Path>,
-    /// Makes the first boot's initramfs in the scratch folder that it is given.
-    pub initramfs: &'a dyn Fn(&Path) -> Result<PathBuf, String>,
+    /// Parameters of repro-module, from [`crate::scenario::module_params`].
+    pub module_params: &'a str,
 }
 
 /// A run that has ended with its folder complete.
@@ -152,7 +153,7 @@ pub fn run(
         .map_err(|error| prepare(&error))?;
     let result = (|| {
         let scratch = tempfile::tempdir().map_err(|error| prepare(&error))?;
-        let initramfs = (request.initramfs)(scratch.path()).map_err(|error| prepare(&error))?;
+        let initramfs = pack(request, scratch.path()).map_err(|error| prepare(&error))?;
         let machine = machine(request, &accel, initramfs);
         let guest = Guest {
             machine: &machine,
@@ -186,6 +187,26 @@ pub fn run(
         outcome,
         manifest,
     })
+}
+
+/// Packs the first boot's initramfs, which holds the capture boot's.
+fn pack(request: &RunRequest<'_>, scratch: &Path) -> Result<PathBuf, InitramfsError> {
+    let (target, provisioned) = (request.target, request.provisioned);
+    let capture = initramfs::capture_cached(provisioned, target)?;
+    let boot = FirstBoot {
+        scenario: request.scenario,
+        device: request.device.id(),
+        module_params: request.module_params,
+        capture_cmdline: &target.capture.cmdline,
+    };
+    let bytes = initramfs::first(provisioned, target, &boot, &capture)?.to_bytes()?;
+    let file = scratch.join("initramfs.cpio");
+    std::fs::write(&file, bytes).map_err(|source| InitramfsError::Io {
+        doing: "writing",
+        file: file.clone(),
+        source,
+    })?;
+    Ok(file)
 }
 
 fn choose_accel(request: &RunRequest<'_>) -> Result<Chosen, AccelError> {
