@@ -114,6 +114,64 @@ fn the_vmcore_alone_gives_the_signature_of_its_run() {
     }
 }
 
+/// The dying kernel is a judge of its own: it printed its registers and its stack, unwound by itself.
+#[test]
+fn the_kernels_own_oops_agrees_with_the_vmcore() {
+    let _guard = one_at_a_time();
+    let folder = crashed_run().folder();
+    let console = fs::read(folder.join("console.log")).unwrap();
+    let console = String::from_utf8_lossy(&console);
+    let oops = support::oops(&console);
+    let report = analysis(&folder)["report"].take();
+    let registers: Vec<(String, String)> = report["registers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|register| {
+            let name = register["name"].as_str().unwrap().to_uppercase();
+            let value = register["value"].as_u64().unwrap();
+            (name, format!("{value:016x}"))
+        })
+        .collect();
+    assert!(oops.registers.len() >= 15, "{:?}", oops.registers);
+    for register in &oops.registers {
+        assert!(
+            registers.contains(register),
+            "{register:?} in {registers:?}"
+        );
+    }
+    let frames: Vec<&str> = report["frames"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|frame| frame["symbol"].as_str().unwrap())
+        .collect();
+    assert_eq!(frames, oops.frames);
+}
+
+/// The analysis reads the vmcore alone; repro-module says what it really did.
+#[test]
+fn the_object_and_the_bytes_found_are_those_that_the_fault_wrote() {
+    let _guard = one_at_a_time();
+    let run = crashed_run();
+    let written = reports(run, "written").remove(0);
+    let note = reports(run, "note").remove(0);
+    let found = analysis(&run.folder());
+    let observed = found["signature"]["corruption"]["observed"]["value"]
+        .as_str()
+        .unwrap()
+        .replace(' ', "");
+    // The pointer lies at byte 128 of the object: hexadecimal digits 256 to 272 of what was written.
+    assert_eq!(note["bytes"].as_str().unwrap()[256..272], observed);
+    let facts = found["report"]["corruption"].as_array().unwrap();
+    let bytes = facts.iter().find(|fact| fact["name"] == "bytes").unwrap();
+    let object = written["at_dma"].as_str().unwrap();
+    assert!(
+        bytes["proof"].as_str().unwrap().contains(object),
+        "{object} in {bytes}"
+    );
+}
+
 #[test]
 fn a_truncated_vmcore_is_inconclusive() {
     let _guard = one_at_a_time();
@@ -250,6 +308,13 @@ fn survives(name: &str, args: &[&str]) -> Finished {
     assert!(device.iter().any(asked), "the device was asked");
     assert_eq!(reports(&run, "fired").len(), 1, "the fault code ran");
     run
+}
+
+/// What `recrash analyze` says of the run's vmcore.
+fn analysis(folder: &Path) -> Value {
+    let judged = finish(command(&["analyze", "--json"]).arg(folder.join("vmcore")));
+    assert_eq!(judged.code, 0, "{}", judged.text());
+    judged.result
 }
 
 /// The reports of repro-module of this kind.

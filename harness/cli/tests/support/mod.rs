@@ -229,3 +229,62 @@ fn processes() -> Vec<(u32, u32, String)> {
         })
         .collect()
 }
+
+/// What an x86-64 oops on the console says about the context that died.
+pub(crate) struct Oops {
+    /// General registers with their values as printed.
+    pub(crate) registers: Vec<(String, String)>,
+    /// The faulting place and the return addresses that the kernel vouches for (no `?`), innermost first, as
+    /// `function+0xoffset [module]`.
+    pub(crate) frames: Vec<String>,
+}
+
+/// The first oops in a console log.
+pub(crate) fn oops(console: &str) -> Oops {
+    let lines = console.lines().map(|line| {
+        let line = line.trim_start();
+        let stamped = line.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+        stamped.map_or(line, |(_, text)| text.trim())
+    });
+    let mut oops = Oops {
+        registers: Vec::new(),
+        frames: Vec::new(),
+    };
+    // From the faulting context's RIP to user space's.
+    let kernel = lines
+        .skip_while(|line| !line.starts_with("RIP: 0010:"))
+        .take_while(|line| !line.starts_with("RIP: 0033:"));
+    let mut in_trace = false;
+    for line in kernel {
+        in_trace |= line == "Call Trace:";
+        if let Some(place) = line.strip_prefix("RIP: 0010:") {
+            oops.frames.push(without_size(place));
+        } else if in_trace && line.contains("+0x") && !line.starts_with('?') {
+            oops.frames.push(without_size(line));
+        } else if !in_trace {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let pairs = words.windows(2).filter_map(|pair| match pair {
+                [name, value]
+                    if name.starts_with('R') && name.ends_with(':') && value.len() == 16 =>
+                {
+                    Some((name.trim_end_matches(':'), *value))
+                }
+                _ => None,
+            });
+            oops.registers.extend(pairs.map(|(name, value)| {
+                // R08 and R09 there, r8 and r9 everywhere else.
+                (name.replace("R0", "R"), value.to_owned())
+            }));
+        }
+    }
+    oops
+}
+
+/// `function+0x1b6/0xba0 [module]` without the size behind the slash.
+fn without_size(place: &str) -> String {
+    let (head, tail) = place.split_once('/').unwrap_or((place, ""));
+    match tail.split_once(' ') {
+        Some((_, module)) => format!("{head} {module}"),
+        None => head.to_owned(),
+    }
+}
