@@ -12,7 +12,7 @@ pub(crate) enum Exit {
     Usage = 2,
     /// A crash was expected and none came, or the reverse.
     CrashOrNot = 3,
-    /// Infrastructure: QEMU, boot, capture, an unreadable dump. Says nothing about the kernel.
+    /// Infrastructure: set-up, QEMU, boot, capture, an unreadable dump. Says nothing about the kernel.
     Inconclusive = 4,
 }
 
@@ -29,7 +29,7 @@ Exit codes:
   1  a crash, but another one than expected
   2  wrong command line, unusable input, or set-up is missing (see recrash setup)
   3  a crash was expected and none came, or the reverse
-  4  inconclusive: QEMU, boot, capture or dump failed; says nothing about the kernel";
+  4  inconclusive: set-up, QEMU, boot, capture or dump failed; says nothing about the kernel";
 
 #[cfg(test)]
 mod tests {

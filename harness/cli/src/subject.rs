@@ -42,6 +42,12 @@ impl Subject {
         if meta.is_dir() {
             return Self::of_run(path);
         }
+        if !meta.is_file() {
+            return Err(Failure::usage(anyhow!(
+                "{} is no regular file",
+                path.display()
+            )));
+        }
         match path.extension().and_then(|e| e.to_str()) {
             Some("snap") => {
                 let golden = store::read(path).map_err(Failure::usage)?;

@@ -8,6 +8,7 @@ use crate::regs::PtRegs;
 use crate::slub::{self, Cache, CpuSlab, PointerCoding};
 use crate::usb::{StringKind, UsbDevice};
 use recrash_vmcore::{VirtAddr, VirtMem};
+use std::collections::HashMap;
 
 /// A CPU's freelist whose first entry is the wild pointer that the faulting instruction followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,11 +172,18 @@ pub fn decode(kernel: &Kernel<'_>, hit: &CorruptFreelist, devices: &[UsbDevice])
         known.len(),
         hit.cache.offset
     ));
+    // By their bytes at the pointer's offset: a hostile dump can hold many objects and many devices.
+    let at = usize::try_from(hit.cache.offset).unwrap_or(usize::MAX);
+    let parts: HashMap<[u8; 8], &KnownDescriptor<'_>> = known
+        .iter()
+        .rev()
+        .filter_map(|known| Some((known.part(at)?, known)))
+        .collect();
     for candidate in &candidates {
-        if let Some(meaning) = known
-            .iter()
-            .find_map(|known| known.part(candidate.bytes, hit.cache.offset))
-        {
+        let meaning = parts
+            .get(&candidate.bytes)
+            .and_then(|known| known.meaning(candidate.bytes, at));
+        if let Some(meaning) = meaning {
             return Decoding {
                 overwrite: candidate.with(kernel, hit, meaning),
                 tried,
@@ -282,10 +290,14 @@ struct KnownDescriptor<'d> {
 }
 
 impl KnownDescriptor<'_> {
+    /// Its eight bytes from `at` on, if it reaches so far.
+    fn part(&self, at: usize) -> Option<[u8; 8]> {
+        self.bytes.get(at..at.checked_add(8)?)?.try_into().ok()
+    }
+
     /// What `bytes` are if they lie at `at` in this descriptor.
-    fn part(&self, bytes: [u8; 8], at: u64) -> Option<Meaning> {
-        let from = usize::try_from(at).ok()?;
-        if self.bytes.get(from..from.checked_add(8)?)? != bytes {
+    fn meaning(&self, bytes: [u8; 8], at: usize) -> Option<Meaning> {
+        if self.part(at)? != bytes {
             return None;
         }
         let (&length, rest) = self.bytes.split_first()?;
@@ -296,8 +308,8 @@ impl KnownDescriptor<'_> {
             kind: *rest.first()?,
             length,
             text: self.string.map(|(_, text)| text.to_string()),
-            visible: self.string.and_then(|_| characters(bytes, from)),
-            at,
+            visible: self.string.and_then(|_| characters(bytes, at)),
+            at: at as u64,
         })
     }
 }
@@ -352,11 +364,11 @@ mod tests {
         }
     }
 
-    fn check(product: &str, bytes: u64, at: u64) -> Option<Meaning> {
+    fn check(product: &str, bytes: u64, at: usize) -> Option<Meaning> {
         let device = device(product);
         known_descriptors(&device)
             .iter()
-            .find_map(|known| known.part(bytes.to_le_bytes(), at))
+            .find_map(|known| known.meaning(bytes.to_le_bytes(), at))
     }
 
     #[test]

@@ -103,9 +103,10 @@ impl Args {
         let wanted = self.golden.as_deref();
         let wanted = wanted.unwrap_or(&plan.target.default.golden);
         let golden = golden::find(&super::checkout()?.join("golden"), wanted)?;
-        let stop = StopFlag::from(interrupt::stop_flag()?);
         let progress = Progress::new(self.json, self.verbose);
         let provisioned = self.provision(&plan.target, &progress)?;
+        // From here on a signal ends the run in order; during set-up it just ends the process.
+        let stop = StopFlag::from(interrupt::stop_flag()?);
 
         let begin = Instant::now();
         let ended = self.boot(&plan, &provisioned, &progress, &stop);

@@ -1,5 +1,5 @@
 //! `recrash setup`: provides what runs need. Boots nothing.
-use recrash_machine::setup::{self, Provisioned, SetupEvent, SetupOptions};
+use recrash_machine::setup::{self, Provisioned, SetupError, SetupEvent, SetupOptions};
 use recrash_machine::target::Target;
 
 use super::{Outcome, TargetArg};
@@ -86,7 +86,18 @@ pub(crate) fn ensure(
         }
         Err(error) => {
             progress.fail();
-            Err(Failure::usage(error))
+            Err(failure(error))
         }
+    }
+}
+
+/// What a person has to do or has got wrong is one thing; a network, a disk or a build that failed another.
+fn failure(error: SetupError) -> Failure {
+    match error {
+        SetupError::NeedsRoot { .. }
+        | SetupError::NotSetUp { .. }
+        | SetupError::NoRoot(_)
+        | SetupError::UnknownPackage { .. } => Failure::usage(error),
+        _ => Failure::inconclusive(error),
     }
 }

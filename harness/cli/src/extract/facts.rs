@@ -1,14 +1,14 @@
 //! The facts of a signature, each from the part of the crash that knows it.
 use recrash_kernel::corruption::{CorruptFreelist, Decoding, Meaning, OperandParts};
 use recrash_kernel::instruction::{Faulting, MemoryOperand};
-use recrash_kernel::unwind::Backtrace;
+use recrash_kernel::unwind::{Backtrace, End};
 use recrash_kernel::{Crash, Kernel, Missing, slub};
 use recrash_signature::model::{
     Bytes, Confidence, Context, Corruption, Decoded, DescriptorType, Encoding, Fact, Fault,
     FaultClass, Frame, Frames, Role, Signature, Site, Slab, Source, Span,
 };
 use recrash_signature::normalise;
-use recrash_vmcore::{PagingLevels, VirtMem};
+use recrash_vmcore::{PagingLevels, ReadError};
 
 const MEMORY: Source = Source::Vmcore;
 const SYMBOLS: Source = Source::VmcoreKallsyms;
@@ -122,16 +122,18 @@ fn class(kernel: &Kernel<'_>, crash: &Crash) -> Fact<FaultClass> {
             "neither the vector nor a memory operand says what kind of fault it was",
         );
     };
-    let class = if !operand.canonical {
-        FaultClass::NonCanonical
-    } else if operand.effective.0 < NULL_PAGE {
-        FaultClass::Null
-    } else if kernel.memory().u8_at(operand.effective).is_err() {
-        FaultClass::Unmapped
-    } else {
-        FaultClass::Protection
-    };
-    Fact::known(class, MEMORY)
+    if !operand.canonical {
+        return Fact::known(FaultClass::NonCanonical, MEMORY);
+    }
+    if operand.effective.0 < NULL_PAGE {
+        return Fact::known(FaultClass::Null, MEMORY);
+    }
+    // Whether a page was mapped only the page tables know: the dump leaves mapped pages out too.
+    match kernel.memory().translate(operand.effective) {
+        Ok(_) => Fact::known(FaultClass::Protection, MEMORY),
+        Err(ReadError::NotPresent { .. }) => Fact::known(FaultClass::Unmapped, MEMORY),
+        Err(error) => Fact::absent(format!("whether the address was mapped: {error}")),
+    }
 }
 
 /// The instruction with its address registers by place: `mov rbx, [base+index]`.
@@ -204,19 +206,28 @@ fn hardware_vector(operand: &MemoryOperand) -> Option<u8> {
 }
 
 fn frames(crash: &Crash) -> Frames {
-    let chain = crash.backtrace.as_ref().map(normalised);
+    let chain = whole(crash.backtrace.as_ref()).map(normalised);
     let named = chain.as_ref().ok().and_then(|chain| chain.syscall.clone());
     Frames {
-        chain: fact(
-            chain.as_ref().map_err(|missing| *missing),
-            SYMBOLS,
-            |chain| chain.frames.clone(),
-        ),
+        chain: fact(chain.as_ref(), SYMBOLS, |chain| chain.frames.clone()),
         syscall: match (&crash.syscall, named) {
             (Ok(syscall), _) => Fact::known(syscall.name.clone(), MEMORY),
             (Err(_), Some(name)) => Fact::known(name, SYMBOLS),
             (Err(missing), None) => absent(missing),
         },
+    }
+}
+
+/// A stack that was walked to its end; where it broke off, its outer frames are not known.
+fn whole<'c>(backtrace: Result<&'c Backtrace, &Missing>) -> Result<&'c Backtrace, Missing> {
+    let backtrace = backtrace.map_err(Clone::clone)?;
+    match backtrace.end {
+        End::User | End::Outermost => Ok(backtrace),
+        _ => Err(Missing::Implausible(format!(
+            "the stack was walked {} frames far: {}",
+            backtrace.frames.len(),
+            backtrace.end
+        ))),
     }
 }
 
@@ -269,7 +280,10 @@ fn corruption(crash: &Crash) -> Corruption {
             TYPES,
             unread,
         ),
-        decoded: Fact::known(decoded(&overwrite.meaning), TYPES),
+        decoded: match blind_to_devices(crash, &overwrite.meaning) {
+            Some(why) => Fact::absent(why),
+            None => Fact::known(decoded(&overwrite.meaning), TYPES),
+        },
         confidence: Fact::from_option(
             confidence(&overwrite.meaning),
             Source::Derived,
@@ -277,6 +291,21 @@ fn corruption(crash: &Crash) -> Corruption {
         ),
         proof: Fact::known(proof(hit, decoding), TYPES),
     }
+}
+
+/// Why nothing can be said of bytes that no device was found to have: with a device that could not be read, they
+/// may be its.
+fn blind_to_devices(crash: &Crash, meaning: &Meaning) -> Option<String> {
+    if matches!(
+        meaning,
+        Meaning::DeviceDescriptor { .. } | Meaning::DescriptorHead(_)
+    ) {
+        return None;
+    }
+    let missing = crash.devices.as_ref().err().or(crash.device_gaps.first())?;
+    Some(format!(
+        "the strings of the devices present could not all be read: {missing}"
+    ))
 }
 
 fn no_corruption(reason: &str) -> Corruption {
