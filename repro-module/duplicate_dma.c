@@ -6,6 +6,7 @@
  * buffer (swiotlb=force) it lands in the bounce buffer, behind an IOMMU it does not land at all once
  * the mapping is gone. The noted buffer must have been freed by the process before it fires.
  */
+#include <linux/errno.h>
 #include <linux/string.h>
 #include <linux/usb.h>
 
@@ -32,9 +33,9 @@ int repro_duplicate_dma_fire(void)
 	to = repro_dma_to_virt(udev->bus->sysdev, noted.dma, noted.bytes_length, &why);
 	usb_put_dev(udev);
 	if (!to) {
-		/* What an IOMMU is for; the run goes on. */
 		repro_report("blocked", ",\"dma\":%llu,\"why\":\"%s\"", (u64)noted.dma, why);
-		return 0;
+		/* An IOMMU has stopped the write, which is what it is for. Nothing else counts as fired. */
+		return why == repro_dma_unmapped ? 0 : -EFAULT;
 	}
 	repro_report("write", ",\"order\":%llu,\"dma\":%llu,\"at_dma\":\"%px\",\"length\":%u",
 		     noted.order, (u64)noted.dma, to, noted.bytes_length);

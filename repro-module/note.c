@@ -17,6 +17,8 @@
 static DEFINE_RAW_SPINLOCK(lock);
 static struct repro_noted last;
 
+const char repro_dma_unmapped[] = "unmapped in the IOMMU";
+
 void *repro_dma_to_virt(struct device *dev, dma_addr_t dma, size_t length, const char **why)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
@@ -24,7 +26,7 @@ void *repro_dma_to_virt(struct device *dev, dma_addr_t dma, size_t length, const
 
 	*why = NULL;
 	if (domain && !phys)
-		*why = "unmapped in the IOMMU";
+		*why = repro_dma_unmapped;
 	else if (!pfn_valid(PHYS_PFN(phys)) || !pfn_valid(PHYS_PFN(phys + length - 1)))
 		*why = "not memory";
 	/* Neighbouring I/O addresses need not be neighbours in memory. */

@@ -67,6 +67,7 @@ u64 repro_notes(void);
  * The kernel's address of memory that a device reaches at @dma, or NULL with the reason.
  * Asks the IOMMU, where the device is behind one, each time: a mapping may have gone.
  */
+extern const char repro_dma_unmapped[]; /* the reason for an address that an IOMMU no longer maps */
 void *repro_dma_to_virt(struct device *dev, dma_addr_t dma, size_t length, const char **why);
 
 int repro_duplicate_dma_fire(void);

@@ -21,12 +21,47 @@ pub struct Evidence {
     pub cancelled: u64,
     /// URBs that came back to the scenario's process, in order.
     pub urbs: Vec<Urb>,
-    /// Times the fault code ran to its end, as the module says on the console.
-    pub fired: u64,
+    /// What the module says on the console.
+    pub console: ModuleWords,
     /// The same, as the agent read it from the kernel log of a guest that survived.
-    pub fired_in_log: u64,
+    pub log: ModuleWords,
     /// Times the agent came back from the fault code.
     pub fault_returned: u64,
+}
+
+/// How often repro-module reported what a fault is about (`repro-module/core.c`, `early_free.c`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleWords {
+    /// The fault code ran to its end without an error.
+    pub fired: u64,
+    /// A buffer was freed while its transfer was in flight.
+    pub freed_in_flight: u64,
+    /// A transfer was cancelled while it was in flight.
+    pub cancelled_in_flight: u64,
+}
+
+impl ModuleWords {
+    fn note(&mut self, report: &Value) {
+        let in_flight = || report.get("in_flight").and_then(Value::as_bool) == Some(true);
+        match report.get("event").and_then(Value::as_str) {
+            Some("fired") => {
+                let done = report.get("error").and_then(Value::as_i64) == Some(0);
+                self.fired += u64::from(done);
+            }
+            Some("freed") => self.freed_in_flight += u64::from(in_flight()),
+            Some("cancel") => self.cancelled_in_flight += u64::from(in_flight()),
+            _ => {}
+        }
+    }
+
+    /// The larger count of each: both tell of the same events, and either may have been garbled or cut.
+    fn or(self, other: Self) -> Self {
+        Self {
+            fired: self.fired.max(other.fired),
+            freed_in_flight: self.freed_in_flight.max(other.freed_in_flight),
+            cancelled_in_flight: self.cancelled_in_flight.max(other.cancelled_in_flight),
+        }
+    }
 }
 
 /// A URB that came back.
@@ -45,7 +80,7 @@ impl Evidence {
     pub fn note(&mut self, said: &Said, scenario: &Scenario) {
         match said {
             Said::Device(event) => self.device(event, scenario),
-            Said::Module(report) => self.fired += u64::from(fired(report)),
+            Said::Module(report) => self.console.note(report),
             Said::Guest(report) => match &report.event {
                 GuestEvent::UrbReaped {
                     step,
@@ -56,9 +91,7 @@ impl Evidence {
                     status: *status,
                     actual_length: *actual_length,
                 }),
-                GuestEvent::ModuleReport { report } => {
-                    self.fired_in_log += u64::from(fired(report))
-                }
+                GuestEvent::ModuleReport { report } => self.log.note(report),
                 GuestEvent::FaultReturned { .. } => self.fault_returned += 1,
                 _ => {}
             },
@@ -71,7 +104,7 @@ impl Evidence {
         let Ok(setup) = serde_json::from_value::<Setup>(setup) else {
             return;
         };
-        if !device_setups(scenario).any(|(_, wanted)| wanted == setup) {
+        if !device_setups(scenario).any(|wanted| wanted == setup) {
             return;
         }
         match event.get("event").and_then(Value::as_str) {
@@ -101,32 +134,45 @@ impl Evidence {
                 scenario.fault
             ));
         }
-        for (step, _) in device_setups(scenario) {
-            let back = self.urbs.iter().any(|urb| urb.step as usize == step);
-            if !back {
-                return Err(format!("the URB of step {step} did not come back"));
-            }
-        }
+        self.urbs_came_back(scenario)?;
         let faults = scenario
             .steps
             .iter()
             .filter(|step| matches!(step, Step::Fault))
             .count() as u64;
-        // Both tell of the same events; the console may have been garbled or silenced.
-        let fired = self.fired.max(self.fired_in_log);
-        if fired < faults {
+        let module = self.console.or(self.log);
+        if module.fired < faults {
             return Err(format!(
-                "the fault code ran {fired} times, the scenario fires it {faults} times"
+                "the fault code ran {} times, the scenario fires it {faults} times",
+                module.fired
             ));
+        }
+        // Each control differs from its fault in one thing, which must have been put to the test.
+        match scenario.fault.as_str() {
+            "early-free" if module.freed_in_flight < faults => {
+                Err("the answer had come before the buffer was freed".into())
+            }
+            "early-free-fixed" if module.cancelled_in_flight < faults => {
+                Err("the answer had come before the transfer was cancelled".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn urbs_came_back(&self, scenario: &Scenario) -> Result<(), String> {
+        for (step, _) in urbs(scenario) {
+            match self.urbs.iter().find(|urb| urb.step as usize == step) {
+                None => return Err(format!("the URB of step {step} did not come back")),
+                Some(Urb { status: 0, .. }) => {}
+                Some(Urb { status, .. }) => {
+                    return Err(format!(
+                        "the URB of step {step} came back with status {status}"
+                    ));
+                }
+            }
         }
         Ok(())
     }
-}
-
-/// Whether a report of the module says that the fault code ran to its end.
-fn fired(report: &Value) -> bool {
-    report.get("event").and_then(Value::as_str) == Some("fired")
-        && report.get("error").and_then(Value::as_i64) == Some(0)
 }
 
 /// Whether a fault of repro-module asks the device once more, with the scenario's own setup packet.
@@ -134,19 +180,21 @@ fn asks_itself(fault: &str) -> bool {
     matches!(fault, "early-free" | "early-free-fixed")
 }
 
-/// The steps that ask the device, by index.
-fn device_setups(scenario: &Scenario) -> impl Iterator<Item = (usize, Setup)> {
-    scenario
-        .steps
-        .iter()
-        .enumerate()
-        .filter_map(|(index, step)| match step {
-            Step::Urb {
-                to: UrbTarget::Device,
-                setup,
-            } => Some((index, *setup)),
-            Step::Urb { .. } | Step::Fault => None,
-        })
+/// The steps that ask the device or its root hub, by index.
+fn urbs(scenario: &Scenario) -> impl Iterator<Item = (usize, &Step)> {
+    let steps = scenario.steps.iter().enumerate();
+    steps.filter(|(_, step)| matches!(step, Step::Urb { .. }))
+}
+
+/// What the steps ask the device.
+fn device_setups(scenario: &Scenario) -> impl Iterator<Item = Setup> {
+    scenario.steps.iter().filter_map(|step| match step {
+        Step::Urb {
+            to: UrbTarget::Device,
+            setup,
+        } => Some(*setup),
+        Step::Urb { .. } | Step::Fault => None,
+    })
 }
 
 #[cfg(test)]
@@ -163,19 +211,14 @@ mod tests {
         length: 254,
     };
 
-    fn scenario() -> Scenario {
+    fn scenario(fault: &str) -> Scenario {
+        let urb = |to| Step::Urb { to, setup: SETUP };
         Scenario {
             summary: "s".into(),
             comm: "c".into(),
             cpu: 0,
-            fault: "none".into(),
-            steps: vec![
-                Step::Urb {
-                    to: UrbTarget::Device,
-                    setup: SETUP,
-                },
-                Step::Fault,
-            ],
+            fault: fault.into(),
+            steps: vec![urb(UrbTarget::Device), Step::Fault, urb(UrbTarget::RootHub)],
         }
     }
 
@@ -183,14 +226,15 @@ mod tests {
         Said::Device(json!({"event": event, "id": 1, "setup": Setup { length, ..SETUP }}))
     }
 
-    fn reaped() -> Said {
-        Said::Guest(GuestReport {
-            at_ms: 0,
-            event: GuestEvent::UrbReaped {
-                step: 0,
-                status: 0,
-                actual_length: 56,
-            },
+    fn guest(event: GuestEvent) -> Said {
+        Said::Guest(GuestReport { at_ms: 0, event })
+    }
+
+    fn reaped(step: u32, status: i32) -> Said {
+        guest(GuestEvent::UrbReaped {
+            step,
+            status,
+            actual_length: 56,
         })
     }
 
@@ -198,93 +242,140 @@ mod tests {
         Said::Module(json!({"event": "fired", "fault": "none", "error": error}))
     }
 
-    fn check(said: &[Said], expected: Result<(), &str>) {
-        let mut evidence = Evidence::default();
-        for said in said {
-            evidence.note(said, &scenario());
+    /// One word a thing that is said.
+    fn said(word: &str) -> Said {
+        match word {
+            "asked" => device("request", 254),
+            "answered" => device("answer", 254),
+            "cancelled" => device("cancelled", 254),
+            "kernel-asked" => device("request", 255),
+            "kernel-answered" => device("answer", 255),
+            "urb" => reaped(0, 0),
+            "urb-failed" => reaped(0, -71),
+            "hub" => reaped(2, 0),
+            "hub-failed" => reaped(2, -32),
+            "fired" => fired(0),
+            "fired-badly" => fired(-61),
+            "fired-log" => guest(GuestEvent::ModuleReport {
+                report: json!({"event": "fired", "error": 0}),
+            }),
+            "freed-late" => Said::Module(json!({"event": "freed", "in_flight": false})),
+            "freed" => Said::Module(json!({"event": "freed", "in_flight": true})),
+            "cancel-late" => Said::Module(json!({"event": "cancel", "in_flight": false})),
+            "cancel" => guest(GuestEvent::ModuleReport {
+                report: json!({"event": "cancel", "in_flight": true}),
+            }),
+            other => panic!("no such word: {other}"),
         }
-        let found = evidence.proves_survival(&scenario());
+    }
+
+    fn check(fault: &str, words: &str, expected: Result<(), &str>) {
+        let scenario = scenario(fault);
+        let mut evidence = Evidence::default();
+        for word in words.split(' ') {
+            evidence.note(&said(word), &scenario);
+        }
+        let found = evidence.proves_survival(&scenario);
         assert_eq!(
             found.as_ref().map(|&()| ()).map_err(String::as_str),
-            expected
+            expected,
+            "{fault}: {words}"
         );
     }
 
     #[test]
     fn asked_answered_reaped_and_fired_is_proof() {
-        let said = [
-            device("request", 254),
-            device("answer", 254),
-            reaped(),
-            fired(0),
-        ];
-        check(&said, Ok(()));
+        check("none", "asked answered urb fired hub", Ok(()));
+        check("none", "asked answered urb fired-log hub", Ok(()));
     }
 
     #[test]
     fn the_kernels_own_question_is_no_proof() {
-        let said = [
-            device("request", 255),
-            device("answer", 255),
-            reaped(),
-            fired(0),
-        ];
         check(
-            &said,
+            "none",
+            "kernel-asked kernel-answered urb fired hub",
             Err("the device was asked 0 times and answered 0 times, the scenario asks it 1 times"),
         );
     }
 
     #[test]
     fn a_fault_that_failed_is_no_proof() {
-        let said = [
-            device("request", 254),
-            device("answer", 254),
-            reaped(),
-            fired(-61),
-        ];
         check(
-            &said,
+            "none",
+            "asked answered urb fired-badly hub",
             Err("the fault code ran 0 times, the scenario fires it 1 times"),
         );
     }
 
     #[test]
+    fn what_console_and_kernel_log_both_tell_counts_once() {
+        let scenario = scenario("none");
+        let mut evidence = Evidence::default();
+        evidence.note(&said("fired"), &scenario);
+        evidence.note(&said("fired-log"), &scenario);
+        assert_eq!(evidence.console.or(evidence.log).fired, 1);
+    }
+
+    #[test]
     fn a_urb_that_never_came_back_is_no_proof() {
-        let said = [device("request", 254), device("answer", 254), fired(0)];
-        check(&said, Err("the URB of step 0 did not come back"));
+        let missing = Err("the URB of step 0 did not come back");
+        check("none", "asked answered fired hub", missing);
+        let missing = Err("the URB of step 2 did not come back");
+        check("none", "asked answered urb fired", missing);
+    }
+
+    #[test]
+    fn a_urb_that_failed_is_no_proof() {
+        let failed = Err("the URB of step 0 came back with status -71");
+        check("none", "asked answered urb-failed fired hub", failed);
+        let failed = Err("the URB of step 2 came back with status -32");
+        check("none", "asked answered urb fired hub-failed", failed);
     }
 
     #[test]
     fn a_fixed_driver_whose_request_the_device_never_saw_is_no_proof() {
-        let scenario = Scenario {
-            fault: "early-free-fixed".into(),
-            ..scenario()
-        };
-        let mut evidence = Evidence::default();
-        for said in [
-            device("request", 254),
-            device("answer", 254),
-            reaped(),
-            fired(0),
-        ] {
-            evidence.note(&said, &scenario);
-        }
-        let missing = evidence.proves_survival(&scenario).unwrap_err();
-        assert!(missing.contains("never reached the device"), "{missing}");
-        evidence.note(&device("request", 254), &scenario);
-        evidence.note(&device("cancelled", 254), &scenario);
-        assert_eq!(evidence.proves_survival(&scenario), Ok(()));
+        check(
+            "early-free-fixed",
+            "asked answered urb cancel fired hub",
+            Err("the request that the fault early-free-fixed makes never reached the device"),
+        );
+    }
+
+    #[test]
+    fn a_fixed_driver_must_cancel_what_is_in_flight() {
+        check(
+            "early-free-fixed",
+            "asked answered urb asked cancel cancelled freed-late fired hub",
+            Ok(()),
+        );
+        check(
+            "early-free-fixed",
+            "asked answered urb asked answered cancel-late freed-late fired hub",
+            Err("the answer had come before the transfer was cancelled"),
+        );
+    }
+
+    #[test]
+    fn a_broken_driver_must_free_what_is_in_flight() {
+        let words = "asked answered urb asked freed answered fired hub";
+        check("early-free", words, Ok(()));
+        check(
+            "early-free",
+            "asked answered urb asked answered freed-late fired hub",
+            Err("the answer had come before the buffer was freed"),
+        );
     }
 
     #[test]
     fn rubbish_is_ignored() {
-        check(
-            &[
-                Said::Device(json!("x")),
-                Said::Module(json!([1, {"event": 3}])),
-            ],
-            Err("the device was asked 0 times and answered 0 times, the scenario asks it 1 times"),
+        let scenario = scenario("none");
+        let mut evidence = Evidence::default();
+        evidence.note(&Said::Device(json!("x")), &scenario);
+        evidence.note(&Said::Module(json!([1, {"event": 3}])), &scenario);
+        evidence.note(
+            &Said::Module(json!({"event": "freed", "in_flight": 1})),
+            &scenario,
         );
+        assert_eq!(evidence, Evidence::default());
     }
 }
