@@ -2,7 +2,7 @@
 //!
 //! `locks/<target>.toml` what a target is made of; `downloads/` packages; `trees/<hash>/` unpacked packages;
 //! `modules/<hash>/` built modules; `derived/<hash>/` what is worked out from them.
-use super::{LockedPackage, Role, SetupError};
+use super::{LockedPackage, Role, SetupError, SetupEvent};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -86,11 +86,20 @@ impl Cache {
     }
 
     /// Waits until no other set-up works in this cache. Held until dropped, or until the process dies.
-    pub(super) fn exclusive(&self) -> Result<File, SetupError> {
+    pub(super) fn exclusive(&self, on: &mut dyn FnMut(SetupEvent)) -> Result<File, SetupError> {
+        use rustix::fs::FlockOperation::{LockExclusive, NonBlockingLockExclusive};
         let path = self.folder("")?.join("in-use");
         let file = File::create(&path).map_err(SetupError::io("opening", &path))?;
-        let locked = rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive);
-        locked.map_err(|error| SetupError::io("locking", &path)(error.into()))?;
+        let held = match rustix::fs::flock(&file, NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                on(SetupEvent::Started {
+                    what: "waiting for another set-up to end".into(),
+                });
+                rustix::fs::flock(&file, LockExclusive).inspect(|()| on(SetupEvent::Done))
+            }
+            other => other,
+        };
+        held.map_err(|error| SetupError::io("locking", &path)(error.into()))?;
         Ok(file)
     }
 
@@ -304,6 +313,24 @@ mod tests {
             std::fs::write(inside.join("whole"), "").map_err(SetupError::io("writing", inside))
         });
         assert!(made.is_ok() && path.join("whole").exists());
+    }
+
+    #[test]
+    fn the_second_set_up_says_that_it_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().into()).unwrap();
+        let mut first = Some(cache.exclusive(&mut |event| panic!("{event:?}")).unwrap());
+        let mut events = Vec::new();
+        let second = cache.exclusive(&mut |event| {
+            // Ends the first one, so that the second does not wait for ever.
+            first = None;
+            events.push(event);
+        });
+        assert!(second.is_ok());
+        assert!(matches!(
+            events[..],
+            [SetupEvent::Started { .. }, SetupEvent::Done]
+        ));
     }
 
     #[test]

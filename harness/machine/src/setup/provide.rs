@@ -26,7 +26,7 @@ pub fn ensure(
 ) -> Result<Provisioned, SetupError> {
     let sources = root::find()?.join("repro-module");
     let cache = Cache::find()?;
-    let _held = cache.exclusive()?;
+    let _held = cache.exclusive(on)?;
     cache.sweep()?;
     let found = cache.read_lock(&target.name).filter(|_| !options.update);
     let mut lock = match &found {
@@ -109,13 +109,21 @@ fn resolve(
             Err(error) => return Err(error),
         }
     }
-    let ask = || apt::resolve(&Apt, image, headers, target.capture.makedumpfile.as_deref());
-    match ask() {
+    let ask = |on: &mut dyn FnMut(SetupEvent)| {
+        on(SetupEvent::Started {
+            what: format!("asking apt for {image} and what belongs to it"),
+        });
+        let makedumpfile = target.capture.makedumpfile.as_deref();
+        let plan = apt::resolve(&Apt, image, headers, makedumpfile)?;
+        on(SetupEvent::Done);
+        Ok(Lock::from(plan))
+    };
+    match ask(on) {
         Err(error @ SetupError::UnknownPackage { .. }) => {
             host::update_lists(&error.to_string(), options.install_host_packages, on)?;
-            ask().map(Lock::from)
+            ask(on)
         }
-        other => other.map(Lock::from),
+        other => other,
     }
 }
 
@@ -164,9 +172,14 @@ fn unpack(
         }
         Ok(())
     })?;
+    on(SetupEvent::Started {
+        what: "hashing what was unpacked".into(),
+    });
     let digest = hash::tree(tree, &|_| false)?;
     let dir = cache.folder("trees")?;
-    cache::write_whole(&dir, &digest_file(tree), digest.as_bytes())
+    cache::write_whole(&dir, &digest_file(tree), digest.as_bytes())?;
+    on(SetupEvent::Done);
+    Ok(())
 }
 
 /// Debian 13 has its modules in usr/lib/modules.
@@ -345,19 +358,21 @@ impl Place {
     ) -> Result<(), SetupError> {
         cache.build_folder(&self.derived, &mut |inside| {
             let image = self.boot_file("vmlinuz", release);
+            on(SetupEvent::Started {
+                what: format!("unpacking the kernel image of {release}"),
+            });
             let bytes = std::fs::read(&image).map_err(SetupError::io("reading", &image))?;
             match kernel::vmlinux_of(&bytes) {
-                Ok(vmlinux) => cache::write_whole(inside, &inside.join("vmlinux"), &vmlinux),
-                Err(what) => {
-                    on(SetupEvent::Log {
-                        line: format!(
-                            "{}: {what}; it can only be booted as bzImage",
-                            image.display()
-                        ),
-                    });
-                    Ok(())
-                }
+                Ok(vmlinux) => cache::write_whole(inside, &inside.join("vmlinux"), &vmlinux)?,
+                Err(what) => on(SetupEvent::Log {
+                    line: format!(
+                        "{}: {what}; it can only be booted as bzImage",
+                        image.display()
+                    ),
+                }),
             }
+            on(SetupEvent::Done);
+            Ok(())
         })
     }
 
