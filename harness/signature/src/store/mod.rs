@@ -5,7 +5,8 @@
 
 use crate::Signature;
 use crate::model::TextError;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -147,7 +148,7 @@ pub fn under_ci() -> bool {
 }
 
 /// Writes `signature` as `<golden>.snap.new` beside `golden`, for review; nothing if `ci` (see
-/// [`under_ci`]) or if the golden says the same. Returns the proposal's path.
+/// [`under_ci`]) or if the golden says the same. It appears whole, in place of an earlier one. Returns the proposal's path.
 ///
 /// # Errors
 /// The proposal cannot be written.
@@ -171,13 +172,30 @@ pub fn propose(
         file: file.clone(),
         source,
     };
-    // Writing through a link would change what it points to.
+    // A link is a person's doing: it is neither written through nor replaced.
     if fs::symlink_metadata(&file).is_ok_and(|meta| meta.is_symlink()) {
         return Err(io(io::Error::other("is a symbolic link: not written")));
     }
     let text = format!("---\n{}---\n{body}", golden.header);
-    fs::write(&file, text).map_err(io)?;
+    replace(&file, &text).map_err(io)?;
     Ok(Some(file))
+}
+
+/// Writes `file` whole or not at all: parallel runs may propose at the same time, and a reader must
+/// not see a part. The last one stands.
+fn replace(file: &Path, text: &str) -> io::Result<()> {
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let mut new = tempfile::Builder::new()
+        .prefix(".proposal-")
+        .suffix(".tmp")
+        // As any new file: the process's umask takes its part.
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    new.write_all(text.as_bytes())?;
+    new.persist(file)?;
+    Ok(())
 }
 
 /// Header and body, or the line and what was expected there.

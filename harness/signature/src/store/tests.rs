@@ -127,6 +127,63 @@ fn a_changed_signature_is_proposed_beside_the_golden_and_reads_back() {
 }
 
 #[test]
+fn a_second_proposal_takes_the_firsts_place_and_leaves_it_whole_to_its_reader() {
+    use std::io::Read as _;
+    let (folder, golden) = copy();
+    let mut changed = golden.signature.clone();
+    changed.context.cpu = Fact::known(3, Source::Vmcore);
+    let proposal = propose(&golden, &changed, false).unwrap().unwrap();
+    let first = fs::read_to_string(&proposal).unwrap();
+    let mut reader = fs::File::open(&proposal).unwrap();
+    changed.context.cpu = Fact::known(4, Source::Vmcore);
+    propose(&golden, &changed, false).unwrap();
+    let mut seen = String::new();
+    reader.read_to_string(&mut seen).unwrap();
+    assert_eq!(seen, first);
+    assert_eq!(read(&proposal).unwrap().signature, changed);
+    let names = fs::read_dir(folder.path()).unwrap();
+    assert_eq!(names.count(), 2, "the golden and one proposal");
+}
+
+#[test]
+fn proposals_at_the_same_time_are_each_whole() {
+    let (folder, golden) = copy();
+    let proposal = golden.path.with_extension("snap.new");
+    let of = |cpu| {
+        let mut changed = golden.signature.clone();
+        changed.context.cpu = Fact::known(cpu, Source::Vmcore);
+        changed
+    };
+    propose(&golden, &of(20), false).unwrap();
+    std::thread::scope(|scope| {
+        for cpu in 21..25 {
+            let (golden, of, proposal) = (&golden, &of, &proposal);
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    propose(golden, &of(cpu), false).unwrap();
+                    let seen = read(proposal).unwrap().signature;
+                    let cpu = *seen.context.cpu.value().unwrap();
+                    assert_eq!(seen, of(cpu));
+                }
+            });
+        }
+    });
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_proposal_can_be_read_by_whom_any_new_file_can() {
+    let (folder, golden) = copy();
+    let mut changed = golden.signature.clone();
+    changed.context.cpu = Fact::known(3, Source::Vmcore);
+    let proposal = propose(&golden, &changed, false).unwrap().unwrap();
+    let plain = folder.path().join("plain");
+    fs::write(&plain, "").unwrap();
+    let mode = |file: &Path| fs::metadata(file).unwrap().permissions().mode();
+    assert_eq!(mode(&proposal), mode(&plain));
+}
+
+#[test]
 fn nothing_is_proposed_under_ci_or_for_the_same_signature() {
     let (folder, golden) = copy();
     let mut changed = golden.signature.clone();
