@@ -1,12 +1,13 @@
 //! Compares a signature with a golden: verdict, differences with and without a rule, coverage.
 //!
-//! Pure. The facts are walked in `walk`, the place is in `place`, the rules that explain
-//! differences are a table in `rules`.
+//! Pure. The facts are walked in `walk`, what the bytes are is weighed in `decoded`, the place is in
+//! `place`, the rules that explain differences are a table in `rules`.
 //!
-//! Each fact belongs to a [`Part`]. Identity differs → `different`; identity unknown →
-//! `inconclusive`; place differs or is unknown, or anything is unexplained → at most `same-bug`;
+//! Each fact belongs to a [`Part`]. Identity differs → `different`; identity unknown or unproven, in
+//! either of the two → `inconclusive`; place differs or is unknown, or anything is unexplained → at most `same-bug`;
 //! context is shown and never counts.
 
+mod decoded;
 mod place;
 mod rules;
 mod walk;
@@ -76,14 +77,14 @@ pub struct Difference {
     pub reason: String,
 }
 
-/// A fact that one of the two does not have.
+/// A fact that one of the two does not have or does not prove.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Gap {
     /// `group.key`, as in the TOML.
     pub field: String,
     /// What the fact would mean to the verdict.
     pub part: Part,
-    /// Why it is absent.
+    /// Why it is absent, or what is missing to prove it.
     pub reason: String,
 }
 
@@ -98,9 +99,9 @@ pub struct Comparison {
     pub explained: Vec<Difference>,
     /// Differences that no rule accounts for.
     pub unexplained: Vec<Difference>,
-    /// Facts that the golden does not have: not compared.
+    /// Facts that the golden does not have, or does not prove: not compared.
     pub uncovered: Vec<Gap>,
-    /// Facts that the golden has and the candidate does not.
+    /// Facts that the golden has, and the candidate does not have or does not prove.
     pub unknown: Vec<Gap>,
     /// Circumstances that differ: shown, never counted.
     pub context: Vec<Difference>,
@@ -156,16 +157,9 @@ fn conclude(comparison: &Comparison) -> (Verdict, String) {
         );
         return (Verdict::Inconclusive, why);
     }
-    // A golden that does not say what the corruption is identifies nothing.
-    let decoded = comparison
-        .uncovered
-        .iter()
-        .find(|gap| gap.field == "corruption.decoded");
-    if let Some(gap) = decoded {
-        let why = format!(
-            "the golden does not identify the corruption: {}",
-            gap.reason
-        );
+    // What a golden does not say, no candidate can be the same as.
+    if let Some(gap) = uncovered(Part::Identity) {
+        let why = format!("{} is not known in the golden: {}", gap.field, gap.reason);
         return (Verdict::Inconclusive, why);
     }
     let same_bug = |why: String| (Verdict::SameBug, format!("same corruption; {why}"));

@@ -3,7 +3,7 @@
 //!
 //! Frames marked inlined are left out of entry, caller and subsequence.
 
-use crate::model::Frame;
+use crate::model::{Fact, Frame};
 use crate::normalise;
 
 /// One way in which two chains differ.
@@ -13,14 +13,26 @@ pub(super) struct Different {
     pub(super) found: String,
 }
 
-/// What differs between two chains, innermost frame first.
+/// How a frame is written whose function no symbol names.
+const UNNAMED: &str = "?";
+
+/// The chain, absent where it holds no frame: two that say nothing are not one place.
+pub(super) fn located(chain: &Fact<Vec<Frame>>) -> Fact<Vec<Frame>> {
+    match chain.value() {
+        Some(frames) if functions(frames).is_empty() => Fact::absent("the chain holds no frame"),
+        _ => chain.clone(),
+    }
+}
+
+/// What differs between two chains, innermost frame first. An entry or caller without a name is
+/// not the same as another one.
 pub(super) fn differences(golden: &[Frame], found: &[Frame]) -> Vec<Different> {
     let mut out = Vec::new();
     let (a, b) = (functions(golden), functions(found));
     for (index, field) in [(0, "frames.entry"), (1, "frames.caller")] {
         let name = |frames: &[&str]| (*frames.get(index).unwrap_or(&"(none)")).to_owned();
         let (golden, found) = (name(&a), name(&b));
-        if golden != found {
+        if golden != found || golden == UNNAMED {
             out.push(Different {
                 field,
                 golden,

@@ -199,7 +199,7 @@ fn compiler_register(field: &str, golden: &Signature, found: &Signature) -> bool
             other_base && follows(a, &a.hardware_vector) && follows(b, &b.hardware_vector)
         }
         "fault.instruction" => on(&a.instruction, &b.instruction, |a, b| {
-            access(a) == access(b)
+            access(a).is_some_and(|a| access(b) == Some(a))
         }),
         _ => true,
     }
@@ -224,18 +224,18 @@ fn same_address(a: &Fault, b: &Fault) -> bool {
 }
 
 /// Mnemonic, and which of its operands is the memory: `mov rbx, [base]` reads, `mov [base], rbx`
-/// writes.
-fn access(instruction: &str) -> Option<(&str, Option<usize>)> {
+/// writes. None where no operand shows it (`rep stosq`).
+fn access(instruction: &str) -> Option<(&str, usize)> {
     let (mnemonic, operands) = instruction.trim().split_once(' ')?;
-    let memory = operands
-        .split(',')
-        .position(|operand| operand.contains('['));
+    let mut operands = operands.split(',');
+    let memory = operands.position(|operand| operand.contains('['))?;
     Some((mnemonic, memory))
 }
 
 /// Each side's bytes lie in its descriptor where its own freelist pointer lies in the object, and
 /// the descriptor is long enough to reach over the whole pointer. Another length, and so another
-/// string, is explained only where the shorter one could not have reached the other's pointer.
+/// string, is explained only where the shorter one could not have reached the other's pointer; the
+/// longer must begin with what is known of the shorter.
 fn freelist_mid_object(field: &str, golden: &Signature, found: &Signature) -> bool {
     let at = |s: &Signature| s.slab.freelist_offset.value().copied();
     let moved = match (at(golden), at(found)) {
@@ -255,7 +255,39 @@ fn freelist_mid_object(field: &str, golden: &Signature, found: &Signature) -> bo
         field,
         "corruption.decoded.length" | "corruption.decoded.whole"
     );
-    moved && reaches_pointer(golden) && reaches_pointer(found) && (!by_length || too_short())
+    let of_string = matches!(
+        field,
+        "corruption.decoded.text" | "corruption.decoded.whole"
+    );
+    let (head, middle) = match at(golden) {
+        Some(0) => (golden, found),
+        _ => (found, golden),
+    };
+    moved
+        && reaches_pointer(golden)
+        && reaches_pointer(found)
+        && (!by_length || too_short())
+        && (!of_string || begins_with(middle, head))
+}
+
+/// Whether the whole string of `middle` is known and begins with the characters seen in `head`.
+fn begins_with(middle: &Signature, head: &Signature) -> bool {
+    let (
+        Some(Decoded::UsbDescriptor {
+            whole: Some(whole), ..
+        }),
+        Some(Decoded::UsbDescriptor {
+            text: Some(text), ..
+        }),
+    ) = (
+        middle.corruption.decoded.value(),
+        head.corruption.decoded.value(),
+    )
+    else {
+        return false;
+    };
+    // The bytes may end within a surrogate pair.
+    whole.starts_with(text.trim_end_matches(char::REPLACEMENT_CHARACTER))
 }
 
 /// Bytes of a pointer.

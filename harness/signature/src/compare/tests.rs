@@ -8,7 +8,10 @@ use crate::model::{
 use crate::normalise;
 use std::fmt::Write as _;
 
+mod decoded;
 mod rules;
+
+type Change = fn(&mut Signature);
 
 fn golden() -> Signature {
     let snap = include_str!(
@@ -20,6 +23,10 @@ fn golden() -> Signature {
 fn known<T>(value: T) -> Fact<T> {
     Fact::known(value, Source::VmcoreBtf)
 }
+
+/// Of the device `long-string`: as the golden's begins, and long enough for the middle.
+const LONG_STRING: &str = "Virtual Mass Storage Device 01 alpha 02 bravo 03 charlie 04 delta 05 echo \
+    06 foxtrot 07 golf 08 hotel 09 ivy 10 juliett 11 end";
 
 /// What the analysis of a run on Debian's 6.1.0-56-amd64 under TCG gives: hardened, pointer in the
 /// middle of the object, its offset already added into another base register.
@@ -58,13 +65,13 @@ fn stock() -> Signature {
         Corruption {
             site: known(kmalloc_256),
             bytes: known("0..8".parse().unwrap()),
-            observed: known("61 00 74 00 20 00 72 00".parse().unwrap()),
+            observed: known("74 00 61 00 20 00 30 00".parse().unwrap()),
             decoded: known(Decoded::UsbDescriptor {
                 descriptor: DescriptorType::STRING,
                 offset: 128,
                 length: Some(254),
-                text: Some("at r".into()),
-                whole: Some("A string descriptor that reaches the middle".into()),
+                text: Some("ta 0".into()),
+                whole: Some(LONG_STRING.into()),
                 langids: None,
             }),
             confidence: known(Confidence::Proven),
@@ -160,10 +167,10 @@ fn a_stock_kernel_is_the_same_crash_with_every_difference_explained() {
       frames.modules: usb_hcd_submit_urb built in, proc_do_submiturb built in, usbdev_ioctl built in | usb_hcd_submit_urb in usbcore, proc_do_submiturb in usbcore, usbdev_ioctl in usbcore (module-or-built-in)
       slab.freelist-offset: 0 | 128 (freelist-mid-object)
       slab.hardened: false | true (freelist-hardened)
-      corruption.observed: 38 03 56 00 69 00 72 00 | 61 00 74 00 20 00 72 00 (freelist-mid-object)
+      corruption.observed: 38 03 56 00 69 00 72 00 | 74 00 61 00 20 00 30 00 (freelist-mid-object)
       corruption.decoded.offset: 0 | 128 (freelist-mid-object)
       corruption.decoded.length: 56 | 254 (freelist-mid-object)
-      corruption.decoded.text: Vir | at r (freelist-mid-object)
+      corruption.decoded.text: Vir | ta 0 (freelist-mid-object)
     unexplained:
     context:
       fault.offset: 171 | 302
@@ -180,69 +187,6 @@ fn the_titles_of_golden_and_stock_differ_in_the_trap_only() {
     assert_eq!(golden().title, "stack segment fault in __kmalloc");
     assert_eq!(stock().title, "general protection fault in __kmalloc");
     assert_eq!(golden().bug, stock().bug);
-}
-
-/// The stock candidate with another decoding.
-fn decoded(change: impl FnOnce(&mut DescriptorType, &mut Option<u8>)) -> Signature {
-    let mut s = stock();
-    let Fact::Known {
-        value: Decoded::UsbDescriptor {
-            descriptor, length, ..
-        },
-        ..
-    } = &mut s.corruption.decoded
-    else {
-        panic!("the candidate holds a descriptor");
-    };
-    change(descriptor, length);
-    s
-}
-
-#[test]
-fn another_descriptor_type_is_different_however_sure() {
-    for confidence in [
-        Confidence::Proven,
-        Confidence::Structural,
-        Confidence::Plausible,
-    ] {
-        let mut found = decoded(|descriptor, _| *descriptor = DescriptorType(4));
-        found.corruption.confidence = known(confidence);
-        let comparison = check(&found, Verdict::Different);
-        assert_eq!(
-            comparison.why,
-            "corruption.decoded differs: another type of USB descriptor"
-        );
-        let mut unexplained = comparison.unexplained.iter();
-        let difference = unexplained.find(|d| d.field == "corruption.decoded");
-        let difference = difference.unwrap();
-        assert_eq!(difference.golden, "string");
-        assert_eq!(difference.found, "interface");
-    }
-}
-
-#[test]
-fn the_same_bytes_as_mere_text_are_different() {
-    let mut found = stock();
-    found.corruption.decoded = known(Decoded::Text {
-        encoding: Encoding::Utf16,
-        text: "at r".into(),
-    });
-    found.corruption.confidence = known(Confidence::Plausible);
-    let comparison = check(&found, Verdict::Different);
-    assert_eq!(
-        comparison.why,
-        "corruption.decoded differs: text alone does not prove a USB descriptor"
-    );
-}
-
-#[test]
-fn the_middle_of_a_descriptor_without_proof_is_different() {
-    for unproven in [Confidence::Structural, Confidence::Plausible] {
-        let mut found = stock();
-        found.corruption.confidence = known(unproven);
-        let why = check(&found, Verdict::Different).why;
-        assert!(why.contains("nothing proves where it came from"), "{why}");
-    }
 }
 
 #[test]
@@ -294,10 +238,94 @@ fn a_null_dereference_is_different() {
     );
 }
 
+/// Makes one identity fact absent.
+const IDENTITY: [(&str, Change); 4] = [
+    ("fault.class", |s| s.fault.class = Fact::absent("cut off")),
+    ("slab.cache", |s| s.slab.cache = Fact::absent("cut off")),
+    ("corruption.site", |s| {
+        s.corruption.site = Fact::absent("cut off");
+    }),
+    ("corruption.decoded", |s| {
+        s.corruption.decoded = Fact::absent("cut off");
+    }),
+];
+
 #[test]
 fn an_identity_fact_that_is_unknown_makes_it_inconclusive() {
-    let unknown = |s: &mut Signature| s.slab.cache = Fact::absent("page left out of the dump");
-    changed(golden, unknown, Verdict::Inconclusive);
+    for (field, forget) in IDENTITY {
+        for from in [golden, stock] {
+            let why = changed(from, forget, Verdict::Inconclusive).why;
+            assert_eq!(
+                why,
+                format!("{field} is not known in the candidate: cut off")
+            );
+        }
+    }
+}
+
+#[test]
+fn an_identity_fact_that_the_golden_lacks_makes_it_inconclusive() {
+    for (field, forget) in IDENTITY {
+        let mut partial = golden();
+        forget(&mut partial);
+        for found in [golden(), stock(), partial.clone()] {
+            let comparison = compare(&partial, &found);
+            assert_eq!(comparison.verdict, Verdict::Inconclusive, "{field}");
+            let why = format!("{field} is not known in the golden: cut off");
+            assert_eq!(comparison.why, why);
+        }
+    }
+}
+
+#[test]
+fn a_corruption_that_differs_is_different_whatever_else_is_unknown() {
+    let other = |s: &mut Signature| {
+        s.fault.class = Fact::absent("cut off");
+        s.slab.cache = known("kmalloc-512".into());
+    };
+    changed(golden, other, Verdict::Different);
+}
+
+#[test]
+fn chains_without_a_frame_are_no_place() {
+    let inlined = "__kmalloc (inlined)".parse().unwrap();
+    for empty in [vec![], vec![inlined]] {
+        let mut partial = golden();
+        partial.frames.chain = known(empty);
+        let covered = compare(&golden(), &partial);
+        assert_eq!(covered.verdict, Verdict::SameBug);
+        assert!(covered.why.contains("not known in the candidate"));
+        for found in [golden(), partial.clone()] {
+            let comparison = compare(&partial, &found);
+            assert_eq!(comparison.verdict, Verdict::SameBug);
+            let why = "same corruption; frames.chain is not covered by the golden";
+            assert_eq!(comparison.why, why);
+        }
+    }
+}
+
+#[test]
+fn a_caller_without_a_symbol_is_not_the_same_caller() {
+    let mut partial = golden();
+    partial.frames.chain = known(
+        ["__kmalloc", "?", "usbdev_ioctl"]
+            .map(|f| f.parse().unwrap())
+            .to_vec(),
+    );
+    let comparison = compare(&partial, &partial);
+    assert_eq!(comparison.verdict, Verdict::SameBug);
+    let why = "same corruption; another place: frames.caller differs";
+    assert_eq!(comparison.why, why);
+}
+
+#[test]
+fn a_circumstance_says_why_it_does_not_count() {
+    let comparison = check(&stock(), Verdict::SameCrash);
+    for difference in &comparison.context {
+        let reason =
+            "it may differ between two crashes of one bug, so it is shown and does not count";
+        assert_eq!(difference.reason, reason, "{}", difference.field);
+    }
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! Walks the facts of two signatures. Every group is destructured, so that a new fact breaks the
 //! build until someone decides how it compares.
 
+use super::decoded::{self, Relation};
 use super::{Comparison, Difference, Gap, Part, place, rules};
-use crate::model::{
-    Confidence, Context, Corruption, Decoded, Fact, Fault, Frames, Signature, Site, Slab,
-};
+use crate::model::{Context, Corruption, Decoded, Fact, Fault, Frames, Signature, Site, Slab};
 use crate::normalise;
 use std::fmt::Display;
 
@@ -101,7 +100,8 @@ impl Walk<'_> {
 
     fn frames(&mut self, golden: &Frames, found: &Frames) {
         let Frames { chain, syscall } = golden;
-        if let Some((a, b)) = self.both("frames.chain", Part::Place, chain, &found.chain) {
+        let (a, b) = (place::located(chain), place::located(&found.chain));
+        if let Some((a, b)) = self.both("frames.chain", Part::Place, &a, &b) {
             for difference in place::differences(a, b) {
                 let place::Different {
                     field,
@@ -161,7 +161,7 @@ impl Walk<'_> {
             decoded,
             &found.decoded,
         ) {
-            self.decoded(a, b, found);
+            self.decoded(a, b);
         }
         self.fact(
             "corruption.confidence",
@@ -171,8 +171,35 @@ impl Walk<'_> {
         );
     }
 
-    fn decoded(&mut self, golden: &Decoded, found: &Decoded, corruption: &Corruption) {
+    fn decoded(&mut self, golden: &Decoded, found: &Decoded) {
         let field = "corruption.decoded";
+        let gap = |reason| Gap {
+            field: field.to_owned(),
+            part: Part::Identity,
+            reason,
+        };
+        match decoded::relation(self.golden, self.found, golden, found) {
+            Relation::Same => {}
+            Relation::Unproven(reason) => self.out.unknown.push(gap(reason)),
+            Relation::GoldenUnproven(reason) => self.out.uncovered.push(gap(reason)),
+            Relation::Other(why) => {
+                if let (
+                    Decoded::UsbDescriptor { descriptor: a, .. },
+                    Decoded::UsbDescriptor { descriptor: b, .. },
+                ) = (golden, found)
+                {
+                    self.differs(field, Part::Identity, a, b, &why);
+                } else {
+                    self.differs(field, Part::Identity, golden, found, &why);
+                }
+                return;
+            }
+        }
+        self.decoded_parts(golden, found);
+    }
+
+    /// The parts of two decodings of one kind.
+    fn decoded_parts(&mut self, golden: &Decoded, found: &Decoded) {
         match (golden, found) {
             (
                 Decoded::UsbDescriptor {
@@ -191,15 +218,7 @@ impl Walk<'_> {
                     whole: found_whole,
                     langids: found_langids,
                 },
-            ) => {
-                if descriptor != found_type {
-                    let why = "another type of USB descriptor";
-                    self.differs(field, Part::Identity, descriptor, found_type, why);
-                    return;
-                }
-                if let Some(why) = not_established(*found_offset, &corruption.confidence) {
-                    self.differs(field, Part::Identity, golden, found, why);
-                }
+            ) if descriptor == found_type => {
                 if offset != found_offset {
                     let field = "corruption.decoded.offset";
                     self.differs(field, Part::Detail, offset, found_offset, COUNTS);
@@ -223,27 +242,11 @@ impl Walk<'_> {
                 let (a, b) = (list(langids), list(found_langids));
                 self.option("corruption.decoded.langids", a.as_ref(), b.as_ref());
             }
-            // What nobody could decode is the same only if the bytes are.
-            (Decoded::Unknown {}, Decoded::Unknown {}) => {
-                if self.golden.corruption.observed.value() != corruption.observed.value() {
-                    self.differs(
-                        field,
-                        Part::Identity,
-                        golden,
-                        found,
-                        "unknown bytes that differ",
-                    );
-                }
-            }
             (Decoded::BitFlip { .. }, Decoded::BitFlip { .. }) if golden != found => {
+                let field = "corruption.decoded";
                 self.differs(field, Part::Detail, golden, found, COUNTS);
             }
-            _ if golden == found => {}
-            (Decoded::UsbDescriptor { .. }, Decoded::Text { .. }) => {
-                let why = "text alone does not prove a USB descriptor";
-                self.differs(field, Part::Identity, golden, found, why);
-            }
-            _ => self.differs(field, Part::Identity, golden, found, "other contents"),
+            _ => {}
         }
     }
 
@@ -357,7 +360,7 @@ impl Walk<'_> {
             rule: rule.map(|rule| rule.name),
             reason: match (rule, part) {
                 (Some(rule), _) => rule.reason,
-                (None, Part::Context) => "circumstance",
+                (None, Part::Context) => CIRCUMSTANCE,
                 (None, _) => why,
             }
             .to_owned(),
@@ -367,16 +370,8 @@ impl Walk<'_> {
 
 const COUNTS: &str = "no rule explains it";
 
-/// Why bytes that decode to a descriptor do not establish that it is one. Its head carries length
-/// and type, which agree with the text; the middle is text and needs a copy elsewhere as proof.
-fn not_established(offset: u16, confidence: &Fact<Confidence>) -> Option<&'static str> {
-    match (offset, confidence.value()) {
-        (0, Some(Confidence::Structural | Confidence::Proven)) => None,
-        (_, Some(Confidence::Proven)) => None,
-        (0, _) => Some("the descriptor's head is only plausible"),
-        _ => Some("the middle of a descriptor is text, and nothing proves where it came from"),
-    }
-}
+const CIRCUMSTANCE: &str =
+    "it may differ between two crashes of one bug, so it is shown and does not count";
 
 /// Two sites are one where only a boot's random choice tells their caches apart.
 pub(super) fn same_site(a: &Site, b: &Site) -> bool {

@@ -5,8 +5,6 @@
 use super::*;
 use crate::compare::RULES;
 
-type Change = fn(&mut Signature);
-
 /// Both signatures, changed by `change`, differ in `field`, and `expected` explains it.
 fn check_rule(
     field: &str,
@@ -147,6 +145,14 @@ fn compiler_register_explains_neither_a_store_nor_a_vector_that_does_not_follow(
     }
     let page_fault: Change = |s| s.fault.vector = known(14);
     check_rule("fault.vector", as_it_is, stock, page_fault, None);
+    // Neither says what it accesses.
+    let field = "fault.instruction";
+    let lodsq: Change = |s| s.fault.instruction = known("lodsq".into());
+    let stosq: Change = |s| s.fault.instruction = known("stosq".into());
+    check_rule(field, lodsq, stock, stosq, None);
+    let lodsq: Change = |s| s.fault.instruction = known("rep lodsq".into());
+    let stosq: Change = |s| s.fault.instruction = known("rep stosq".into());
+    check_rule(field, lodsq, stock, stosq, None);
 }
 
 #[test]
@@ -163,12 +169,38 @@ fn freelist_mid_object_explains_the_offset_and_what_lies_there() {
     }
 }
 
+/// The stock candidate with another length of its descriptor.
+fn of_length(bytes: u8) -> Signature {
+    let mut s = stock();
+    if let Fact::Known {
+        value: Decoded::UsbDescriptor { length, .. },
+        ..
+    } = &mut s.corruption.decoded
+    {
+        *length = Some(bytes);
+    }
+    s
+}
+
+/// The stock candidate with another whole string.
+fn of_string(text: Option<&str>) -> Signature {
+    let mut s = stock();
+    if let Fact::Known {
+        value: Decoded::UsbDescriptor { whole, .. },
+        ..
+    } = &mut s.corruption.decoded
+    {
+        *whole = text.map(str::to_owned);
+    }
+    s
+}
+
 #[test]
 fn freelist_mid_object_needs_a_descriptor_that_reaches_the_pointer() {
-    let found = decoded(|_, length| *length = Some(135));
+    let found = of_length(135);
     let comparison = check(&found, Verdict::SameBug);
     assert_eq!(rule(&comparison, "slab.freelist-offset"), None);
-    let found = decoded(|_, length| *length = Some(136));
+    let found = of_length(136);
     check(&found, Verdict::SameCrash);
 }
 
@@ -201,6 +233,43 @@ fn freelist_mid_object_explains_another_length_only_where_it_had_to_be_longer() 
         check_rule(field, short, stock, as_it_is, name);
         check_rule(field, long, stock, as_it_is, None);
     }
+}
+
+#[test]
+fn freelist_mid_object_does_not_explain_a_string_that_begins_otherwise() {
+    let another = LONG_STRING.replace("Virtual", "Another");
+    for text in [Some(another.as_str()), None] {
+        let comparison = check(&of_string(text), Verdict::SameBug);
+        let why = "same corruption; no rule explains the difference in corruption.decoded.text";
+        assert_eq!(comparison.why, why);
+    }
+    // The other way round: the golden has the middle.
+    assert_eq!(
+        compare(&stock(), &golden()).unexplained,
+        [],
+        "the string's own beginning"
+    );
+    let comparison = compare(&of_string(Some(&another)), &golden());
+    assert_eq!(comparison.verdict, Verdict::SameBug);
+    let mut unexplained = comparison.unexplained.iter();
+    assert!(unexplained.any(|d| d.field == "corruption.decoded.text"));
+}
+
+#[test]
+fn freelist_mid_object_explains_no_other_whole_string_that_begins_otherwise() {
+    let short: Change = |s| {
+        if let Fact::Known {
+            value: Decoded::UsbDescriptor { whole, .. },
+            ..
+        } = &mut s.corruption.decoded
+        {
+            *whole = Some("Virtual Mass Storage Device".into());
+        }
+    };
+    let field = "corruption.decoded.whole";
+    check_rule(field, short, stock, as_it_is, Some("freelist-mid-object"));
+    let another: fn() -> Signature = || of_string(Some(&LONG_STRING.replace("Virtual", "Another")));
+    check_rule(field, short, another, as_it_is, None);
 }
 
 #[test]
