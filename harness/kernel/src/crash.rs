@@ -94,11 +94,16 @@ fn stack(
     if found.is_ok() {
         return (found, Ok(trace));
     }
-    match trace.exceptions.first().copied() {
-        Some((_, at, regs)) => (
-            Ok(exception::describe(kernel, task, at, regs)),
-            Ok(unwind::from_regs(kernel, &regs)),
-        ),
+    // An interrupt leaves registers behind too, and is nothing to die of.
+    let met = trace.exceptions.iter().find_map(|(_, at, regs)| {
+        let exception = exception::describe(kernel, task, *at, *regs);
+        exception.trap.is_some().then_some(exception)
+    });
+    match met {
+        Some(exception) => {
+            let outwards = unwind::from_regs(kernel, &exception.regs);
+            (Ok(exception), Ok(outwards))
+        }
         None => (found, Ok(trace)),
     }
 }

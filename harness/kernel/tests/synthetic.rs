@@ -105,6 +105,37 @@ fn the_stack_is_walked_through_every_call_up_to_the_system_call() {
     });
 }
 
+/// The saved registers are those of the exception's handler, as when panic() saved them.
+fn saved_in_the_handler(world: &mut World) {
+    (world.regs[16], world.regs[19]) = (world::TEXT + 0x616, SP - 168);
+}
+
+#[test]
+fn an_exception_is_met_on_the_way_outwards_from_its_handler() {
+    let mut world = World::new(128, middle());
+    saved_in_the_handler(&mut world);
+    check(world, |_, crash| {
+        let exception = crash.exception.unwrap();
+        assert_eq!(exception.trap.map(|trap| trap.vector), Some(13));
+        assert_eq!(crash.faulting.unwrap().text, "mov rbx, [rcx]");
+        assert_eq!(crash.backtrace.unwrap().frames.len(), 6);
+        assert!(crash.decoding.is_some());
+    });
+}
+
+#[test]
+fn an_interrupt_on_the_stack_is_not_taken_for_what_the_kernel_died_of() {
+    let mut world = World::new(128, middle());
+    saved_in_the_handler(&mut world);
+    // No exception's entry code called the handler.
+    world.words(SP - 176, &[world::TEXT + 0x150]);
+    check(world, |_, crash| {
+        assert!(crash.exception.is_err());
+        assert!(crash.faulting.is_err() && crash.freelist.is_err());
+        assert_eq!(crash.backtrace.unwrap().frames.len(), 7);
+    });
+}
+
 #[test]
 fn bytes_that_no_device_has_stay_unknown_on_a_hardened_list() {
     check(World::new(128, 0x0072_0069_0056_0338), |_, crash| {
