@@ -90,6 +90,8 @@ pub struct Decoding {
     pub overwrite: Overwrite,
     /// What was compared with what, one line each.
     pub tried: Vec<String>,
+    /// Why not every reading of the pointer could be tried.
+    pub gap: Option<Missing>,
 }
 
 /// The per-CPU freelist on `cpu` whose first entry the faulting instruction followed: the address it used is the
@@ -154,24 +156,21 @@ fn parts(operand: &MemoryOperand, entry: VirtAddr) -> OperandParts {
 /// offset at which the pointer lies.
 #[must_use]
 pub fn decode(kernel: &Kernel<'_>, hit: &CorruptFreelist, devices: &[UsbDevice]) -> Decoding {
-    let mut tried = Vec::new();
-    let objects = hit
-        .cache
-        .objects(kernel, hit.cpu_slab.slab)
-        .unwrap_or_else(|missing| {
-            tried.push(format!("objects of the active slab: {missing}"));
-            Vec::new()
-        });
+    let (objects, gap) = match hit.cache.objects(kernel, hit.cpu_slab.slab) {
+        Ok(objects) => (objects, None),
+        // A plain pointer is read without its object.
+        Err(missing) => (Vec::new(), hit.cache.random.map(|_| missing)),
+    };
     let known: Vec<_> = devices.iter().flat_map(known_descriptors).collect();
     let candidates = candidates(hit, &objects);
-    tried.push(format!(
+    let tried = vec![format!(
         "{} readings of the pointer ({} objects of the slab) compared with {} descriptors of the devices present, \
          at offset {}",
         candidates.len(),
         objects.len(),
         known.len(),
         hit.cache.offset
-    ));
+    )];
     // By their bytes at the pointer's offset: a hostile dump can hold many objects and many devices.
     let at = usize::try_from(hit.cache.offset).unwrap_or(usize::MAX);
     let parts: HashMap<[u8; 8], &KnownDescriptor<'_>> = known
@@ -187,10 +186,16 @@ pub fn decode(kernel: &Kernel<'_>, hit: &CorruptFreelist, devices: &[UsbDevice])
             return Decoding {
                 overwrite: candidate.with(kernel, hit, meaning),
                 tried,
+                gap,
             };
         }
     }
-    by_form(kernel, hit, &candidates, tried)
+    let overwrite = by_form(kernel, hit, &candidates);
+    Decoding {
+        overwrite,
+        tried,
+        gap,
+    }
 }
 
 /// One way to read the pointer.
@@ -245,21 +250,11 @@ fn candidates(hit: &CorruptFreelist, objects: &[VirtAddr]) -> Vec<Candidate> {
 
 /// Without a device to compare with, only a reading that stands alone counts: of a hardened list's many readings
 /// some would look like text by chance.
-fn by_form(
-    kernel: &Kernel<'_>,
-    hit: &CorruptFreelist,
-    candidates: &[Candidate],
-    mut tried: Vec<String>,
-) -> Decoding {
+fn by_form(kernel: &Kernel<'_>, hit: &CorruptFreelist, candidates: &[Candidate]) -> Overwrite {
     if let [only] = candidates {
-        let meaning = meaning_by_form(only.bytes, hit.cache.offset);
-        return Decoding {
-            overwrite: only.with(kernel, hit, meaning),
-            tried,
-        };
+        return only.with(kernel, hit, meaning_by_form(only.bytes, hit.cache.offset));
     }
-    tried.push("which object carried the pointer is not known, so its bytes are not either".into());
-    let overwrite = Overwrite {
+    Overwrite {
         bytes: None,
         coding: hit
             .cache
@@ -270,8 +265,7 @@ fn by_form(
         object: None,
         still_there: None,
         meaning: Meaning::Unknown,
-    };
-    Decoding { overwrite, tried }
+    }
 }
 
 fn meaning_by_form(bytes: [u8; 8], offset: u64) -> Meaning {

@@ -148,6 +148,18 @@ fn bytes_that_no_device_has_stay_unknown_on_a_hardened_list() {
 }
 
 #[test]
+fn a_slab_that_cannot_be_read_leaves_the_decoding_open() {
+    let mut world = World::new(128, middle());
+    // kmem_cache_cpu.slab: no struct page there.
+    world.words(world::CPU_SLAB + 16, &[0xffff_ea00_0000_0001]);
+    check(world, |_, crash| {
+        let decoding = crash.decoding.unwrap();
+        assert!(decoding.gap.is_some());
+        assert_eq!(decoding.overwrite.meaning, Meaning::Unknown);
+    });
+}
+
+#[test]
 fn a_return_address_outside_all_text_ends_the_stack_and_hides_nothing_else() {
     let mut world = World::new(128, middle());
     world.words(SP + 16 + 8, &[0xdead_beef]);

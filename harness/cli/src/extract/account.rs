@@ -213,6 +213,9 @@ fn corruption(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact> {
     let Some(decoding) = &crash.decoding else {
         return facts;
     };
+    if let Some(gap) = &decoding.gap {
+        gaps.0.push(format!("objects of the active slab: {gap}"));
+    }
     let overwrite = &decoding.overwrite;
     if let Some(bytes) = overwrite.bytes {
         let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -280,7 +280,7 @@ fn corruption(crash: &Crash) -> Corruption {
             TYPES,
             unread,
         ),
-        decoded: match blind_to_devices(crash, &overwrite.meaning) {
+        decoded: match blind(crash, decoding) {
             Some(why) => Fact::absent(why),
             None => Fact::known(decoded(&overwrite.meaning), TYPES),
         },
@@ -293,14 +293,17 @@ fn corruption(crash: &Crash) -> Corruption {
     }
 }
 
-/// Why nothing can be said of bytes that no device was found to have: with a device that could not be read, they
-/// may be its.
-fn blind_to_devices(crash: &Crash, meaning: &Meaning) -> Option<String> {
+/// Why nothing can be said of bytes that are part of no descriptor found: one that could not be read, or a reading
+/// of the pointer that could not be tried, may be the answer.
+fn blind(crash: &Crash, decoding: &Decoding) -> Option<String> {
     if matches!(
-        meaning,
+        decoding.overwrite.meaning,
         Meaning::DeviceDescriptor { .. } | Meaning::DescriptorHead(_)
     ) {
         return None;
+    }
+    if let Some(missing) = &decoding.gap {
+        return Some(format!("the slab's objects: {missing}"));
     }
     let missing = crash.devices.as_ref().err().or(crash.device_gaps.first())?;
     Some(format!(

@@ -11,6 +11,8 @@ pub(crate) const TEXT: u64 = 0xffff_ffff_8100_0000;
 const DATA: u64 = 0xffff_ffff_8200_0000;
 const TABLES: u64 = 0xffff_ffff_8300_0000;
 const PERCPU: u64 = 0xffff_8880_0010_0000;
+/// CPU 1's `struct kmem_cache_cpu`.
+pub(crate) const CPU_SLAB: u64 = PERCPU + 0x200;
 pub(crate) const TASK: u64 = 0xffff_8880_0020_0000;
 pub(crate) const CACHE: u64 = 0xffff_8880_0030_0000;
 pub(crate) const USB: u64 = 0xffff_8880_0040_0000;
@@ -144,7 +146,7 @@ impl World {
         let slab = VMEMMAP + SLAB_PFN * 64;
         self.words(slab, &[0; 8]);
         self.words(slab, &[16]);
-        self.words(PERCPU + 0x200, &[entry, 4711, slab]);
+        self.words(CPU_SLAB, &[entry, 4711, slab]);
         self.machine.write(DIRECT + (SLAB_PFN << 12), &[0; 0x1000]);
     }
 
