@@ -1,8 +1,9 @@
 //! Run folders: makes them so that no two runs meet, lists and prunes them. Deletes nothing that is not a
 //! run folder. Fills none.
 use rustix::fs::FlockOperation;
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -113,41 +114,51 @@ pub struct RunSummary {
     pub manifest: Manifest,
 }
 
-/// All runs in `root`, oldest first; empty if there is no such folder.
+/// All runs in `root`, oldest first; empty if there is no such folder. What vanishes meanwhile, because another
+/// process prunes or a run renames its files, is left out.
 ///
 /// # Errors
 /// The folder cannot be read.
 pub fn list(root: &Path) -> io::Result<Vec<RunSummary>> {
-    let entries = match std::fs::read_dir(root) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
     let mut runs = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        // A link is no run folder, wherever it leads.
-        if !entry.file_type()?.is_dir() {
-            continue;
+    for entry in unless_gone(std::fs::read_dir(root))?.into_iter().flatten() {
+        if let Some(entry) = unless_gone(entry)?
+            && let Some(run) = unless_gone(summary(&entry))?.flatten()
+        {
+            runs.push(run);
         }
-        let path = entry.path();
-        let (Ok(manifest), Ok(meta)) = (
-            Manifest::load(&path),
-            std::fs::symlink_metadata(path.join(MANIFEST)),
-        ) else {
-            continue;
-        };
-        runs.push(RunSummary {
-            name: entry.file_name().to_string_lossy().into_owned(),
-            bytes: size(&path)?,
-            changed: meta.modified()?,
-            active: lock(&path).is_none(),
-            manifest,
-            path,
-        });
     }
     runs.sort_by(|a, b| (&a.manifest.started, &a.name).cmp(&(&b.manifest.started, &b.name)));
     Ok(runs)
+}
+
+/// The run in a folder; `None` if it is no run's.
+fn summary(entry: &DirEntry) -> io::Result<Option<RunSummary>> {
+    // A link is no run folder, wherever it leads.
+    if !entry.file_type()?.is_dir() {
+        return Ok(None);
+    }
+    let path = entry.path();
+    let Ok(manifest) = Manifest::load(&path) else {
+        return Ok(None);
+    };
+    Ok(Some(RunSummary {
+        name: entry.file_name().to_string_lossy().into_owned(),
+        bytes: size(&path)?,
+        changed: std::fs::symlink_metadata(path.join(MANIFEST))?.modified()?,
+        active: lock(&path).is_none(),
+        manifest,
+        path,
+    }))
+}
+
+/// `None` for what is not there, or not any more.
+fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Which runs [`prune`] deletes.
@@ -189,8 +200,9 @@ pub fn prune(root: &Path, which: Prune) -> io::Result<Vec<RunSummary>> {
         let Some(_lock) = lock(&run.path) else {
             continue;
         };
-        std::fs::remove_dir_all(&run.path)?;
-        gone.push(run);
+        if unless_gone(std::fs::remove_dir_all(&run.path))?.is_some() {
+            gone.push(run);
+        }
     }
     repoint_latest(root)?;
     Ok(gone)
@@ -204,7 +216,7 @@ fn repoint_latest(root: &Path) -> io::Result<()> {
     }
     match list(root)?.last() {
         Some(run) => point_latest(root, &run.name),
-        None => std::fs::remove_file(latest),
+        None => unless_gone(std::fs::remove_file(latest)).map(drop),
     }
 }
 
@@ -217,15 +229,15 @@ fn lock(path: &Path) -> Option<File> {
 
 /// Bytes that a folder's files take on disk.
 fn size(path: &Path) -> io::Result<u64> {
-    use std::os::unix::fs::MetadataExt;
     let mut bytes = 0;
-    for entry in std::fs::read_dir(path)? {
-        let entry = entry?;
-        let meta = entry.metadata()?;
-        bytes += if meta.is_dir() {
-            size(&entry.path())?
-        } else {
-            meta.blocks() * 512
+    for entry in unless_gone(std::fs::read_dir(path))?.into_iter().flatten() {
+        let Some(entry) = unless_gone(entry)? else {
+            continue;
+        };
+        bytes += match unless_gone(entry.metadata())? {
+            Some(meta) if meta.is_dir() => size(&entry.path())?,
+            Some(meta) => meta.blocks() * 512,
+            None => 0,
         };
     }
     Ok(bytes)
@@ -292,6 +304,30 @@ mod tests {
         drop(folder);
         assert_eq!(prune(root.path(), Prune::Keep(0)).unwrap().len(), 1);
         assert!(!root.path().join(LATEST).is_symlink());
+    }
+
+    #[test]
+    fn files_that_come_and_go_spoil_no_list() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(root.path(), "1", "t", "f").unwrap();
+        manifest("1").store(folder.path()).unwrap();
+        let deep = folder.path().join("deep");
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::fs::create_dir_all(&deep).unwrap();
+                    std::fs::write(deep.join("x"), "x").unwrap();
+                    std::fs::remove_dir_all(&deep).unwrap();
+                }
+            });
+            let lists: Vec<_> = (0..500).map(|_| list(root.path())).collect();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            for runs in lists {
+                assert_eq!(runs.unwrap().len(), 1);
+            }
+        });
+        assert_eq!(size(&root.path().join("gone")).unwrap(), 0);
     }
 
     #[test]

@@ -1,8 +1,7 @@
-//! What the device saw and did, for the run's log, and the count of requests. Times are the caller's.
+//! What the device saw and did, for the run's log. Times are the caller's.
 use super::packet::Status;
 use recrash_agent::plan::Setup;
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// Something happened between QEMU and the device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -65,57 +64,4 @@ pub enum DeviceEvent {
         /// What.
         what: String,
     },
-}
-
-/// How often a setup packet came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Seen {
-    /// The setup packet.
-    pub setup: Setup,
-    /// Times it was asked.
-    pub asked: u64,
-    /// Times it was answered, whatever the status.
-    pub answered: u64,
-    /// Times it was cancelled.
-    pub cancelled: u64,
-}
-
-/// Different setup packets that are counted; a hostile guest could send 2^64.
-const MOST: usize = 4096;
-
-/// Counts the requests of all sessions.
-#[derive(Debug, Default)]
-pub(super) struct Tally(BTreeMap<(u8, u8, u16, u16, u16), Seen>);
-
-impl Tally {
-    pub(super) fn note(&mut self, event: &DeviceEvent) {
-        match event {
-            DeviceEvent::Request { setup, .. } => self.count(*setup, |seen| seen.asked += 1),
-            DeviceEvent::Answer { setup, .. } => self.count(*setup, |seen| seen.answered += 1),
-            DeviceEvent::Cancelled { setup, .. } => self.count(*setup, |seen| seen.cancelled += 1),
-            _ => {}
-        }
-    }
-
-    fn count(&mut self, setup: Setup, add: impl FnOnce(&mut Seen)) {
-        let key = (
-            setup.request_type,
-            setup.request,
-            setup.value,
-            setup.index,
-            setup.length,
-        );
-        if self.0.len() < MOST || self.0.contains_key(&key) {
-            add(self.0.entry(key).or_insert(Seen {
-                setup,
-                asked: 0,
-                answered: 0,
-                cancelled: 0,
-            }));
-        }
-    }
-
-    pub(super) fn all(&self) -> Vec<Seen> {
-        self.0.values().copied().collect()
-    }
 }

@@ -16,5 +16,5 @@ pub mod server;
 pub mod session;
 
 pub use device::Device;
-pub use event::{DeviceEvent, Seen};
+pub use event::DeviceEvent;
 pub use server::DeviceServer;

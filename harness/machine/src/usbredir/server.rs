@@ -1,13 +1,13 @@
 //! Serves a device on a unix socket, one connection at a time, in a thread of its own. The only part with I/O;
 //! what is said is [`super::session`]'s.
 use super::device::Device;
-use super::event::{DeviceEvent, Seen, Tally};
+use super::event::DeviceEvent;
 use super::session::Session;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,6 @@ pub struct DeviceServer {
     /// Closing it wakes the thread and tells it to end.
     stop: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
-    tally: Arc<Mutex<Tally>>,
 }
 
 impl DeviceServer {
@@ -33,11 +32,9 @@ impl DeviceServer {
     ) -> io::Result<Self> {
         let (stop, stopped) = UnixStream::pair()?;
         listener.set_nonblocking(true)?;
-        let tally = Arc::new(Mutex::new(Tally::default()));
         let worker = Worker {
             device: Arc::new(device),
             stopped,
-            tally: Arc::clone(&tally),
             sink,
         };
         let thread = std::thread::Builder::new()
@@ -46,17 +43,7 @@ impl DeviceServer {
         Ok(Self {
             stop: Some(stop),
             thread: Some(thread),
-            tally,
         })
-    }
-
-    /// Which setup packets came, and how often each was asked, answered and cancelled, over all connections.
-    /// At most 4096 different ones are kept.
-    pub fn requests_seen(&self) -> Vec<Seen> {
-        self.tally
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .all()
     }
 }
 
@@ -73,7 +60,6 @@ impl Drop for DeviceServer {
 struct Worker<S> {
     device: Arc<Device>,
     stopped: UnixStream,
-    tally: Arc<Mutex<Tally>>,
     sink: S,
 }
 
@@ -163,10 +149,6 @@ impl<S: Fn(DeviceEvent)> Worker<S> {
     }
 
     fn tell(&self, event: DeviceEvent) {
-        self.tally
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .note(&event);
         (self.sink)(event);
     }
 }
