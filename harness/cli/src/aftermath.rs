@@ -5,6 +5,7 @@ use recrash_signature::Signature;
 use recrash_signature::store::{self, Golden};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::exit::Exit;
@@ -44,16 +45,20 @@ impl Aftermath {
         let mut course = Course::default();
         let mut report = CrashReport::default();
         let analysis_begin = Instant::now();
+        // Until everything is written nobody may prune the run.
+        let locked = match &ended {
+            Ok(record) => Some(Arc::clone(&record.folder)),
+            Err(error) => error.folder.clone(),
+        };
+        places.run = locked.as_ref().map(|folder| folder.path().to_owned());
         let (subject, manifest) = match ended {
             Ok(record) => {
-                places.run = Some(record.folder.clone());
                 let subject = subject(&record, progress, &mut places, &mut report);
                 (subject, Some(record.manifest))
             }
             Err(error) => {
                 course.failure = Some(error.kind);
                 course.console_tail = tail(&error);
-                places.run = error.folder.clone();
                 let subject = Subject::Inconclusive {
                     stage: Some(error.stage.to_string()),
                     why: error.detail,
@@ -77,6 +82,7 @@ impl Aftermath {
             proposal: None,
         };
         aftermath.write_down(&subject, golden);
+        drop(locked);
         progress.end();
         aftermath.course.timings = manifest.map(|manifest| {
             let after = [("analyze", analysis), ("report", report_begin.elapsed())];

@@ -185,7 +185,6 @@ impl Args {
             device: &plan.device,
             scenario_name: &plan.scenario_name,
             scenario: &plan.scenario,
-            fault: &plan.scenario.fault,
             append: &plan.append,
             accel: self.accel.into(),
             root: &plan.root,

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use crate::run::StopFlag;
 use crate::run::lines::LineReader;
 
 /// An event that QEMU reports, for example `SHUTDOWN`.
@@ -31,6 +32,12 @@ pub enum QmpError {
         /// How long it had.
         limit: Duration,
     },
+    /// Somebody asked to stop while an answer was awaited.
+    #[error("QMP: stopped before {command} was answered")]
+    Stopped {
+        /// What was asked.
+        command: String,
+    },
     /// QEMU closed the socket.
     #[error("QMP: the socket was closed before {command} was answered")]
     Closed {
@@ -47,6 +54,9 @@ pub enum QmpError {
     },
 }
 
+/// How often the stop flag is looked at.
+const TICK: Duration = Duration::from_millis(50);
+
 /// A connection in command mode.
 #[derive(Debug)]
 pub struct Qmp {
@@ -56,13 +66,15 @@ pub struct Qmp {
 }
 
 impl Qmp {
-    /// Waits for the greeting and enters command mode. `on_event` is called on another thread.
+    /// Waits for the greeting and enters command mode. `on_event` is called on another thread, and dropped when
+    /// no more events come.
     ///
     /// # Errors
     /// [`QmpError`]; a greeting that does not come in time counts as `qmp_capabilities` timed out.
     pub fn connect(
         stream: UnixStream,
         limit: Duration,
+        stop: &StopFlag,
         on_event: impl FnMut(QmpEvent) + Send + 'static,
     ) -> Result<Self, QmpError> {
         stream.set_write_timeout(Some(limit))?;
@@ -76,11 +88,10 @@ impl Qmp {
             answers,
             next_id: 0,
         };
-        let begin = Instant::now();
-        qmp.wait("qmp_capabilities", begin, limit, |answer| {
+        qmp.wait("qmp_capabilities", limit, stop, |answer| {
             answer.get("QMP").is_some()
         })?;
-        qmp.execute("qmp_capabilities", limit)?;
+        qmp.execute("qmp_capabilities", limit, stop)?;
         Ok(qmp)
     }
 
@@ -88,12 +99,17 @@ impl Qmp {
     ///
     /// # Errors
     /// [`QmpError`]
-    pub fn execute(&mut self, command: &str, limit: Duration) -> Result<Value, QmpError> {
+    pub fn execute(
+        &mut self,
+        command: &str,
+        limit: Duration,
+        stop: &StopFlag,
+    ) -> Result<Value, QmpError> {
         self.next_id += 1;
         let id = self.next_id;
         let request = json!({"execute": command, "id": id});
         self.stream.write_all(format!("{request}\n").as_bytes())?;
-        let mut answer = self.wait(command, Instant::now(), limit, |answer| {
+        let mut answer = self.wait(command, limit, stop, |answer| {
             answer.get("id").and_then(Value::as_u64) == Some(id)
         })?;
         if let Some(error) = answer.get("error") {
@@ -115,15 +131,22 @@ impl Qmp {
     fn wait(
         &self,
         command: &str,
-        begin: Instant,
         limit: Duration,
+        stop: &StopFlag,
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<Value, QmpError> {
+        let begin = Instant::now();
         loop {
             let left = limit.saturating_sub(begin.elapsed());
-            match self.answers.recv_timeout(left) {
+            match self.answers.recv_timeout(left.min(TICK)) {
                 Ok(answer) if wanted(&answer) => return Ok(answer),
                 Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) if stop.is_stopped() => {
+                    return Err(QmpError::Stopped {
+                        command: command.into(),
+                    });
+                }
+                Err(RecvTimeoutError::Timeout) if begin.elapsed() < limit => {}
                 Err(RecvTimeoutError::Timeout) => {
                     return Err(QmpError::TimedOut {
                         command: command.into(),
@@ -189,7 +212,7 @@ mod tests {
                 }
             }
         });
-        let qmp = Qmp::connect(ours, LIMIT, move |event| {
+        let qmp = Qmp::connect(ours, LIMIT, &StopFlag::default(), move |event| {
             let _ = sender.send(event);
         });
         (qmp, events)
@@ -206,7 +229,10 @@ mod tests {
             r#"{"return": {}, "id": 1}"#,
             "{\"event\": \"RESUME\", \"data\": {\"x\": 1}}\n{\"return\": {\"status\": \"running\"}, \"id\": 2}",
         ]));
-        let answer = qmp.unwrap().execute("query-status", LIMIT).unwrap();
+        let answer = qmp
+            .unwrap()
+            .execute("query-status", LIMIT, &StopFlag::default())
+            .unwrap();
         assert_eq!(answer["status"], "running");
         assert_eq!(events.recv().unwrap().name, "RESUME");
     }
@@ -218,7 +244,10 @@ mod tests {
             r#"{"return": {}, "id": 1}"#,
             r#"{"error": {"class": "GenericError", "desc": "no way"}, "id": 2}"#,
         ]));
-        let error = qmp.unwrap().execute("quit", LIMIT).unwrap_err();
+        let error = qmp
+            .unwrap()
+            .execute("quit", LIMIT, &StopFlag::default())
+            .unwrap_err();
         assert_eq!(error.to_string(), "QMP: quit was refused: no way");
     }
 
@@ -231,8 +260,25 @@ mod tests {
     #[test]
     fn silence_is_a_time_out() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let error = Qmp::connect(ours, Duration::from_millis(1), |_| {}).unwrap_err();
+        let limit = Duration::from_millis(1);
+        let error = Qmp::connect(ours, limit, &StopFlag::default(), |_| {}).unwrap_err();
         assert!(matches!(error, QmpError::TimedOut { .. }), "{error}");
+    }
+
+    #[test]
+    fn who_waits_for_the_greeting_can_be_stopped() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let stop = StopFlag::default();
+        stop.stop();
+        let error = Qmp::connect(ours, LIMIT, &stop, |_| {}).unwrap_err();
+        assert!(matches!(error, QmpError::Stopped { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_end_of_the_socket_drops_the_one_who_listens() {
+        let (qmp, events) = check(script(&[GREETING, r#"{"return": {}, "id": 1}"#]));
+        drop(qmp.unwrap());
+        assert_eq!(events.recv(), Err(mpsc::RecvError));
     }
 
     #[test]

@@ -18,17 +18,17 @@ use super::events::{EventLog, HostEvent, Observer, Record, Said};
 use super::evidence::Evidence;
 use super::folder::{self, RunFolder};
 use super::manifest::StageTime;
-use super::readers::{self, Message, Port};
+use super::readers::{self, Message, Port, QmpEvents};
 use super::stage::{CrashSeen, End, FailureKind, Input, Limits, Machine as Stages, Stage};
 use super::stop::StopFlag;
 use crate::qemu::args::{Machine, Sockets, shell_line};
 use crate::qemu::process::{Launch, Process, describe_exit};
-use crate::qemu::qmp::Qmp;
+use crate::qemu::qmp::{Qmp, QmpError, QmpEvent};
 
 /// How often the stop flag is looked at.
 const TICK: Duration = Duration::from_millis(50);
-/// How long QEMU may take to answer a QMP command.
-const QMP_LIMIT: Duration = Duration::from_secs(5);
+/// How long QEMU may take to quit when it is asked to.
+const QUIT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the readers may take to see the end after QEMU's.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// Lines of console that an error carries.
@@ -75,6 +75,8 @@ pub struct GuestResult {
     pub whole: Option<Whole>,
     /// The crash as the console told it.
     pub crash: Option<CrashSeen>,
+    /// What looked like one and was none, as the guest then said that it had survived.
+    pub taken_back: Option<CrashSeen>,
     /// What proves that it did what it was to do.
     pub evidence: Evidence,
     /// Stages and their times.
@@ -135,7 +137,7 @@ pub fn run<D>(
         evidence: Evidence::default(),
         tail: VecDeque::new(),
         whole: None,
-        open: vec![Port::Console, Port::Events, Port::Vmcore],
+        open: vec![Port::Console, Port::Events, Port::Vmcore, Port::Qmp],
         exited: None,
         started: Duration::ZERO,
         last_byte: None,
@@ -162,11 +164,12 @@ pub fn run<D>(
             ],
         },
         move |status| {
+            let clean = status.as_ref().is_ok_and(|status| status.success());
             let how = status.map_or_else(
                 |error| format!("cannot be waited for: {error}"),
                 describe_exit,
             );
-            let _ = on_exit.send(Message::QemuExited(how));
+            let _ = on_exit.send(Message::QemuExited { how, clean });
         },
     )?;
     // Declared last, so dropped first, also by a panic: no thread may wait in a full queue when it is joined.
@@ -190,9 +193,16 @@ struct Driver<'a> {
     tail: VecDeque<String>,
     whole: Option<Whole>,
     open: Vec<Port>,
-    exited: Option<(String, Duration)>,
+    exited: Option<Exited>,
     started: Duration,
     last_byte: Option<Duration>,
+}
+
+/// QEMU's end.
+struct Exited {
+    how: String,
+    clean: bool,
+    at: Duration,
 }
 
 impl Driver<'_> {
@@ -204,13 +214,18 @@ impl Driver<'_> {
         messages: &Receiver<Message>,
         stop: &StopFlag,
     ) -> io::Result<End> {
-        let on_event = sender.clone();
-        let connected = Qmp::connect(qmp, QMP_LIMIT, move |event| {
-            let _ = on_event.send(Message::Qmp(event));
+        let mut events = QmpEvents(sender);
+        let connected = Qmp::connect(qmp, self.guest.limits.start, stop, move |event| {
+            events.pass(event);
         });
-        drop(sender);
         let qmp = match connected {
             Ok(qmp) => qmp,
+            Err(error @ QmpError::Stopped { .. }) => {
+                return Ok(self.stages.fail(FailureKind::Stopped, &error.to_string()));
+            }
+            Err(error @ QmpError::TimedOut { .. }) => {
+                return Ok(self.stages.fail(FailureKind::Stalled, &error.to_string()));
+            }
             Err(error) => {
                 // If QEMU has died, its exit says more than the socket's.
                 if let Some(end) = self.exit_within(messages, Duration::from_secs(1))? {
@@ -259,14 +274,14 @@ impl Driver<'_> {
 
     /// QEMU's end counts once everything it said has been read.
     fn drained(&mut self) -> io::Result<Option<End>> {
-        let Some((how, since)) = &self.exited else {
+        let Some(Exited { how, clean, at }) = &self.exited else {
             return Ok(None);
         };
-        if !self.open.is_empty() && self.now() < *since + DRAIN_LIMIT {
+        if !self.open.is_empty() && self.now() < *at + DRAIN_LIMIT {
             return Ok(None);
         }
-        let how = how.clone();
-        self.feed(Input::QemuExited(&how))
+        let (how, clean) = (how.clone(), *clean);
+        self.feed(Input::QemuExited { how: &how, clean })
     }
 
     fn exit_within(
@@ -291,11 +306,11 @@ impl Driver<'_> {
         if self.exited.is_some() {
             return Ok(());
         }
-        let until = self.now() + QMP_LIMIT;
+        let until = self.now() + QUIT_LIMIT;
         // On its own thread: QEMU may be waiting for us to take messages.
         std::thread::Builder::new()
             .name("qmp-quit".into())
-            .spawn(move || drop(qmp.execute("quit", QMP_LIMIT)))?;
+            .spawn(move || drop(qmp.execute("quit", QUIT_LIMIT, &StopFlag::default())))?;
         while self.exited.is_none() {
             let Some(left) = until.checked_sub(self.now()).filter(|left| !left.is_zero()) else {
                 break;
@@ -313,10 +328,7 @@ impl Driver<'_> {
             Message::Console(line) => return self.console(line),
             Message::Guest(line) => return self.guest(&line),
             Message::Device(event) => self.say(Said::Device(event))?,
-            Message::Qmp(event) => self.say(Said::Qmp {
-                event: event.name,
-                data: event.data,
-            })?,
+            Message::Qmp(event) => return self.qmp(event),
             Message::DumpBytes(bytes) => {
                 self.last_byte = Some(self.now());
                 self.say(Said::Host(HostEvent::DumpProgress { bytes }))?;
@@ -347,12 +359,31 @@ impl Driver<'_> {
                         .fail(FailureKind::Host, &format!("{what}: {error}")),
                 ));
             }
-            Message::QemuExited(how) => {
-                self.exited = Some((how.clone(), self.now()));
+            Message::QemuExited { how, clean } => {
+                self.exited = Some(Exited {
+                    how: how.clone(),
+                    clean,
+                    at: self.now(),
+                });
                 self.host(HostEvent::QemuExited { how })?;
             }
         }
         Ok(None)
+    }
+
+    fn qmp(&mut self, event: QmpEvent) -> io::Result<Option<End>> {
+        let reason = event.data.get("reason").and_then(Value::as_str);
+        let reason = reason
+            .filter(|_| event.name == "SHUTDOWN")
+            .map(str::to_owned);
+        self.say(Said::Qmp {
+            event: event.name,
+            data: event.data,
+        })?;
+        match reason {
+            Some(reason) => self.feed(Input::QemuShutdown(&reason)),
+            None => Ok(None),
+        }
     }
 
     fn console(&mut self, line: String) -> io::Result<Option<End>> {
@@ -431,7 +462,7 @@ impl Driver<'_> {
         }
         let until = match (&self.whole, &self.exited) {
             (Some(_), _) => self.last_byte,
-            (None, Some((_, at))) => Some(*at),
+            (None, Some(exited)) => Some(exited.at),
             (None, None) => None,
         };
         Ok(GuestResult {
@@ -439,6 +470,7 @@ impl Driver<'_> {
                 .unwrap_or_else(|| self.now())
                 .saturating_sub(self.started),
             crash: self.stages.crash().cloned(),
+            taken_back: self.stages.taken_back().cloned(),
             whole: self.whole,
             evidence: self.evidence,
             stages: self.times,

@@ -1,11 +1,9 @@
 //! `manifest.json`: what a run was, what came of it, and which files it left. The one file by which a folder
 //! is known as a run. Knows no signature: the verdict is text that the command adds.
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::events::Record;
 use super::evidence::Evidence;
 use super::stage::{FailureKind, Stage};
 use crate::qemu::args::Accel;
@@ -35,6 +33,9 @@ pub struct Manifest {
     pub qemu_version: String,
     /// What executed the guest.
     pub accel: Accel,
+    /// What the probe of KVM said, where it was not used though nobody asked for another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_not_kvm: Option<String>,
     /// Device's name.
     pub device: String,
     /// Scenario's name.
@@ -53,7 +54,7 @@ pub struct Manifest {
     pub qemu_ms: u64,
     /// What came of it; absent while it runs.
     pub outcome: Option<Ending>,
-    /// The crash as the console told it.
+    /// The crash as the console told it; also where the guest then went on.
     pub crash: Option<CrashNote>,
     /// What proves that device and fault were at work.
     pub evidence: Evidence,
@@ -63,9 +64,6 @@ pub struct Manifest {
     pub verdict: Option<String>,
     /// The signature's title, once there is one.
     pub title: Option<String>,
-    /// What later steps add under their own keys.
-    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
-    pub more: serde_json::Map<String, Value>,
 }
 
 /// Wall time of a stage.
@@ -182,7 +180,12 @@ impl Manifest {
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let meta = entry.metadata()?;
+            let meta = match entry.metadata() {
+                Ok(meta) => meta,
+                // Gone since: another process's scratch file.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
             if meta.is_file() && name != MANIFEST && !name.starts_with('.') {
                 self.files.push(FileNote {
                     name,
@@ -193,18 +196,6 @@ impl Manifest {
         self.files.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(())
     }
-}
-
-/// Reads `events.jsonl`; lines that are no record are skipped.
-///
-/// # Errors
-/// The file cannot be read.
-pub fn load_events(folder: &Path) -> io::Result<Vec<Record>> {
-    let text = std::fs::read_to_string(folder.join(super::folder::EVENTS))?;
-    Ok(text
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect())
 }
 
 #[cfg(test)]
@@ -221,6 +212,7 @@ pub(super) mod tests {
             packages: Vec::new(),
             qemu_version: "QEMU emulator version 7.2".into(),
             accel: Accel::Tcg,
+            why_not_kvm: None,
             device: "d".into(),
             scenario: "s".into(),
             fault: "f".into(),
@@ -239,7 +231,6 @@ pub(super) mod tests {
             files: Vec::new(),
             verdict: None,
             title: None,
-            more: serde_json::Map::new(),
         }
     }
 

@@ -25,6 +25,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::initramfs::{self, FirstBoot, InitramfsError};
@@ -49,10 +50,8 @@ pub struct RunRequest<'a> {
     pub device: &'a Device,
     /// Name of the scenario.
     pub scenario_name: &'a str,
-    /// The scenario.
+    /// The scenario, with the fault to inject.
     pub scenario: &'a Scenario,
-    /// The fault to inject.
-    pub fault: &'a str,
     /// Added to the first kernel's command line.
     pub append: &'a [String],
     /// Which accelerator.
@@ -66,10 +65,10 @@ pub struct RunRequest<'a> {
 }
 
 /// A run that has ended with its folder complete.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct RunRecord {
-    /// Its folder.
-    pub folder: PathBuf,
+    /// Its folder, locked against pruning as long as this lives.
+    pub folder: Arc<RunFolder>,
     /// What came of it.
     pub outcome: Outcome,
     /// What the folder's manifest says.
@@ -83,6 +82,8 @@ pub enum Outcome {
     Crashed {
         /// The vmcore, whole and verified.
         vmcore: PathBuf,
+        /// Its SHA-256 in hexadecimal.
+        sha256: String,
         /// First line of the kernel's message; empty if the console did not tell.
         title: String,
     },
@@ -109,18 +110,18 @@ pub struct RunError {
     pub detail: String,
     /// Last lines of the guest's console.
     pub console_tail: Vec<String>,
-    /// The run folder, if there is one.
-    pub folder: Option<PathBuf>,
+    /// The run folder, if there is one; locked against pruning as long as this lives.
+    pub folder: Option<Arc<RunFolder>>,
 }
 
 impl RunError {
-    fn host(stage: Stage, folder: Option<&RunFolder>, detail: impl ToString) -> Self {
+    fn host(stage: Stage, folder: Option<&Arc<RunFolder>>, detail: impl ToString) -> Self {
         Self {
             stage,
             kind: FailureKind::Host,
             detail: detail.to_string(),
             console_tail: Vec::new(),
-            folder: folder.map(|folder| folder.path().into()),
+            folder: folder.cloned(),
         }
     }
 }
@@ -142,9 +143,10 @@ pub fn run(
         request.root,
         &started.strftime("%Y%m%d-%H%M%S").to_string(),
         &request.target.name,
-        request.fault,
+        &request.scenario.fault,
     )
     .map_err(|error| early(&format!("{}: {error}", request.root.display())))?;
+    let folder = Arc::new(folder);
     let mut manifest = first_manifest(request, &accel, &started);
     let prepare =
         |error: &dyn ToString| RunError::host(Stage::Prepare, Some(&folder), error.to_string());
@@ -176,14 +178,14 @@ pub fn run(
         }
         Err(error) => Err(error),
     };
-    manifest.outcome = Some(ending(&outcome, &manifest));
+    manifest.outcome = Some(ending(&outcome));
     let written = manifest
         .list_files(folder.path())
         .and_then(|()| manifest.store(folder.path()));
     let outcome = outcome?;
     written.map_err(|error| RunError::host(Stage::Shutdown, Some(&folder), error))?;
     Ok(RunRecord {
-        folder: folder.path().into(),
+        folder,
         outcome,
         manifest,
     })
@@ -249,7 +251,8 @@ fn cmdline(request: &RunRequest<'_>) -> String {
 fn limits(target: &Target) -> Limits {
     let deadlines = &target.deadlines;
     Limits {
-        start: Duration::from_secs(10),
+        // A loaded host, or a QEMU that is read from a cold disk.
+        start: Duration::from_secs(30),
         boot: deadlines.boot(),
         modules: deadlines.boot(),
         device: deadlines.scenario(),
@@ -258,7 +261,7 @@ fn limits(target: &Target) -> Limits {
         dump: deadlines.capture(),
         // makedumpfile thinks for a while before the first byte; after that it flows.
         dump_pause: deadlines.capture().min(Duration::from_secs(30)),
-        shutdown: Duration::from_secs(10),
+        shutdown: Duration::from_secs(30),
     }
 }
 
@@ -288,9 +291,10 @@ fn first_manifest(
         packages: request.provisioned.packages.clone(),
         qemu_version: qemu_version(&request.provisioned.qemu),
         accel: accel.accel,
+        why_not_kvm: accel.why_not_kvm.clone(),
         device: request.device_name.into(),
         scenario: request.scenario_name.into(),
-        fault: request.fault.into(),
+        fault: request.scenario.fault.clone(),
         append: request.append.to_vec(),
         cmdline: cmdline(request),
         stages: Vec::new(),
@@ -302,7 +306,6 @@ fn first_manifest(
         files: Vec::new(),
         verdict: None,
         title: None,
-        more: serde_json::Map::new(),
     }
 }
 
@@ -320,19 +323,16 @@ fn note_result(manifest: &mut Manifest, result: &GuestResult) {
     manifest.stages.clone_from(&result.stages);
     manifest.qemu_ms = guest::millis(result.qemu_time);
     manifest.evidence.clone_from(&result.evidence);
-    manifest.crash = result.crash.as_ref().map(|crash| CrashNote {
+    let crash = result.crash.as_ref().or(result.taken_back.as_ref());
+    manifest.crash = crash.map(|crash| CrashNote {
         stage: crash.stage,
         title: crash.title.clone(),
     });
-    if let Some(whole) = &result.whole {
-        let sha256 = whole.sha256.clone();
-        manifest.more.insert("vmcore_sha256".into(), sha256.into());
-    }
 }
 
 /// What the guest's end means.
 fn settle(
-    folder: &RunFolder,
+    folder: &Arc<RunFolder>,
     scenario: &Scenario,
     result: GuestResult,
 ) -> Result<Outcome, RunError> {
@@ -341,18 +341,13 @@ fn settle(
         kind: failure.kind,
         detail: failure.detail,
         console_tail: result.console_tail.clone(),
-        folder: Some(folder.path().into()),
+        folder: Some(Arc::clone(folder)),
     };
     match result.end {
         End::Failed(failure) => Err(failed(failure)),
-        End::Survived => Ok(match result.evidence.proves_survival(scenario) {
-            Ok(()) => Outcome::NoCrash,
-            Err(reason) => Outcome::Inconclusive {
-                stage: Stage::Scenario,
-                reason,
-            },
-        }),
+        End::Survived => Ok(survived(&result, scenario)),
         End::Crashed => {
+            let sha256 = result.whole.map(|whole| whole.sha256).unwrap_or_default();
             let vmcore = folder.file(folder::VMCORE);
             std::fs::rename(folder.file(folder::VMCORE_PARTIAL), &vmcore)
                 .map_err(|error| RunError::host(Stage::Dump, Some(folder), error))?;
@@ -367,21 +362,40 @@ fn settle(
                     reason: format!("the kernel died before the scenario began: {title}"),
                 }
             } else {
-                Outcome::Crashed { vmcore, title }
+                Outcome::Crashed {
+                    vmcore,
+                    sha256,
+                    title,
+                }
             })
         }
     }
 }
 
-fn ending(outcome: &Result<Outcome, RunError>, manifest: &Manifest) -> Ending {
+/// A survived run says something only if it did what it was to do, and looked alive all the time.
+fn survived(result: &GuestResult, scenario: &Scenario) -> Outcome {
+    if let Some(crash) = &result.taken_back {
+        return Outcome::Inconclusive {
+            stage: crash.stage,
+            reason: format!(
+                "the scenario went to its end, but the console says: {}",
+                crash.title
+            ),
+        };
+    }
+    match result.evidence.proves_survival(scenario) {
+        Ok(()) => Outcome::NoCrash,
+        Err(reason) => Outcome::Inconclusive {
+            stage: Stage::Scenario,
+            reason,
+        },
+    }
+}
+
+fn ending(outcome: &Result<Outcome, RunError>) -> Ending {
     match outcome {
-        Ok(Outcome::Crashed { .. }) => Ending::Crashed {
-            sha256: manifest
-                .more
-                .get("vmcore_sha256")
-                .and_then(|value| value.as_str())
-                .unwrap_or_default()
-                .into(),
+        Ok(Outcome::Crashed { sha256, .. }) => Ending::Crashed {
+            sha256: sha256.clone(),
         },
         Ok(Outcome::NoCrash) => Ending::NoCrash,
         Ok(Outcome::Inconclusive { stage, reason }) => Ending::Inconclusive {

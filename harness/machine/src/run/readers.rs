@@ -23,6 +23,7 @@ pub(super) enum Port {
     Console,
     Events,
     Vmcore,
+    Qmp,
 }
 
 /// What a thread tells the driver.
@@ -44,8 +45,23 @@ pub(super) enum Message {
     Closed(Port),
     /// The host failed at something.
     HostFailed(&'static str, io::Error),
-    /// QEMU has ended.
-    QemuExited(String),
+    /// QEMU has ended: how, and whether with exit code 0.
+    QemuExited { how: String, clean: bool },
+}
+
+/// Passes QEMU's events on; says that there will be no more when it is dropped.
+pub(super) struct QmpEvents(pub(super) Messages);
+
+impl QmpEvents {
+    pub(super) fn pass(&mut self, event: QmpEvent) {
+        let _ = self.0.send(Message::Qmp(event));
+    }
+}
+
+impl Drop for QmpEvents {
+    fn drop(&mut self) {
+        let _ = self.0.send(Message::Closed(Port::Qmp));
+    }
 }
 
 type Messages = SyncSender<Message>;

@@ -45,6 +45,18 @@ impl fmt::Display for Stage {
     }
 }
 
+/// Those in which something is waited for.
+const STAGES_WITH_LIMIT: [Stage; 8] = [
+    Stage::StartQemu,
+    Stage::Boot,
+    Stage::Modules,
+    Stage::Device,
+    Stage::Scenario,
+    Stage::CaptureBoot,
+    Stage::Dump,
+    Stage::Shutdown,
+];
+
 /// How long each stage may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -69,6 +81,13 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// All together: no run takes longer, whatever the guest says and in which order.
+    fn total(&self) -> Duration {
+        STAGES_WITH_LIMIT.iter().fold(Duration::ZERO, |sum, stage| {
+            sum.saturating_add(self.of(*stage))
+        })
+    }
+
     fn of(&self, stage: Stage) -> Duration {
         match stage {
             // Nothing in it waits for the guest; the driver's own steps have their own limits.
@@ -102,9 +121,19 @@ pub enum Input<'a> {
     DumpWhole,
     /// The vmcore will never be whole.
     DumpFailed(&'a str),
+    /// QEMU tells why it ends (`ShutdownCause` in QEMU's `qapi/run-state.json`).
+    QemuShutdown(&'a str),
     /// QEMU has ended, and nothing more will come from it.
-    QemuExited(&'a str),
+    QemuExited {
+        /// How, for people.
+        how: &'a str,
+        /// With exit code 0.
+        clean: bool,
+    },
 }
+
+/// The reason that QEMU tells of a guest that has powered itself off.
+const POWERED_OFF: &str = "guest-shutdown";
 
 /// How the guest's part of a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,9 +190,12 @@ pub struct Machine {
     limits: Limits,
     stage: Stage,
     since: Duration,
+    started: Option<Duration>,
     last_byte: Option<Duration>,
     crash: Option<CrashSeen>,
+    taken_back: Option<CrashSeen>,
     survived: bool,
+    shutdown: Option<String>,
     whole: bool,
 }
 
@@ -175,9 +207,12 @@ impl Machine {
             limits,
             stage: Stage::Prepare,
             since: Duration::ZERO,
+            started: None,
             last_byte: None,
             crash: None,
+            taken_back: None,
             survived: false,
+            shutdown: None,
             whole: false,
         }
     }
@@ -194,22 +229,36 @@ impl Machine {
         self.crash.as_ref()
     }
 
-    /// When the present stage is over time, on the clock of the inputs.
+    /// What looked like a crash on the console before the guest said that it had survived.
+    #[must_use]
+    pub fn taken_back(&self) -> Option<&CrashSeen> {
+        self.taken_back.as_ref()
+    }
+
+    /// When the present stage, or the whole run, is over time, on the clock of the inputs.
     #[must_use]
     pub fn deadline(&self) -> Duration {
-        let total = self.since.saturating_add(self.limits.of(self.stage));
-        match self.last_byte {
-            Some(last) if self.stage == Stage::Dump => {
-                total.min(last.saturating_add(self.limits.dump_pause))
-            }
-            _ => total,
-        }
+        let stage = self.since.saturating_add(self.limits.of(self.stage));
+        let pause = match self.last_byte {
+            Some(last) if self.stage == Stage::Dump => last.saturating_add(self.limits.dump_pause),
+            _ => Duration::MAX,
+        };
+        stage.min(pause).min(self.last_deadline())
+    }
+
+    fn last_deadline(&self) -> Duration {
+        self.started.map_or(Duration::MAX, |started| {
+            started.saturating_add(self.limits.total())
+        })
     }
 
     /// Takes what was seen at `now`. Gives the end, if this is it; [`Machine::stage`] may have changed.
     pub fn step(&mut self, now: Duration, input: Input<'_>) -> Option<End> {
         match input {
-            Input::Start => self.enter(now, Stage::StartQemu),
+            Input::Start => {
+                self.started.get_or_insert(now);
+                self.enter(now, Stage::StartQemu);
+            }
             Input::QemuReady => self.forward(now, Stage::Boot),
             Input::Guest(event) => return self.guest(now, event),
             Input::Crash(line) => self.crashed(now, line),
@@ -228,7 +277,10 @@ impl Machine {
                     return Some(self.fail(FailureKind::NoVmcore, why));
                 }
             }
-            Input::QemuExited(how) => return Some(self.exited(how)),
+            Input::QemuShutdown(reason) => {
+                self.shutdown.get_or_insert_with(|| reason.into());
+            }
+            Input::QemuExited { how, clean } => return Some(self.exited(how, clean)),
         }
         None
     }
@@ -236,18 +288,23 @@ impl Machine {
     /// The deadline has passed.
     #[must_use]
     pub fn timed_out(&self, now: Duration) -> End {
-        let spent = now.saturating_sub(self.since);
-        if self.stage == Stage::Shutdown {
+        if self.whole {
             // The result is there; a guest that cannot power off is ended by the harness.
-            return self.result();
+            return End::Crashed;
         }
+        let spent = now.saturating_sub(self.since).as_secs_f64();
         let what = match (self.stage, self.last_byte) {
             (Stage::Dump, Some(last)) => format!(
-                "no end after {:.0} s, last byte {:.0} s ago",
-                spent.as_secs_f64(),
+                "no end after {spent:.0} s, last byte {:.0} s ago",
                 now.saturating_sub(last).as_secs_f64()
             ),
-            _ => format!("nothing new within {:.0} s", spent.as_secs_f64()),
+            // Powering off frees what the scenario may have corrupted: it is part of surviving.
+            (Stage::Shutdown, _) => format!("the guest did not power off within {spent:.0} s"),
+            _ if now >= self.last_deadline() => format!(
+                "no end {:.0} s after QEMU's start",
+                self.limits.total().as_secs_f64()
+            ),
+            _ => format!("nothing new within {spent:.0} s"),
         };
         self.fail(FailureKind::Stalled, &what)
     }
@@ -262,16 +319,6 @@ impl Machine {
         })
     }
 
-    fn result(&self) -> End {
-        if self.whole {
-            End::Crashed
-        } else if self.survived {
-            End::Survived
-        } else {
-            self.fail(FailureKind::NoVmcore, "the kernel died and left no vmcore")
-        }
-    }
-
     fn guest(&mut self, now: Duration, event: &GuestEvent) -> Option<End> {
         match event {
             GuestEvent::Init { boot, .. } if boot == "capture" => self.capture_init(now),
@@ -279,10 +326,11 @@ impl Machine {
             GuestEvent::CaptureKernelLoaded => self.forward(now, Stage::Device),
             GuestEvent::ScenarioStarted { .. } => self.forward(now, Stage::Scenario),
             GuestEvent::ScenarioSurvived => {
-                // The console's word is only a hint: a line that looks like an oops did not kill it.
-                if matches!(self.stage, Stage::Scenario | Stage::CaptureBoot) {
+                // The console's word is only a hint: a line that looks like an oops did not kill it. Once:
+                // a guest that says so again and again must not start a deadline anew each time.
+                if !self.survived && matches!(self.stage, Stage::Scenario | Stage::CaptureBoot) {
                     self.survived = true;
-                    self.crash = None;
+                    self.taken_back = self.crash.take();
                     self.enter(now, Stage::Shutdown);
                 }
             }
@@ -324,7 +372,6 @@ impl Machine {
                 title: String::new(),
             });
         }
-        self.survived = false;
         self.dumping(now);
     }
 
@@ -334,15 +381,24 @@ impl Machine {
         }
     }
 
-    fn exited(&self, how: &str) -> End {
-        if self.whole || (self.survived && self.crash.is_none()) {
-            return self.result();
+    fn exited(&self, how: &str, clean: bool) -> End {
+        if self.whole {
+            return End::Crashed;
         }
         if self.crash.is_some() {
             let what = format!("the kernel died, QEMU {how}, and there is no whole vmcore");
             return self.fail(FailureKind::NoVmcore, &what);
         }
-        self.fail(FailureKind::QemuDied, &format!("QEMU {how}"))
+        match &self.shutdown {
+            Some(reason) if self.survived && reason == POWERED_OFF => End::Survived,
+            // A QEMU that tells no reason is believed if it ended well.
+            None if self.survived && clean => End::Survived,
+            Some(reason) => self.fail(
+                FailureKind::QemuDied,
+                &format!("QEMU {how}, its reason: {reason}"),
+            ),
+            None => self.fail(FailureKind::QemuDied, &format!("QEMU {how}")),
+        }
     }
 
     /// Enters a stage only if it is a later one: a guest cannot go back and start a deadline anew.

@@ -50,7 +50,16 @@ fn feed(machine: &mut Machine, now: Duration, word: &str) -> Option<End> {
         "bytes" => Input::DumpBytes(1),
         "whole" => Input::DumpWhole,
         "cut" => Input::DumpFailed("cut short"),
-        "exit" => Input::QemuExited("exited with code 0"),
+        "off" => Input::QemuShutdown("guest-shutdown"),
+        "reset" => Input::QemuShutdown("guest-reset"),
+        "exit" => Input::QemuExited {
+            how: "exited with code 0",
+            clean: true,
+        },
+        "killed" => Input::QemuExited {
+            how: "was killed by signal 9",
+            clean: false,
+        },
         word => {
             guest = event(word);
             Input::Guest(&guest)
@@ -95,6 +104,30 @@ fn a_crash_with_a_vmcore_is_a_crash() {
 #[test]
 fn a_survived_scenario_ends_with_qemu() {
     check(
+        "start ready init loaded scenario survived off cut exit",
+        "shutdown, survived",
+    );
+}
+
+#[test]
+fn a_guest_that_resets_has_not_survived() {
+    check(
+        "start ready init loaded scenario survived reset cut exit",
+        "shutdown, QemuDied: QEMU exited with code 0, its reason: guest-reset",
+    );
+}
+
+#[test]
+fn a_qemu_that_is_killed_while_the_guest_powers_off_proves_nothing() {
+    check(
+        "start ready init loaded scenario survived cut killed",
+        "shutdown, QemuDied: QEMU was killed by signal 9",
+    );
+}
+
+#[test]
+fn a_qemu_that_tells_no_reason_must_end_well() {
+    check(
         "start ready init loaded scenario survived cut exit",
         "shutdown, survived",
     );
@@ -128,12 +161,43 @@ fn a_crash_in_the_boot_says_so() {
 }
 
 #[test]
-fn a_line_that_looked_like_an_oops_is_taken_back() {
+fn a_line_that_looked_like_an_oops_is_taken_back_and_kept() {
     let machine = check(
-        "start ready init loaded scenario oops survived",
-        "shutdown, goes on",
+        "start ready init loaded scenario oops survived off exit",
+        "shutdown, survived",
     );
     assert_eq!(machine.crash(), None);
+    assert_eq!(
+        machine.taken_back(),
+        Some(&CrashSeen {
+            stage: Stage::Scenario,
+            title: "general protection fault".into()
+        })
+    );
+}
+
+#[test]
+fn a_guest_that_survives_again_and_again_stops_the_clock_once() {
+    let mut machine = check("start ready init loaded scenario", "scenario, goes on");
+    let mut deadlines = Vec::new();
+    for pair in 0..50 {
+        for (word, second) in [("oops", 10 + 2 * pair), ("survived", 11 + 2 * pair)] {
+            assert_eq!(feed(&mut machine, Duration::from_secs(second), word), None);
+        }
+        deadlines.push(machine.deadline());
+    }
+    // The first pair ends the scenario, the second one's oops is a crash without a vmcore.
+    assert_eq!(deadlines[0], Duration::from_secs(11) + LIMITS.shutdown);
+    let last = Duration::from_secs(12) + LIMITS.capture_boot;
+    assert!(deadlines[1..].iter().all(|at| *at == last), "{deadlines:?}");
+}
+
+#[test]
+fn the_deadlines_of_all_stages_end_the_run_whatever_it_does() {
+    let mut machine = check("start ready", "boot, goes on");
+    machine.since = Duration::from_secs(1_000_000);
+    let all = 5 + 60 + 61 + 62 + 63 + 64 + 100 + 10;
+    assert_eq!(machine.deadline(), Duration::from_secs(all));
 }
 
 #[test]
@@ -211,12 +275,26 @@ fn a_dump_that_never_ends_is_a_stall() {
 }
 
 #[test]
-fn a_guest_that_cannot_power_off_still_has_a_result() {
+fn a_guest_that_cannot_power_off_has_not_survived() {
     let machine = check(
         "start ready init loaded scenario survived",
         "shutdown, goes on",
     );
-    assert_eq!(machine.timed_out(machine.deadline()), End::Survived);
+    let End::Failed(failure) = machine.timed_out(machine.deadline()) else {
+        panic!("a guest that hangs is not alive");
+    };
+    assert_eq!(failure.stage, Stage::Shutdown);
+    assert_eq!(failure.kind, FailureKind::Stalled);
+    assert_eq!(failure.detail, "the guest did not power off within 10 s");
+}
+
+#[test]
+fn a_guest_that_cannot_power_off_after_its_dump_still_has_a_result() {
+    let machine = check(
+        "start ready init loaded scenario oops init2 bytes whole",
+        "shutdown, goes on",
+    );
+    assert_eq!(machine.timed_out(machine.deadline()), End::Crashed);
 }
 
 proptest! {
@@ -237,7 +315,7 @@ proptest! {
             changes += u32::from(machine.stage() != before);
         }
         // The stages are few and none starts anew for ever, so the deadlines add up to an end.
-        prop_assert!(changes < 40, "{changes}");
+        prop_assert!(changes < 12, "{changes}");
         let _ = machine.timed_out(machine.deadline());
     }
 }
