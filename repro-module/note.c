@@ -22,7 +22,12 @@ const char repro_dma_unmapped[] = "unmapped in the IOMMU";
 void *repro_dma_to_virt(struct device *dev, dma_addr_t dma, size_t length, const char **why)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
-	phys_addr_t phys = domain ? iommu_iova_to_phys(domain, dma) : dma_to_phys(dev, dma);
+	phys_addr_t phys;
+
+	/* Passed through. Before 5.15 iommu_iova_to_phys() finds nothing mapped there, on VT-d at least. */
+	if (domain && domain->type == IOMMU_DOMAIN_IDENTITY)
+		domain = NULL;
+	phys = domain ? iommu_iova_to_phys(domain, dma) : dma_to_phys(dev, dma);
 
 	*why = NULL;
 	if (domain && !phys)
