@@ -110,6 +110,9 @@ impl Build<'_> {
             self.headers.display().to_string(),
             format!("M={}", work.display()),
             format!("-j{jobs}"),
+            // Headers that bring a vmlinux (Debian's since 6.12) call pahole for the module's own BTF, which
+            // nobody reads.
+            "CONFIG_DEBUG_INFO_BTF_MODULES=".into(),
             // The scratch folder's name must not get into the module.
             format!("KCFLAGS=-ffile-prefix-map={}=repro-module", work.display()),
             "modules".into(),
@@ -209,6 +212,16 @@ mod tests {
         };
         assert!(output.contains("repro.c:1: error: no"), "{output}");
         assert!(std::fs::read_to_string(log).unwrap().contains("repro.c:1"));
+    }
+
+    #[test]
+    fn a_kernel_with_btf_builds_the_module_without_pahole() {
+        let (_dir, result) = check(
+            "test -z '$(CONFIG_DEBUG_INFO_BTF_MODULES)' && touch $(M)/repro.ko\n\
+             CONFIG_DEBUG_INFO_BTF_MODULES = y",
+            |_| {},
+        );
+        assert!(result.is_ok(), "{result:?}");
     }
 
     #[test]
