@@ -8,7 +8,6 @@ use crate::target::Target;
 use cpio::newc::{self, ModeFileType};
 use recrash_agent::PLAN_PATH;
 use recrash_agent::plan::{Boot, CaptureKernel, DeviceId, ModuleToLoad, Plan, Scenario};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -184,7 +183,7 @@ pub struct FirstBoot<'a> {
     pub capture_cmdline: &'a str,
 }
 
-/// The initramfs of the boot that crashes. Holds the capture kernel and `capture`, its initramfs.
+/// The initramfs of the boot that crashes. Holds the capture kernel and `capture`, its packed initramfs.
 ///
 /// # Errors
 /// [`InitramfsError`].
@@ -192,7 +191,7 @@ pub fn first(
     provisioned: &Provisioned,
     target: &Target,
     boot: &FirstBoot<'_>,
-    capture: &Path,
+    capture: Vec<u8>,
 ) -> Result<Initramfs, InitramfsError> {
     let mut out = base()?;
     let mut modules = add_modules(&mut out, provisioned, &target.boot.modules)?;
@@ -203,7 +202,11 @@ pub fn first(
         params: boot.module_params.into(),
     });
     out.add_host_file(CAPTURE_KERNEL, 0o644, &provisioned.bzimage)?;
-    out.add_host_file(CAPTURE_INITRAMFS, 0o644, capture)?;
+    let capture = Entry::File {
+        mode: 0o644,
+        bytes: capture,
+    };
+    out.add(CAPTURE_INITRAMFS, capture)?;
     let plan = Boot::First {
         capture: CaptureKernel {
             kernel: CAPTURE_KERNEL.into(),
@@ -233,36 +236,6 @@ pub fn capture(provisioned: &Provisioned, target: &Target) -> Result<Initramfs, 
         .map(|_| MAKEDUMPFILE.to_owned());
     add_plan(&mut out, modules, Boot::Capture { makedumpfile })?;
     Ok(out)
-}
-
-/// Writes [`capture`] into the cache and returns the file. Its name is that of its contents, so parallel
-/// runs may do so at once.
-///
-/// # Errors
-/// [`InitramfsError`].
-pub fn capture_cached(
-    provisioned: &Provisioned,
-    target: &Target,
-) -> Result<PathBuf, InitramfsError> {
-    let bytes = capture(provisioned, target)?.to_bytes()?;
-    let digest = crate::setup::hash::hex(&Sha256::digest(&bytes));
-    let dir = &provisioned.derived_dir;
-    let file = dir.join(format!(
-        "capture-{}.cpio",
-        digest.get(..16).unwrap_or(&digest)
-    ));
-    let whole = std::fs::metadata(&file).is_ok_and(|found| found.len() == bytes.len() as u64);
-    if !whole {
-        let mut scratch =
-            tempfile::NamedTempFile::new_in(dir).map_err(io_error("writing in", dir))?;
-        scratch
-            .write_all(&bytes)
-            .map_err(io_error("writing", &file))?;
-        scratch
-            .persist(&file)
-            .map_err(|error| io_error("writing", &file)(error.error))?;
-    }
-    Ok(file)
 }
 
 /// `/init` and the console: without `/dev/console` the kernel gives init no standard output

@@ -194,14 +194,14 @@ pub fn run(
 /// Packs the first boot's initramfs, which holds the capture boot's.
 fn pack(request: &RunRequest<'_>, scratch: &Path) -> Result<PathBuf, InitramfsError> {
     let (target, provisioned) = (request.target, request.provisioned);
-    let capture = initramfs::capture_cached(provisioned, target)?;
+    let capture = initramfs::capture(provisioned, target)?.to_bytes()?;
     let boot = FirstBoot {
         scenario: request.scenario,
         device: request.device.id(),
         module_params: request.module_params,
         capture_cmdline: &target.capture.cmdline,
     };
-    let bytes = initramfs::first(provisioned, target, &boot, &capture)?.to_bytes()?;
+    let bytes = initramfs::first(provisioned, target, &boot, capture)?.to_bytes()?;
     let file = scratch.join("initramfs.cpio");
     std::fs::write(&file, bytes).map_err(|source| InitramfsError::Io {
         doing: "writing",

@@ -1,7 +1,7 @@
 //! Where set-up keeps things between runs, and how they appear there: whole or not at all.
 //!
 //! `locks/<target>.toml` what a target is made of; `downloads/` packages; `trees/<hash>/` unpacked packages;
-//! `modules/<hash>/` built modules; `derived/<hash>/` what is worked out from them.
+//! `modules/<hash>/` built modules.
 use super::{LockedPackage, Role, SetupError, SetupEvent};
 use serde::{Deserialize, Serialize};
 use std::fs::File;

@@ -64,12 +64,6 @@ pub struct Provisioned {
     pub kernel_release: String,
     /// The kernel to boot, as the package brings it.
     pub bzimage: PathBuf,
-    /// The same kernel as uncompressed ELF file, for PVH boot; `None` if its image cannot be unpacked.
-    pub vmlinux: Option<PathBuf>,
-    /// `System.map`; Debian's is a one-line stub.
-    pub system_map: PathBuf,
-    /// The kernel's configuration.
-    pub config: PathBuf,
     /// `lib/modules/<release>`, with `modules.dep`.
     pub modules_dir: PathBuf,
     /// The built repro-module.
@@ -80,8 +74,8 @@ pub struct Provisioned {
     pub packages: Vec<LockedPackage>,
     /// `qemu-system-x86_64`.
     pub qemu: PathBuf,
-    /// Folder of the cache for things derived from this target (initramfs images and the like).
-    pub derived_dir: PathBuf,
+    /// The cache's folder.
+    pub cache: PathBuf,
 }
 
 /// A file of the host and its place in an initramfs.

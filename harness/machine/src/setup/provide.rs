@@ -53,9 +53,8 @@ pub fn ensure(
         cache.write_lock(&target.name, &lock)?;
     }
     let place = Place::of(&cache, &lock);
-    place.derive(&cache, &lock.release, on)?;
     let module_ko = place.build(&sources, &lock).run(&cache, on)?;
-    place.provisioned(target, lock, module_ko)
+    place.provisioned(&cache, target, lock, module_ko)
 }
 
 /// What [`ensure`] has made ready before; changes nothing.
@@ -87,13 +86,12 @@ pub fn load(target: &Target) -> Result<Provisioned, SetupError> {
             "the unpacked tools are",
         ),
         (module_ko.is_file(), "the built repro-module is"),
-        (place.derived.is_dir(), "the folder for derived files is"),
     ] {
         if !is_there {
             return Err(missing(what));
         }
     }
-    place.provisioned(target, lock, module_ko)
+    place.provisioned(&cache, target, lock, module_ko)
 }
 
 fn resolve(
@@ -273,7 +271,7 @@ fn verify(cache: &Cache, lock: &Lock, on: &mut dyn FnMut(SetupEvent)) -> Result<
         }
         on(SetupEvent::Done);
     }
-    cache::remove(&place.derived)
+    Ok(())
 }
 
 fn digest_file(tree: &Path) -> PathBuf {
@@ -285,7 +283,6 @@ pub(super) struct Place {
     kernel_key: String,
     pub(super) kernel: PathBuf,
     pub(super) tools: Option<PathBuf>,
-    derived: PathBuf,
 }
 
 impl Place {
@@ -305,10 +302,6 @@ impl Place {
         Self {
             kernel: trees.join(&kernel_key),
             tools: has_tools.then(|| trees.join(&tools_key)),
-            derived: cache
-                .root()
-                .join("derived")
-                .join(format!("{kernel_key}-{tools_key}")),
             kernel_key,
         }
     }
@@ -345,37 +338,6 @@ impl Place {
         })
     }
 
-    fn vmlinux(&self) -> PathBuf {
-        self.derived.join("vmlinux")
-    }
-
-    /// Unpacks the ELF kernel from the image. That it cannot is no error: the image itself boots too.
-    fn derive(
-        &self,
-        cache: &Cache,
-        release: &str,
-        on: &mut dyn FnMut(SetupEvent),
-    ) -> Result<(), SetupError> {
-        cache.build_folder(&self.derived, &mut |inside| {
-            let image = self.boot_file("vmlinuz", release);
-            on(SetupEvent::Started {
-                what: format!("unpacking the kernel image of {release}"),
-            });
-            let bytes = std::fs::read(&image).map_err(SetupError::io("reading", &image))?;
-            match kernel::vmlinux_of(&bytes) {
-                Ok(vmlinux) => cache::write_whole(inside, &inside.join("vmlinux"), &vmlinux)?,
-                Err(what) => on(SetupEvent::Log {
-                    line: format!(
-                        "{}: {what}; it can only be booted as bzImage",
-                        image.display()
-                    ),
-                }),
-            }
-            on(SetupEvent::Done);
-            Ok(())
-        })
-    }
-
     pub(super) fn build<'a>(&'a self, sources: &'a Path, lock: &'a Lock) -> Build<'a> {
         Build {
             sources,
@@ -398,6 +360,7 @@ impl Place {
 
     fn provisioned(
         &self,
+        cache: &Cache,
         target: &Target,
         lock: Lock,
         module_ko: PathBuf,
@@ -405,16 +368,13 @@ impl Place {
         let release = lock.release;
         Ok(Provisioned {
             bzimage: self.boot_file("vmlinuz", &release),
-            vmlinux: Some(self.vmlinux()).filter(|file| file.is_file()),
-            system_map: self.boot_file("System.map", &release),
-            config: self.boot_file("config", &release),
             modules_dir: self.modules_dir(&release),
             kernel_release: release,
             module_ko,
             makedumpfile: self.makedumpfile(target)?,
             packages: lock.packages,
             qemu: host::qemu()?,
-            derived_dir: self.derived.clone(),
+            cache: cache.root().into(),
         })
     }
 }
