@@ -223,13 +223,41 @@ fn a_killed_qemu_is_inconclusive() {
 #[test]
 fn an_interrupted_run_leaves_no_qemu() {
     let _guard = one_at_a_time();
-    let running = Running::until_stage(&mut run_command("interrupted", &[]), "modules");
-    let qemus = qemus(&running);
-    signal("INT", running.pid());
-    let run = running.end();
-    inconclusive(&run);
-    assert_eq!(run.result["failure"], "stopped", "{}", run.text());
-    assert!(!qemus.into_iter().any(lives), "QEMU was reaped");
+    for name in ["INT", "TERM"] {
+        let running = Running::until_stage(&mut run_command("interrupted", &[]), "boot");
+        let qemus = qemus(&running);
+        signal(name, running.pid());
+        let run = running.end();
+        inconclusive_in(&run, "boot");
+        assert_eq!(run.result["failure"], "stopped", "{}", run.text());
+        assert!(!qemus.into_iter().any(lives), "QEMU was reaped");
+    }
+}
+
+#[test]
+fn two_runs_at_once_do_not_meet() {
+    let _guard = one_at_a_time();
+    let start = || Running::until_stage(&mut run_command("two", &[]), "boot");
+    let running = [start(), start()];
+    let of_each = running.each_ref().map(qemus);
+    assert!(of_each.iter().flatten().all(|&qemu| lives(qemu)));
+    // Neither is pruned while it is at work.
+    let mut prune = command(&["runs", "prune", "--keep", "0", "--out"]);
+    assert!(prune.arg(scratch().join("two")).status().unwrap().success());
+    let folders = running.map(|running| {
+        signal("INT", running.pid());
+        let run = running.end();
+        inconclusive_in(&run, "boot");
+        run.folder()
+    });
+    assert_ne!(folders[0], folders[1]);
+    for folder in folders {
+        assert!(folder.join("manifest.json").is_file(), "{folder:?}");
+    }
+    assert!(
+        !of_each.into_iter().flatten().any(lives),
+        "both were reaped"
+    );
 }
 
 #[test]
@@ -255,9 +283,26 @@ fn a_guest_that_hangs_is_stopped_at_its_deadline() {
             .replace("capture-boot = 120", "capture-boot = 5")
     });
     let run = finish(run_command("hang", &[]).env("RECRASH_ROOT", root));
-    inconclusive(&run);
+    inconclusive_in(&run, "capture-boot");
     let shown = run.text();
     assert!(shown.contains("Unable to mount root fs"), "{shown}");
+}
+
+#[test]
+fn a_boot_that_never_ends_is_stopped_at_its_deadline() {
+    let _guard = one_at_a_time();
+    // Without an init in its initramfs the kernel waits for a root device that never comes.
+    let root = changed_checkout("stall", |target| {
+        target
+            .replace(
+                "crashkernel=128M",
+                "crashkernel=128M rdinit=/no/such/init root=/dev/nosuch rootwait",
+            )
+            .replace("\nboot = 120", "\nboot = 10")
+    });
+    let run = finish(run_command("stall", &[]).env("RECRASH_ROOT", root));
+    inconclusive_in(&run, "boot");
+    assert_eq!(run.result["failure"], "stalled", "{}", run.text());
 }
 
 #[test]
@@ -268,8 +313,9 @@ fn a_full_disk_is_inconclusive() {
     let inner = run_command("full", &[]);
     // Room for the boot's logs, not for a vmcore.
     let script = r#"mount -t tmpfs -o size=12m tmpfs "$0" && exec "$@""#;
-    // A file-size limit stands in for it where nobody may mount.
-    let limited = r#"trap "" XFSZ; ulimit -f 12288; exec "$@""#;
+    // A file-size limit stands in for it where nobody may mount. It has to let the initramfs pass, which is
+    // smaller than a vmcore, but not by much.
+    let limited = r#"trap "" XFSZ; ulimit -f "$0"; exec "$@""#;
     let mut outer = match unshare() {
         Some(flags) => {
             let mut outer = Command::new("unshare");
@@ -278,7 +324,9 @@ fn a_full_disk_is_inconclusive() {
         }
         None => {
             let mut outer = Command::new("bash");
-            outer.args(["-c", limited, "limited"]);
+            let vmcore = fs::metadata(crashed_run().folder().join("vmcore")).unwrap();
+            let kibibytes = vmcore.len() / 1024 * 15 / 16;
+            outer.args(["-c", limited, &kibibytes.to_string()]);
             outer
         }
     };

@@ -107,7 +107,7 @@ fn accelerators(target: &Target) -> Vec<Check> {
     };
     let prober = Prober {
         program: program.into(),
-        machine_type: "pc".into(),
+        machine_type: target.machine.machine_type.clone(),
         cpu: target.machine.cpu.clone(),
         cache: None,
     };

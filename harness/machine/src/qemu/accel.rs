@@ -22,6 +22,9 @@ const LIMIT_TCG: Duration = Duration::from_secs(30);
 const EXIT_VALUE: u8 = 0x10;
 const EXIT_CODE: i32 = ((EXIT_VALUE as i32) << 1) | 1;
 
+/// Size of the tiny guest's disk. From AHCI, which is what `q35` has, SeaBIOS reads no disk of a few sectors.
+const DISK_BYTES: u64 = 1 << 20;
+
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "probe", rename_all = "kebab-case")]
@@ -50,6 +53,16 @@ impl ProbeResult {
     #[must_use]
     pub fn works(&self) -> bool {
         matches!(self, Self::Works { .. })
+    }
+
+    /// Whether it is worth remembering. A refusal may be mended the next minute (a group, a package), and TCG
+    /// hangs only on a host that is overloaded now; a KVM that hangs costs seconds to ask again, and stays so.
+    fn lasts(&self, accel: Accel) -> bool {
+        match self {
+            Self::Works { .. } => true,
+            Self::Hangs { .. } => accel == Accel::Kvm,
+            Self::Refused { .. } => false,
+        }
     }
 }
 
@@ -103,8 +116,8 @@ pub enum AccelError {
     Io(#[from] io::Error),
 }
 
-/// Probes accelerators with the machine and processor that the real guest will have, and remembers what it
-/// found: in the process, and, as long as the host is not booted anew, in a file.
+/// Probes accelerators with the machine and processor that the real guest will have, and remembers what
+/// will stay so: in the process, and, as long as the host is not booted anew, in a file.
 #[derive(Debug, Clone)]
 pub struct Prober {
     /// QEMU.
@@ -171,17 +184,20 @@ impl Prober {
             return Ok(entry.result.clone());
         }
         let stored = self.load();
-        let entry = match stored.iter().find(|entry| entry.key == key) {
-            Some(entry) => entry.clone(),
-            None => {
-                let result = self.probe_now(accel)?;
-                let entry = Entry { key, result };
-                self.store(stored, &entry);
-                entry
-            }
-        };
-        known.push(entry.clone());
-        Ok(entry.result)
+        if let Some(entry) = stored.iter().find(|entry| entry.key == key) {
+            known.push(entry.clone());
+            return Ok(entry.result.clone());
+        }
+        let result = self.probe_now(accel)?;
+        if result.lasts(accel) {
+            let entry = Entry {
+                key,
+                result: result.clone(),
+            };
+            self.store(stored, &entry);
+            known.push(entry);
+        }
+        Ok(result)
     }
 
     /// Probes, whatever is known. An accelerator that refuses the sandbox is tried without.
@@ -210,6 +226,7 @@ impl Prober {
     fn boot(&self, accel: Accel, limit: Duration, sandbox: bool) -> io::Result<ProbeResult> {
         let mut disk = tempfile::NamedTempFile::new()?;
         disk.write_all(&boot_sector())?;
+        disk.as_file().set_len(DISK_BYTES)?;
         let mut log = tempfile::tempfile()?;
         let begin = Instant::now();
         let (sender, exit) = mpsc::channel();
@@ -425,6 +442,32 @@ mod tests {
             .choose(AccelChoice::Only(Accel::Tcg))
             .unwrap();
         assert!(!chosen.sandbox);
+    }
+
+    #[test]
+    fn a_refusal_is_not_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("qemu");
+        let script = |text: &str| {
+            std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
+            std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        };
+        let mut prober = prober(&program);
+        prober.cache = Some(dir.path().into());
+        script("echo 'no room' >&2; exit 1");
+        let refused = prober.probe(Accel::Tcg).unwrap();
+        assert!(matches!(refused, ProbeResult::Refused { .. }), "{refused}");
+        assert!(!dir.path().join(CACHE_FILE).exists());
+        script("exit 33");
+        assert!(prober.probe(Accel::Tcg).unwrap().works());
+        assert!(dir.path().join(CACHE_FILE).exists());
+    }
+
+    #[test]
+    fn only_kvm_is_known_to_hang() {
+        let hangs = ProbeResult::Hangs { limit_ms: 1 };
+        assert!(hangs.lasts(Accel::Kvm));
+        assert!(!hangs.lasts(Accel::Tcg));
     }
 
     #[test]

@@ -215,7 +215,7 @@ fn choose_accel(request: &RunRequest<'_>) -> Result<Chosen, AccelError> {
     let machine = &request.target.machine;
     Prober {
         program: request.provisioned.qemu.clone().into(),
-        machine_type: "pc".into(),
+        machine_type: machine.machine_type.clone(),
         cpu: machine.cpu.clone(),
         cache: request.cache.map(Into::into),
     }
