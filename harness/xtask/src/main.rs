@@ -41,7 +41,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "set-up",
-        args: &["run", "--quiet", "--package", "recrash", "--", "setup"],
+        args: &["run", "--package", "recrash", "--", "setup"],
         env: &[],
     },
     Step {

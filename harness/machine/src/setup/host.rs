@@ -5,6 +5,9 @@ use std::path::PathBuf;
 /// The emulator's program.
 pub const QEMU: &str = "qemu-system-x86_64";
 const UPDATE: &str = "apt-get update";
+/// What objtool needs and small machines lack. Debian 13's libelf1t64 provides it. The kernel's build tools name it
+/// themselves once apt has lists.
+const LIBELF: &str = "libelf1";
 const INSTALL: &str = "apt-get install --no-install-recommends --yes";
 
 /// A need of the host.
@@ -128,7 +131,7 @@ pub fn update_lists(
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<(), SetupError> {
     if !(allowed && is_root()) {
-        let missing = missing(&needs(None, &[]))?;
+        let missing = missing(&needs(None, &[LIBELF.into()]))?;
         let install = if missing.is_empty() {
             String::new()
         } else {
