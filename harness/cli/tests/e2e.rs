@@ -186,6 +186,27 @@ fn a_truncated_vmcore_is_inconclusive() {
 }
 
 #[test]
+fn the_agents_own_elf_copy_is_read_whole_and_refused_cut() {
+    let _guard = one_at_a_time();
+    let root = changed_checkout("elf", |target| {
+        target.replace("\nmakedumpfile = \"makedumpfile\"", "")
+    });
+    let set_up = command(&["setup"]).env("RECRASH_ROOT", &root).output();
+    assert!(set_up.unwrap().status.success());
+    let run = finish(run_command("elf", &[]).env("RECRASH_ROOT", root));
+    is_the_same_crash(&run);
+    let vmcore = fs::read(run.folder().join("vmcore")).unwrap();
+    assert!(vmcore.starts_with(b"\x7fELF"));
+    let cut = scratch().join("elf-cut");
+    for length in [64, vmcore.len() / 2] {
+        fs::write(&cut, &vmcore[..length]).unwrap();
+        let judged = finish(command(&["compare", "--json"]).arg(&cut));
+        assert_eq!(judged.code, 4, "{length} bytes: {}", judged.text());
+        assert_eq!(judged.result["verdict"], "inconclusive", "{length} bytes");
+    }
+}
+
+#[test]
 fn runs_are_listed_and_pruned() {
     let _guard = one_at_a_time();
     let folder = crashed_run().folder();
