@@ -117,9 +117,10 @@ impl<'d> Kernel<'d> {
 
     /// A module built without BTF, as out-of-tree modules are, has no types to add.
     fn add_module_types(&mut self, module: &Module) -> Result<(), Missing> {
-        let (Some((at, size)), Some(base)) = (module.btf, self.types.vmlinux().cloned()) else {
+        let (Some(region), Some(base)) = (&module.btf, self.types.vmlinux().cloned()) else {
             return Ok(());
         };
+        let (at, size) = region.clone()?;
         let bytes = self.table(at, size, "module BTF")?;
         let btf = Btf::parse(bytes, Some(base))
             .map_err(|e| Missing::Implausible(format!("BTF at {at}: {e}")))?;

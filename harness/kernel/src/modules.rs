@@ -11,6 +11,9 @@ const ELF64_SYM: usize = 24;
 /// More symbols than any module has.
 const MAX_MODULE_SYMBOLS: u64 = 1 << 20;
 
+/// Address and size in bytes, or why they are not known.
+pub type Region = Result<(VirtAddr, u64), Missing>;
+
 /// A loaded module.
 #[derive(Debug)]
 pub struct Module {
@@ -22,8 +25,8 @@ pub struct Module {
     pub symbols: SymbolTable,
     /// Its ORC tables.
     pub orc: Option<ModuleOrc>,
-    /// Address and size in bytes of its BTF.
-    pub btf: Option<(VirtAddr, u64)>,
+    /// Where its BTF lies; `None` if it was built without.
+    pub btf: Option<Region>,
 }
 
 /// Where a module's ORC tables lie.
@@ -54,7 +57,8 @@ pub(crate) fn list(kernel: &Kernel<'_>) -> (Vec<Module>, Option<Missing>) {
         Err(missing) => return (Vec::new(), Some(missing)),
     };
     let (objects, mut cut) = list_entries(kernel, head, "module", "list", MAX_MODULES);
-    let btf = loaded_btf(kernel);
+    let (btf, btf_cut) = loaded_btf(kernel);
+    cut = cut.or(btf_cut);
     let mut modules = Vec::new();
     for object in objects {
         match read(kernel, object, &btf) {
@@ -65,30 +69,37 @@ pub(crate) fn list(kernel: &Kernel<'_>) -> (Vec<Module>, Option<Missing>) {
     (modules, cut)
 }
 
-/// Address of each module that has BTF, with where its BTF lies.
+/// Each module that has BTF, by its address, with where that lies or why it is not known; and why the list ended
+/// early if it did.
 ///
 /// `module.btf_data` does not survive the loading: the section is not allocated, so `do_init_module()` clears the
 /// pointer. The BPF verifier keeps a copy of its own on `btf_modules` (kernel/bpf/btf.c, since 5.11).
-fn loaded_btf(kernel: &Kernel<'_>) -> Vec<(VirtAddr, VirtAddr, u64)> {
+fn loaded_btf(kernel: &Kernel<'_>) -> (Vec<(VirtAddr, Region)>, Option<Missing>) {
     let Ok(head) = kernel.symbol("btf_modules") else {
-        return Vec::new();
+        return (Vec::new(), None);
     };
-    let (entries, _) = list_entries(kernel, head, "btf_module", "list", MAX_MODULES);
-    let copy = |entry: &Object<'_>| {
-        let btf = entry.follow("btf", "btf").ok()??;
-        Some((
-            entry.ptr("module").ok()?,
-            btf.ptr("data").ok()?,
-            btf.u64("data_size").ok()?,
-        ))
-    };
-    entries.iter().filter_map(copy).collect()
+    let (entries, mut cut) = list_entries(kernel, head, "btf_module", "list", MAX_MODULES);
+    let mut found = Vec::new();
+    for entry in entries {
+        match entry.ptr("module") {
+            Ok(module) => found.push((module, btf_copy(entry))),
+            Err(missing) => cut = Some(missing),
+        }
+    }
+    (found, cut)
+}
+
+fn btf_copy(entry: Object<'_>) -> Region {
+    let btf = entry
+        .follow("btf", "btf")?
+        .ok_or_else(|| Missing::Implausible("its BTF is a null pointer".into()))?;
+    Ok((btf.ptr("data")?, btf.u64("data_size")?))
 }
 
 fn read(
     kernel: &Kernel<'_>,
     object: Object<'_>,
-    loaded_btf: &[(VirtAddr, VirtAddr, u64)],
+    loaded_btf: &[(VirtAddr, Region)],
 ) -> Result<Module, Missing> {
     let orc = || -> Result<ModuleOrc, Missing> {
         Ok(ModuleOrc {
@@ -104,8 +115,8 @@ fn read(
         orc: orc().ok().filter(|orc| orc.count > 0 && orc.ip.0 != 0),
         btf: loaded_btf
             .iter()
-            .find(|(module, ..)| *module == object.at)
-            .map(|(_, at, size)| (*at, *size)),
+            .find(|(module, _)| *module == object.at)
+            .map(|(_, region)| region.clone()),
     })
 }
 
