@@ -15,11 +15,16 @@ struct Step {
     env: &'static [(&'static str, &'static str)],
 }
 
-/// In order: cheap before dear, and what the tests need before the tests.
+/// In order: cheap before dear, and first what a person may have to do something about.
 const STEPS: &[Step] = &[
     Step {
         name: "format",
         args: &["fmt", "--all", "--check"],
+        env: &[],
+    },
+    Step {
+        name: "set-up",
+        args: &["run", "--package", "recrash", "--", "setup"],
         env: &[],
     },
     Step {
@@ -38,11 +43,6 @@ const STEPS: &[Step] = &[
         name: "documentation",
         args: &["doc", "--workspace", "--no-deps"],
         env: &[("RUSTDOCFLAGS", "--deny warnings")],
-    },
-    Step {
-        name: "set-up",
-        args: &["run", "--package", "recrash", "--", "setup"],
-        env: &[],
     },
     Step {
         name: "tests",
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         [command] if command == "verify" => verify(),
         _ => {
             eprintln!(
-                "usage: cargo verify\n\nChecks format, lints, documentation, set-up and all tests, in this order, and stops at the first failure."
+                "usage: cargo verify\n\nChecks format, sets up what is missing, checks lints, documentation and all tests, in this order, and stops at the first failure."
             );
             ExitCode::from(USAGE)
         }
