@@ -95,7 +95,7 @@ fn stack(
         return (found, Ok(trace));
     }
     // An interrupt leaves registers behind too, and is nothing to die of.
-    let met = trace.exceptions.iter().find_map(|(_, at, regs)| {
+    let met = trace.exceptions.iter().find_map(|(at, regs)| {
         let exception = exception::describe(kernel, task, *at, *regs);
         exception.trap.is_some().then_some(exception)
     });

@@ -5,26 +5,17 @@
 pub const STRING: u8 = 3;
 
 /// Standard descriptor types with their fixed bLength, where they have one (USB 2.0, table 9-5; USB 3.2, 9.6).
-const TYPES: &[(u8, &str, Option<u8>)] = &[
-    (1, "DEVICE", Some(18)),
-    (2, "CONFIGURATION", Some(9)),
-    (3, "STRING", None),
-    (4, "INTERFACE", Some(9)),
-    (5, "ENDPOINT", Some(7)),
-    (6, "DEVICE_QUALIFIER", Some(10)),
-    (7, "OTHER_SPEED_CONFIGURATION", Some(9)),
-    (11, "INTERFACE_ASSOCIATION", Some(8)),
-    (15, "BOS", Some(5)),
+const TYPES: &[(u8, Option<u8>)] = &[
+    (1, Some(18)), // DEVICE
+    (2, Some(9)),  // CONFIGURATION
+    (3, None),     // STRING
+    (4, Some(9)),  // INTERFACE
+    (5, Some(7)),  // ENDPOINT
+    (6, Some(10)), // DEVICE_QUALIFIER
+    (7, Some(9)),  // OTHER_SPEED_CONFIGURATION
+    (11, Some(8)), // INTERFACE_ASSOCIATION
+    (15, Some(5)), // BOS
 ];
-
-/// Name of a descriptor type.
-#[must_use]
-pub fn type_name(kind: u8) -> Option<&'static str> {
-    TYPES
-        .iter()
-        .find(|(known, ..)| *known == kind)
-        .map(|(_, name, _)| *name)
-}
 
 /// The string descriptor of a text: bLength, bDescriptorType, UTF-16LE (USB 2.0, table 9-16). `None` when the
 /// text needs more than 126 code units.
@@ -54,7 +45,7 @@ pub struct Head {
 pub fn head(bytes: &[u8]) -> Option<Head> {
     let (&length, rest) = bytes.split_first()?;
     let (&kind, body) = rest.split_first()?;
-    let (_, _, fixed) = TYPES.iter().find(|(known, ..)| *known == kind)?;
+    let (_, fixed) = TYPES.iter().find(|(known, ..)| *known == kind)?;
     if kind != STRING {
         return (*fixed == Some(length)).then_some(Head {
             length,

@@ -143,12 +143,6 @@ pub fn by_entry(symbol: &str) -> Option<&'static Trap> {
     TRAPS.iter().find(|trap| trap.entries.contains(&symbol))
 }
 
-/// The trap with this vector.
-#[must_use]
-pub fn by_vector(vector: u64) -> Option<&'static Trap> {
-    TRAPS.iter().find(|trap| u64::from(trap.vector) == vector)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +155,9 @@ mod tests {
             Some("#GP")
         );
         assert_eq!(by_entry("asm_exc_general_protection_not"), None);
-        assert_eq!(by_vector(14).map(|t| t.name), Some("page fault"));
+        assert_eq!(
+            by_entry("asm_exc_page_fault").map(|t| (t.vector, t.name)),
+            Some((14, "page fault"))
+        );
     }
 }

@@ -100,8 +100,8 @@ impl std::fmt::Display for End {
 pub struct Backtrace {
     /// The frames.
     pub frames: Vec<Frame>,
-    /// Registers in kernel mode met on the way: frame index that they start, where they lie, their values.
-    pub exceptions: Vec<(usize, VirtAddr, PtRegs)>,
+    /// Registers in kernel mode met on the way: where they lie, their values.
+    pub exceptions: Vec<(VirtAddr, PtRegs)>,
     /// The registers with which user space entered the kernel.
     pub user: Option<PtRegs>,
     /// Why the walk ended.
@@ -155,11 +155,7 @@ pub fn from_regs(kernel: &Kernel<'_>, regs: &PtRegs) -> Backtrace {
                 if next.sp <= state.sp {
                     return trace;
                 }
-                let index = trace.frames.len();
-                let regs = exception.zip(next.regs);
-                trace
-                    .exceptions
-                    .extend(regs.map(|(at, regs)| (index, at, regs)));
+                trace.exceptions.extend(exception.zip(next.regs));
                 (state, source) = (next, how);
             }
             Step::User(regs) => {

@@ -188,7 +188,6 @@ impl Args {
             append: &plan.append,
             accel: self.accel.into(),
             root: &plan.root,
-            cache: Some(&provisioned.cache),
             module_params: &plan.module_params,
         };
         run::run(

@@ -58,8 +58,6 @@ pub struct RunRequest<'a> {
     pub accel: AccelChoice,
     /// Folder of the run folders, for example `target/recrash`.
     pub root: &'a Path,
-    /// Folder in which the accelerator's probe is remembered.
-    pub cache: Option<&'a Path>,
     /// Parameters of repro-module, from [`crate::scenario::module_params`].
     pub module_params: &'a str,
 }
@@ -217,7 +215,7 @@ fn choose_accel(request: &RunRequest<'_>) -> Result<Chosen, AccelError> {
         program: request.provisioned.qemu.clone().into(),
         machine_type: machine.machine_type.clone(),
         cpu: machine.cpu.clone(),
-        cache: request.cache.map(Into::into),
+        cache: Some(request.provisioned.cache.clone()),
     }
     .choose(request.accel)
 }
