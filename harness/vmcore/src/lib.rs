@@ -25,6 +25,6 @@ pub use error::{FormatError, ReadError};
 pub use kdump::{Compression, KdumpHeader, Utsname};
 pub use mem::{MAX_READ, PhysMem, VirtMem};
 pub use note::{Gregs, Note, Prstatus};
-pub use paging::{AddressSpace, SpaceError};
+pub use paging::{AddressSpace, Mapping, SpaceError, Walk, WalkStep};
 pub use vmcore::{Format, FormatKind, Vmcore};
 pub use vmcoreinfo::Vmcoreinfo;
