@@ -1,6 +1,7 @@
 //! A dump file of any format: opening it, its notes, and its physical memory.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 
 use crate::elf::ElfCore;
@@ -231,6 +232,13 @@ impl PhysMem for Vmcore {
         match &self.memory {
             Memory::Elf(core) => core.read(&self.source, at, buf),
             Memory::Kdump(kdump) => kdump.read(&self.source, at, buf),
+        }
+    }
+
+    fn next_present(&self, at: PhysAddr) -> Option<Range<u64>> {
+        match &self.memory {
+            Memory::Elf(core) => core.next_present(&self.source, at),
+            Memory::Kdump(kdump) => kdump.next_present(&self.source, at),
         }
     }
 }
