@@ -60,9 +60,9 @@ pub struct NamedAddress<'k> {
 }
 
 impl<'k> NamedAddress<'k> {
-    fn new(symbol: &'k Symbol, module: Option<&'k Module>) -> Self {
+    fn new(symbol: Symbol<'k>, module: Option<&'k Module>) -> Self {
         Self {
-            name: &symbol.name,
+            name: symbol.name,
             at: VirtAddr(symbol.addr),
             kind: symbol.kind,
             module,
@@ -264,7 +264,7 @@ impl<'d> Kernel<'d> {
     /// The symbol that an address lies in.
     #[must_use]
     pub fn place(&self, at: VirtAddr) -> Option<Place> {
-        let name = |(symbol, offset): (&Symbol, u64), module: Option<&Module>| Place {
+        let name = |(symbol, offset): (Symbol<'_>, u64), module: Option<&Module>| Place {
             symbol: symbol.name.to_string(),
             offset,
             size: symbol.size,
@@ -285,7 +285,7 @@ impl<'d> Kernel<'d> {
     pub fn function_range(&self, at: VirtAddr) -> Option<(VirtAddr, u64)> {
         let table = self.table_of(at);
         let (symbol, offset) = table.lookup(at.0)?;
-        let size = table.size_of(symbol)?;
+        let size = table.size_of(&symbol)?;
         (offset < size).then_some((VirtAddr(symbol.addr), size))
     }
 
