@@ -1,7 +1,7 @@
 //! Machine code as text, in AT&T syntax as objdump and crash print it. Reads no registers and judges nothing.
 use crate::kernel::Kernel;
 use crate::object::Missing;
-use iced_x86::{Decoder, DecoderOptions, Formatter, GasFormatter, Instruction, OpKind};
+use iced_x86::{Decoder, DecoderOptions, Formatter, GasFormatter, Instruction, OpKind, Register};
 use recrash_vmcore::{VirtAddr, VirtMem};
 
 /// Longest x86 instruction in bytes (Intel SDM volume 2, section 2.3.11).
@@ -70,7 +70,6 @@ fn formatter() -> GasFormatter {
     options.set_displacement_leading_zeros(false);
     options.set_small_hex_numbers_in_decimal(false);
     options.set_rip_relative_addresses(true);
-    options.set_always_show_scale(true);
     options.set_show_branch_size(false);
     options.set_signed_immediate_operands(false);
     formatter
@@ -90,9 +89,9 @@ fn decode(formatter: &mut GasFormatter, bytes: &[u8], at: VirtAddr) -> Line {
     }
     // objdump shows a displacement that is there, be it zero.
     let shows_zero = instruction.memory_displ_size() != 0;
-    formatter
-        .options_mut()
-        .set_show_zero_displacements(shows_zero);
+    let options = formatter.options_mut();
+    options.set_show_zero_displacements(shows_zero);
+    options.set_always_show_scale(instruction.memory_index() != Register::None);
     let mut text = String::new();
     formatter.format(&instruction, &mut text);
     Line {

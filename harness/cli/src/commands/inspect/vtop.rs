@@ -53,7 +53,10 @@ struct Translation {
     #[serde(rename = "virtual")]
     at: Hex,
     physical: Option<Hex>,
+    /// Virtual address of the kernel's top table, physical of any other.
     top_table: Hex,
+    #[serde(skip)]
+    five_levels: bool,
     steps: Vec<Step>,
     page: Option<PageFrame>,
     /// Why there is no physical address.
@@ -125,10 +128,20 @@ fn translate(
     Translation {
         at: at.into(),
         physical: found.map(|page| physical(page).into()),
-        top_table: space.root().into(),
+        top_table: top_table(kernel, space),
+        five_levels: space.levels() == PagingLevels::Five,
         steps: steps(&walk, space.levels()),
         page,
         why: walk.end.err().map(|error| error.to_string()),
+    }
+}
+
+fn top_table(kernel: &Kernel<'_>, space: &AddressSpace<'_>) -> Hex {
+    let names = ["init_top_pgt", "swapper_pg_dir", "init_level4_pgt"];
+    let at = names.iter().find_map(|name| kernel.symbol(name).ok());
+    match at.filter(|_| space.root() == kernel.memory().root()) {
+        Some(at) => at.into(),
+        None => space.root().into(),
     }
 }
 
@@ -206,8 +219,15 @@ fn one(found: &Translation) -> String {
         "VIRTUAL           PHYSICAL\n{:<16}  {physical}\n\n",
         found.at.to_string()
     );
-    text.push_str(&format!("PAGE DIRECTORY: {}\n", found.top_table));
-    for step in &found.steps {
+    text.push_str(&format!("PGD DIRECTORY: {}\n", found.top_table));
+    let mut steps = found.steps.as_slice();
+    if let [first, rest @ ..] = steps
+        && !found.five_levels
+    {
+        text.push_str(&format!("PAGE DIRECTORY: {}\n", first.entry));
+        steps = rest;
+    }
+    for step in steps {
         text.push_str(&format!(
             "{:>6}: {} => {}\n",
             step.level, step.entry_at, step.entry
@@ -219,18 +239,13 @@ fn one(found: &Translation) -> String {
         return text;
     };
     let size = match page.size {
-        0x1000 => String::new(),
-        size => format!(
-            "  ({})",
-            crate::output::size(size)
-                .replace(".0 ", "")
-                .replace("iB", "B")
-        ),
+        0x1000 => "",
+        0x20_0000 => "  (2MB)",
+        _ => "  (1GB)",
     };
     text.push_str(&format!("  PAGE: {}{size}\n\n", page.physical));
     text.push_str(&format!(
-        "{:^17} PHYSICAL  FLAGS\n{:>16}  {:<8}  ({})\n",
-        "PTE",
+        "      PTE         PHYSICAL  FLAGS\n{:>16}  {:>8}  ({})\n",
         last.entry.to_string(),
         page.physical.to_string(),
         last.flags.join("|")
@@ -247,18 +262,17 @@ fn descriptor_text(descriptor: &Descriptor, physical: Option<Hex>) -> String {
     let count = descriptor
         .count
         .map_or_else(|| "?".into(), |count| count.to_string());
-    format!(
-        "\n{:^16} {:^10} {:^16} {:^9} {:>3} FLAGS\n{} {:>10} {:>16} {:>9} {count:>3} {:x} {}\n",
-        "PAGE",
-        "PHYSICAL",
-        "MAPPING",
-        "INDEX",
-        "CNT",
-        descriptor.address,
+    let row = format!(
+        "{:16x} {:>8} {:>16} {:>8} {count:>2} {:x} {}",
+        descriptor.address.0,
         frame.to_string(),
         hex(descriptor.mapping),
         hex(descriptor.index),
         descriptor.flags.0,
         descriptor.flag_names.join(",")
+    );
+    format!(
+        "\n      PAGE       PHYSICAL      MAPPING       INDEX CNT FLAGS\n{}\n",
+        row.trim_end()
     )
 }
