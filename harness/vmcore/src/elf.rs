@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use crate::bytes::{u16_le, u32_le, u64_le};
 use crate::source::{Fault, Missing, Source};
@@ -141,6 +142,24 @@ impl ElfCore {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The first stretch of memory at or after `at` with bytes in the file, or known to be zero.
+    pub(crate) fn next_present(&self, source: &Source, at: PhysAddr) -> Option<Range<u64>> {
+        let zero = if self.rest_is_zero {
+            self.unbacked.as_slice()
+        } else {
+            &[]
+        };
+        let backed = first_from(&self.backed, at.0, |e| {
+            let there = source.len().saturating_sub(e.offset);
+            e.start..e.end.min(e.start.saturating_add(there))
+        });
+        let zero = first_from(zero, at.0, |e| e.start..e.end);
+        match (backed, zero) {
+            (Some(a), Some(b)) => Some(if b.start < a.start { b } else { a }),
+            (a, b) => a.or(b),
+        }
     }
 
     /// Fills `buf`; pieces of it may lie in different segments.
@@ -293,6 +312,20 @@ fn without_overlap(mut extents: Vec<Extent>) -> Vec<Extent> {
         }
         at = until;
     }
+}
+
+/// What the first extent at or after `at` has of memory there, by what each one has.
+fn first_from(
+    extents: &[Extent],
+    at: u64,
+    has: impl Fn(&Extent) -> Range<u64>,
+) -> Option<Range<u64>> {
+    let from = extents.partition_point(|e| e.end <= at);
+    let mut found = extents.iter().skip(from).map(|extent| {
+        let range = has(extent);
+        range.start.max(at)..range.end
+    });
+    found.find(|range| range.start < range.end)
 }
 
 /// The extent that holds `at`, and how far into it that is.

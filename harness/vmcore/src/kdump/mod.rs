@@ -5,6 +5,7 @@
 
 mod bitmap;
 mod cache;
+mod completeness;
 mod header;
 mod lzo;
 mod page;
@@ -31,28 +32,27 @@ pub(crate) struct Kdump {
     pub(crate) header: KdumpHeader,
     pub(crate) layout: Layout,
     dumped: Bitmap,
+    /// Pages that the machine had, if there are two bitmaps.
+    exists: Option<Bitmap>,
     /// Page frames whose descriptors this file has.
     frames: Range<u64>,
-    /// Rank of the first of them.
-    first_rank: u64,
     cache: PageCache,
 }
 
 impl Kdump {
+    /// Reads the headers; of the bitmaps, nothing is looked at.
     pub(crate) fn parse(source: &Source) -> Result<Self, Fault> {
         let (header, layout) = KdumpHeader::parse(source)?;
-        let dumped = Bitmap::parse(source, layout.bitmap2, header.max_mapnr)?;
         let frames = match header.split {
             Some((first, end)) => first..end.min(header.max_mapnr),
             None => 0..header.max_mapnr,
         };
-        let first_rank = dumped.rank(source, frames.start);
         Ok(Self {
+            dumped: Bitmap::new(layout.bitmap2, header.max_mapnr),
+            exists: (layout.bitmap1).map(|offset| Bitmap::new(offset, header.max_mapnr)),
             header,
             layout,
-            dumped,
             frames,
-            first_rank,
             cache: PageCache::new(),
         })
     }
@@ -67,30 +67,47 @@ impl Kdump {
         self.frames.clone()
     }
 
-    /// Where the file would have to end to hold its descriptors and the last pages' data.
+    /// Where the file would have to end to hold its bitmaps, its descriptors and the last pages'
+    /// data.
     pub(crate) fn expected_end(&self, source: &Source) -> u64 {
-        let count = self
-            .dumped
-            .rank(source, self.frames.end)
-            .saturating_sub(self.first_rank);
+        let Some(count) = completeness::descriptors(self, source) else {
+            return self.layout.descriptors;
+        };
         let descriptor = |index: u64| {
-            let at = self
-                .layout
-                .descriptors
-                .saturating_add(index * DESCRIPTOR_LEN);
-            let mut bytes = [0; DESCRIPTOR_LEN as usize];
-            source.read(at, &mut bytes).ok()?;
-            let found = Descriptor::parse(&bytes).filter(|d| d.check().is_ok())?;
+            let found = self.descriptor(source, index).ok()?;
+            found.check().ok()?;
             found.offset.checked_add(u64::from(found.size))
         };
         let last = (count.saturating_sub(LAST_DESCRIPTORS)..count)
             .filter_map(descriptor)
             .max();
-        let descriptors_end = self
-            .layout
-            .descriptors
-            .saturating_add(count * DESCRIPTOR_LEN);
-        descriptors_end.max(last.unwrap_or_default())
+        self.descriptor_at(count).max(last.unwrap_or_default())
+    }
+
+    /// File offset of a descriptor.
+    fn descriptor_at(&self, index: u64) -> u64 {
+        (self.layout.descriptors).saturating_add(index.saturating_mul(DESCRIPTOR_LEN))
+    }
+
+    fn descriptor(&self, source: &Source, index: u64) -> Result<Descriptor, Missing> {
+        let mut bytes = [0; DESCRIPTOR_LEN as usize];
+        source.read(self.descriptor_at(index), &mut bytes)?;
+        Ok(Descriptor::parse(&bytes))
+    }
+
+    /// Number of descriptors in this file before that of a page frame.
+    fn index_of(&self, source: &Source, pfn: u64) -> Result<u64, Missing> {
+        let first = self.dumped.rank(source, self.frames.start)?;
+        Ok(self.dumped.rank(source, pfn)?.saturating_sub(first))
+    }
+
+    /// The first stretch of memory at or after `at` whose pages are in this file.
+    pub(crate) fn next_present(&self, source: &Source, at: PhysAddr) -> Option<Range<u64>> {
+        let from = (at.0 / BLOCK).max(self.frames.start);
+        let run = self.dumped.next_run(source, from, self.frames.end)?;
+        // Page frame numbers are below 2^40.
+        let start = (run.start * BLOCK).max(at.0);
+        Some(start..run.end * BLOCK)
     }
 
     /// Fills `buf`, page by page.
@@ -139,35 +156,24 @@ impl Kdump {
         pfn: u64,
         page: &mut [u8; PAGE],
     ) -> Result<(), ReadError> {
-        if !self.dumped.get(source, pfn) {
-            let exists = |bitmap| bitmap::get(source, bitmap, self.header.max_mapnr, pfn);
-            return Err(match self.layout.bitmap1.is_some_and(exists) {
-                true => ReadError::Excluded(at),
-                false => ReadError::NotInDump(at),
+        let truncated = |Missing { offset }| ReadError::Truncated { at, offset };
+        if !self.dumped.get(source, pfn).map_err(truncated)? {
+            // Without the first bitmap, what does not exist and what was left out look the same.
+            let exists = self.exists.as_ref().map(|map| map.get(source, pfn));
+            return Err(match exists.transpose().map_err(truncated)? {
+                Some(true) => ReadError::Excluded(at),
+                Some(false) | None => ReadError::NotInDump(at),
             });
         }
         if !self.frames.contains(&pfn) {
             return Err(ReadError::InOtherFile(at));
         }
-        let index = self
-            .dumped
-            .rank(source, pfn)
-            .saturating_sub(self.first_rank);
-        let desc_at = self
-            .layout
-            .descriptors
-            .saturating_add(index * DESCRIPTOR_LEN);
-        let truncated = |Missing { offset }| ReadError::Truncated { at, offset };
-        let mut bytes = [0; DESCRIPTOR_LEN as usize];
-        source.read(desc_at, &mut bytes).map_err(truncated)?;
+        let index = self.index_of(source, pfn).map_err(truncated)?;
+        let desc_at = self.descriptor_at(index);
         let corrupt = |offset, what| ReadError::Corrupt { at, offset, what };
-        let descriptor = Descriptor::parse(&bytes)
-            .ok_or_else(|| corrupt(desc_at, "no page descriptor".to_owned()))?;
-        if descriptor.size == 0 && self.is_incomplete() {
-            return Err(ReadError::Truncated {
-                at,
-                offset: desc_at,
-            });
+        let descriptor = self.descriptor(source, index).map_err(truncated)?;
+        if descriptor.is_unwritten() {
+            return Err(truncated(Missing { offset: desc_at }));
         }
         descriptor.check().map_err(|what| corrupt(desc_at, what))?;
         let data = source
