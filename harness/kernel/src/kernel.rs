@@ -2,6 +2,7 @@
 //! Opening it reads kallsyms, BTF and ORC out of the dump; nothing else is needed.
 use crate::modules::{self, Module};
 use crate::object::Missing;
+use crate::open::Sources;
 use recrash_debuginfo::btf::Btf;
 use recrash_debuginfo::kallsyms::{self, RawAddresses, RawKallsyms};
 use recrash_debuginfo::orc::{OrcRule, OrcTable};
@@ -23,6 +24,7 @@ pub struct Kernel<'d> {
     memory: AddressSpace<'d>,
     info: &'d Vmcoreinfo,
     prstatus: &'d [Prstatus],
+    sources: Sources<'d>,
     symbols: SymbolTable,
     modules: Vec<Module>,
     types: Types,
@@ -42,6 +44,30 @@ pub struct Place {
     pub size: Option<u64>,
     /// Module name; `None` for the kernel image.
     pub module: Option<String>,
+}
+
+/// A symbol at its run-time address.
+#[derive(Debug, Clone, Copy)]
+pub struct NamedAddress<'k> {
+    /// As the source spells it, compiler suffixes included.
+    pub name: &'k str,
+    /// Run-time address; for a per-CPU symbol of the kernel its offset in the per-CPU area.
+    pub at: VirtAddr,
+    /// Letter of `nm`: `T`/`t` text, `D`/`d` data, `B`, `R`, `W` weak, `A` absolute, `?` not known.
+    pub kind: u8,
+    /// The module that has it; `None` for the kernel image.
+    pub module: Option<&'k Module>,
+}
+
+impl<'k> NamedAddress<'k> {
+    fn new(symbol: Symbol<'k>, module: Option<&'k Module>) -> Self {
+        Self {
+            name: symbol.name,
+            at: VirtAddr(symbol.addr),
+            kind: symbol.kind,
+            module,
+        }
+    }
 }
 
 impl std::fmt::Display for Place {
@@ -64,6 +90,19 @@ impl<'d> Kernel<'d> {
         info: &'d Vmcoreinfo,
         prstatus: &'d [Prstatus],
     ) -> Result<Self, Missing> {
+        Self::open_with(memory, info, prstatus, &Sources::default())
+    }
+
+    /// As [`Kernel::open`], with files that help where the dump lacks something.
+    ///
+    /// # Errors
+    /// As [`Kernel::open`].
+    pub fn open_with(
+        memory: &'d dyn PhysMem,
+        info: &'d Vmcoreinfo,
+        prstatus: &'d [Prstatus],
+        sources: &Sources<'d>,
+    ) -> Result<Self, Missing> {
         let memory = AddressSpace::kernel(memory, info)
             .map_err(|error| Missing::Implausible(error.to_string()))?;
         let symbols = read_kallsyms(&memory, info)?;
@@ -71,6 +110,7 @@ impl<'d> Kernel<'d> {
             memory,
             info,
             prstatus,
+            sources: *sources,
             symbols,
             modules: Vec::new(),
             types: Types::default(),
@@ -181,6 +221,12 @@ impl<'d> Kernel<'d> {
         self.prstatus
     }
 
+    /// The files that came with the dump.
+    #[must_use]
+    pub fn sources(&self) -> &Sources<'d> {
+        &self.sources
+    }
+
     /// Modules loaded at the time.
     #[must_use]
     pub fn modules(&self) -> &[Module] {
@@ -218,7 +264,7 @@ impl<'d> Kernel<'d> {
     /// The symbol that an address lies in.
     #[must_use]
     pub fn place(&self, at: VirtAddr) -> Option<Place> {
-        let name = |(symbol, offset): (&Symbol, u64), module: Option<&Module>| Place {
+        let name = |(symbol, offset): (Symbol<'_>, u64), module: Option<&Module>| Place {
             symbol: symbol.name.to_string(),
             offset,
             size: symbol.size,
@@ -231,6 +277,36 @@ impl<'d> Kernel<'d> {
                 .map(|hit| name(hit, Some(module))),
             None => self.symbols.lookup(at.0).map(|hit| name(hit, None)),
         }
+    }
+
+    /// The function (or object) that an address lies in: its start, and its bytes up to the next symbol, padding
+    /// included. `None` where no symbol is known, or where the last symbol of a mapping ends is not.
+    #[must_use]
+    pub fn function_range(&self, at: VirtAddr) -> Option<(VirtAddr, u64)> {
+        let table = self.table_of(at);
+        let (symbol, offset) = table.lookup(at.0)?;
+        let size = table.size_of(&symbol)?;
+        (offset < size).then_some((VirtAddr(symbol.addr), size))
+    }
+
+    /// Every symbol of the kernel by address, then of each module by address. Per-CPU symbols of the kernel have
+    /// their offset as address.
+    pub fn symbols(&self) -> impl Iterator<Item = NamedAddress<'_>> {
+        let of_modules = self.modules.iter().flat_map(move |module| {
+            module
+                .symbols
+                .iter()
+                .map(move |symbol| NamedAddress::new(symbol, Some(module)))
+        });
+        self.symbols
+            .iter()
+            .map(|symbol| NamedAddress::new(symbol, None))
+            .chain(of_modules)
+    }
+
+    fn table_of(&self, at: VirtAddr) -> &SymbolTable {
+        let module = self.modules.iter().find(|module| module.contains(at));
+        module.map_or(&self.symbols, |module| &module.symbols)
     }
 
     /// Whether an address lies in the text of the kernel or a module.

@@ -1,7 +1,7 @@
 //! Loaded modules: names, where their text lies, their symbols, where their ORC and BTF lie.
 use crate::kernel::Kernel;
 use crate::object::{Missing, Object, list_entries};
-use recrash_debuginfo::symbols::{Symbol, SymbolTable};
+use recrash_debuginfo::symbols::{Symbol, SymbolTable, SymbolTableBuilder};
 use recrash_vmcore::VirtAddr;
 
 /// More modules than a kernel can load in practice; a longer list is a corrupt one.
@@ -145,7 +145,7 @@ fn regions(object: Object<'_>) -> Result<Vec<(VirtAddr, u64)>, Missing> {
 /// Reads `module.kallsyms` (struct mod_kallsyms, include/linux/module.h).
 fn symbols(kernel: &Kernel<'_>, object: Object<'_>) -> Result<SymbolTable, Missing> {
     let Some(table) = object.follow("kallsyms", "mod_kallsyms")? else {
-        return Ok(SymbolTable::from_symbols(Vec::new()));
+        return Ok(SymbolTable::default());
     };
     let count = table.u64("num_symtab")?;
     if count > MAX_MODULE_SYMBOLS {
@@ -162,7 +162,7 @@ fn symbols(kernel: &Kernel<'_>, object: Object<'_>) -> Result<SymbolTable, Missi
     let typetab = table
         .ptr("typetab")
         .and_then(|at| kernel.table(at, count, "module symbol types"));
-    let mut symbols = Vec::new();
+    let mut symbols = SymbolTableBuilder::default();
     for (index, entry) in symtab.chunks_exact(ELF64_SYM).enumerate() {
         let Some((name_at, section, value, size)) = elf_sym(entry) else {
             continue;
@@ -183,13 +183,13 @@ fn symbols(kernel: &Kernel<'_>, object: Object<'_>) -> Result<SymbolTable, Missi
             .copied()
             .unwrap_or(b'?');
         symbols.push(Symbol {
-            name: name.into(),
+            name: &name,
             addr: value,
             kind,
             size: (size > 0).then_some(size),
         });
     }
-    Ok(SymbolTable::from_symbols(symbols))
+    Ok(symbols.finish())
 }
 
 /// st_name, st_shndx, st_value, st_size.

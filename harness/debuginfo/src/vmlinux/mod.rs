@@ -10,7 +10,7 @@ pub use bzimage::extract;
 use goblin::elf::{Elf, sym};
 
 use crate::bytes::{cut, u32_at};
-use crate::symbols::{Symbol, SymbolTable};
+use crate::symbols::{Symbol, SymbolTable, SymbolTableBuilder};
 
 /// A vmlinux of 6.1 with debug information takes 630 MB; images beyond this are refused.
 pub const IMAGE_MAX: u64 = 1 << 30;
@@ -90,7 +90,7 @@ impl<'a> Vmlinux<'a> {
     /// The symbol table, as linked; empty in the stripped image inside a bzImage.
     #[must_use]
     pub fn symbols(&self) -> SymbolTable {
-        let mut symbols = Vec::new();
+        let mut symbols = SymbolTableBuilder::default();
         for s in &self.elf.syms {
             let skip = s.st_shndx == 0 || matches!(s.st_type(), sym::STT_FILE | sym::STT_SECTION);
             let Some(name) = self
@@ -103,13 +103,13 @@ impl<'a> Vmlinux<'a> {
             };
             let size = (s.st_size != 0).then_some(s.st_size);
             symbols.push(Symbol {
-                name: name.into(),
+                name,
                 addr: s.st_value,
                 kind: self.kind(&s),
                 size,
             });
         }
-        SymbolTable::from_symbols(symbols)
+        symbols.finish()
     }
 
     /// The letter `nm` would print.

@@ -4,8 +4,16 @@
 //! stored: in a dump `kallsyms_relative_base` is relocated, so KASLR is in; per-CPU symbols stay
 //! offsets into the per-CPU area.
 
+mod find;
+#[cfg(test)]
+mod find_tests;
+#[cfg(test)]
+mod tests;
+
+pub use find::{FindError, FoundKallsyms, TokenTables, find, token_tables};
+
 use crate::bytes;
-use crate::symbols::{Symbol, SymbolTable};
+use crate::symbols::{Symbol, SymbolTable, SymbolTableBuilder};
 
 /// `KSYM_NAME_LEN`: 128 before 6.1, 512 since. Longer names mean a wrong table.
 const NAME_MAX: usize = 512;
@@ -87,7 +95,8 @@ pub fn decode(raw: RawKallsyms<'_>) -> Result<SymbolTable, KallsymsError> {
     let tokens = Tokens::new(raw.token_table, raw.token_index)?;
     let addresses = Addresses::new(raw.addresses, raw.num_syms);
     // Each symbol takes two bytes of names at least; that bounds the allocation.
-    let mut symbols = Vec::with_capacity(raw.num_syms.min(raw.names.len() / 2));
+    let most = raw.num_syms.min(raw.names.len() / 2);
+    let mut symbols = SymbolTableBuilder::with_capacity(most, raw.names.len().saturating_mul(2));
     let mut at = 0;
     let mut text = Vec::with_capacity(NAME_MAX);
     for symbol in 0..raw.num_syms {
@@ -101,17 +110,10 @@ pub fn decode(raw: RawKallsyms<'_>) -> Result<SymbolTable, KallsymsError> {
             offset: at,
             what,
         };
-        text.clear();
-        for &token in packed {
-            text.extend_from_slice(tokens.get(token));
-            if text.len() > NAME_MAX {
-                return Err(wrong("longer than any kernel symbol"));
-            }
-        }
+        tokens.unpack(packed, &mut text).map_err(wrong)?;
         let (&kind, name) = text.split_first().ok_or(wrong("empty"))?;
         let name = str::from_utf8(name).map_err(|_| wrong("not UTF-8"))?;
-        if name.is_empty() || !kind.is_ascii_graphic() || name.bytes().any(|b| b.is_ascii_control())
-        {
+        if name.is_empty() || !kind.is_ascii_graphic() {
             return Err(wrong("not a kind letter and a name"));
         }
         let addr = addresses.get(symbol).ok_or(KallsymsError::Truncated {
@@ -119,14 +121,14 @@ pub fn decode(raw: RawKallsyms<'_>) -> Result<SymbolTable, KallsymsError> {
             symbol,
         })?;
         symbols.push(Symbol {
-            name: name.into(),
+            name,
             addr,
             kind,
             size: None,
         });
         at = next;
     }
-    Ok(SymbolTable::from_symbols(symbols))
+    Ok(symbols.finish())
 }
 
 /// The token numbers of the name at `at`, and where the next name begins.
@@ -134,6 +136,13 @@ pub fn decode(raw: RawKallsyms<'_>) -> Result<SymbolTable, KallsymsError> {
 /// Linux commit 73bbb94466fd ("kallsyms: support "big" kernel symbols", v6.1): a length byte with
 /// the top bit set is followed by the high bits. Before, names had at most 127 tokens.
 fn packed_name(names: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let (len, from) = packed_len(names, at)?;
+    let to = from.checked_add(len)?;
+    Some((names.get(from..to)?, to))
+}
+
+/// How many tokens the name at `at` has, and where they begin.
+fn packed_len(names: &[u8], at: usize) -> Option<(usize, usize)> {
     let low = *names.get(at)?;
     let mut from = at.checked_add(1)?;
     let mut len = usize::from(low & 0x7f);
@@ -141,12 +150,11 @@ fn packed_name(names: &[u8], at: usize) -> Option<(&[u8], usize)> {
         len |= usize::from(*names.get(from)?) << 7;
         from = from.checked_add(1)?;
     }
-    let to = from.checked_add(len)?;
-    Some((names.get(from..to)?, to))
+    Some((len, from))
 }
 
-/// The 256 tokens.
-struct Tokens<'a>(Vec<&'a [u8]>);
+/// The 256 tokens: text, and whether a control character makes it none.
+struct Tokens<'a>(Vec<(&'a [u8], bool)>);
 
 impl<'a> Tokens<'a> {
     fn new(table: &'a [u8], index: &[u8]) -> Result<Self, KallsymsError> {
@@ -154,14 +162,27 @@ impl<'a> Tokens<'a> {
             let start = usize::from(bytes::u16_at(index, n * 2)?);
             let rest = table.get(start..)?;
             let end = rest.iter().take(NAME_MAX).position(|&b| b == 0)?;
-            rest.get(..end)
+            let text = rest.get(..end)?;
+            Some((text, text.iter().any(u8::is_ascii_control)))
         };
         let all = (0..256).map(|n| token(n).ok_or(KallsymsError::Token { token: n }));
         all.collect::<Result<_, _>>().map(Self)
     }
 
-    fn get(&self, token: u8) -> &'a [u8] {
-        self.0.get(usize::from(token)).copied().unwrap_or_default()
+    /// Kind letter and name, into `text`; else what is wrong with them.
+    fn unpack(&self, packed: &[u8], text: &mut Vec<u8>) -> Result<(), &'static str> {
+        text.clear();
+        for &token in packed {
+            let (part, control) = self.0.get(usize::from(token)).copied().unwrap_or_default();
+            if control {
+                return Err("not a kind letter and a name");
+            }
+            text.extend_from_slice(part);
+            if text.len() > NAME_MAX {
+                return Err("longer than any kernel symbol");
+            }
+        }
+        Ok(())
     }
 }
 
@@ -214,142 +235,4 @@ fn mostly_negative(offsets: &[u8], num_syms: usize) -> bool {
     let words = words.get(..num_syms).unwrap_or(words);
     let negative = words.iter().filter(|w| i32::from_le_bytes(**w) < 0).count();
     negative * 2 > words.len()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use recrash_synth::kallsyms::{AddressFormat, KallsymsTables, tables};
-
-    const BASE: u64 = 0xffff_ffff_8100_0000;
-    const SYMBOLS: [(u64, char, &str); 4] = [
-        (0x1_fb80, 'A', "current_task"),
-        (BASE, 'T', "_text"),
-        (BASE + 0x10, 't', "usb_submit_urb"),
-        (BASE + 0x20, 'T', "__kmalloc"),
-    ];
-
-    fn relative(t: &KallsymsTables, absolute_percpu: Option<bool>) -> RawAddresses<'_> {
-        RawAddresses::Relative {
-            offsets: &t.addresses,
-            relative_base: BASE,
-            absolute_percpu,
-        }
-    }
-
-    fn raw<'a>(t: &'a KallsymsTables, addresses: RawAddresses<'a>) -> RawKallsyms<'a> {
-        RawKallsyms {
-            num_syms: t.num_syms,
-            names: &t.names,
-            token_table: &t.token_table,
-            token_index: &t.token_index,
-            addresses,
-        }
-    }
-
-    fn check(table: Result<SymbolTable, KallsymsError>, expected: &[(u64, char, &str)]) {
-        let table = table.unwrap();
-        let found: Vec<_> = table
-            .iter()
-            .map(|s| (s.addr, char::from(s.kind), &*s.name))
-            .collect();
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn per_cpu_offsets_are_recognised() {
-        let t = tables(&SYMBOLS, AddressFormat::AbsolutePerCpu, BASE);
-        check(decode(raw(&t, relative(&t, None))), &SYMBOLS);
-        check(decode(raw(&t, relative(&t, Some(true)))), &SYMBOLS);
-    }
-
-    #[test]
-    fn unsigned_offsets_are_recognised() {
-        let t = tables(&SYMBOLS[1..], AddressFormat::Relative, BASE);
-        check(decode(raw(&t, relative(&t, None))), &SYMBOLS[1..]);
-    }
-
-    #[test]
-    fn absolute_addresses_are_taken_as_they_are() {
-        let t = tables(&SYMBOLS, AddressFormat::Absolute, 0);
-        check(
-            decode(raw(&t, RawAddresses::Absolute(&t.addresses))),
-            &SYMBOLS,
-        );
-    }
-
-    #[test]
-    fn names_of_more_than_127_tokens_have_two_length_bytes() {
-        let long = "r".repeat(300);
-        let symbols = [(BASE, 't', &*long), (BASE + 1, 't', "after")];
-        let t = tables(&symbols, AddressFormat::Relative, BASE);
-        check(decode(raw(&t, relative(&t, None))), &symbols);
-    }
-
-    #[test]
-    fn a_table_cut_short_names_the_symbol() {
-        let t = tables(&SYMBOLS, AddressFormat::AbsolutePerCpu, BASE);
-        let mut cut = raw(&t, relative(&t, None));
-        cut.names = &t.names[..t.names.len() - 1];
-        let error = KallsymsError::Truncated {
-            table: "names",
-            symbol: 3,
-        };
-        assert_eq!(decode(cut).unwrap_err(), error);
-        let mut many = raw(&t, relative(&t, None));
-        many.num_syms = usize::MAX;
-        let error = KallsymsError::Truncated {
-            table: "names",
-            symbol: 4,
-        };
-        assert_eq!(decode(many).unwrap_err(), error);
-        let mut blind = raw(&t, RawAddresses::Absolute(&[]));
-        blind.num_syms = 1;
-        let error = KallsymsError::Truncated {
-            table: "addresses",
-            symbol: 0,
-        };
-        assert_eq!(decode(blind).unwrap_err(), error);
-    }
-
-    #[test]
-    fn a_token_without_text_is_an_error() {
-        let mut t = tables(&SYMBOLS, AddressFormat::Relative, 0);
-        t.token_index[20..22].copy_from_slice(&[0xff, 0xff]);
-        let error = decode(raw(&t, relative(&t, None))).unwrap_err();
-        assert_eq!(error, KallsymsError::Token { token: 10 });
-    }
-
-    proptest! {
-        #[test]
-        fn mutated_tables_never_panic(
-            at in 0usize..2000, to: u8, num_syms in prop_oneof![0usize..10, Just(usize::MAX)],
-        ) {
-            let mut t = tables(&SYMBOLS, AddressFormat::AbsolutePerCpu, BASE);
-            t.num_syms = num_syms;
-            let mut left = at;
-            for part in [&mut t.names, &mut t.token_table, &mut t.token_index, &mut t.addresses] {
-                if let Some(byte) = part.get_mut(left) {
-                    *byte = to;
-                    break;
-                }
-                left -= part.len();
-            }
-            if let Ok(table) = decode(raw(&t, relative(&t, None))) {
-                prop_assert_eq!(table.len(), num_syms);
-            }
-        }
-
-        #[test]
-        fn arbitrary_bytes_never_panic(
-            names: Vec<u8>, token_table: Vec<u8>, token_index in prop::collection::vec(0u8..8, 512),
-            offsets: Vec<u8>, num_syms: usize, relative_base: u64,
-        ) {
-            let addresses = RawAddresses::Relative { offsets: &offsets, relative_base, absolute_percpu: None };
-            let _ = decode(RawKallsyms {
-                num_syms, names: &names, token_table: &token_table, token_index: &token_index, addresses,
-            });
-        }
-    }
 }
