@@ -50,6 +50,12 @@ impl<'k> Object<'k> {
         Self { kernel, at, of }
     }
 
+    /// The kernel that it belongs to.
+    #[must_use]
+    pub fn kernel(&self) -> &'k Kernel<'k> {
+        self.kernel
+    }
+
     /// Address of a field.
     ///
     /// # Errors
