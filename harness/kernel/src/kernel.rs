@@ -3,6 +3,7 @@
 use crate::modules::{self, Module};
 use crate::object::Missing;
 use crate::open::Sources;
+use crate::stacks::StackCache;
 use recrash_debuginfo::btf::Btf;
 use recrash_debuginfo::kallsyms::{self, RawAddresses, RawKallsyms};
 use recrash_debuginfo::orc::{OrcRule, OrcTable};
@@ -31,6 +32,7 @@ pub struct Kernel<'d> {
     orc: Vec<OrcTable>,
     fields: Mutex<HashMap<String, Option<FieldRef>>>,
     notes: Vec<String>,
+    stack_cache: StackCache,
 }
 
 /// Where a code or data address lies.
@@ -117,6 +119,7 @@ impl<'d> Kernel<'d> {
             orc: Vec::new(),
             fields: Mutex::default(),
             notes: Vec::new(),
+            stack_cache: StackCache::default(),
         };
         kernel.load_types();
         kernel.load_modules();
@@ -239,6 +242,10 @@ impl<'d> Kernel<'d> {
         &self.types
     }
 
+    pub(crate) fn stack_cache(&self) -> &StackCache {
+        &self.stack_cache
+    }
+
     /// What could not be found while opening, one line each.
     #[must_use]
     pub fn notes(&self) -> &[String] {
@@ -316,7 +323,10 @@ impl<'d> Kernel<'d> {
             (Ok(from), Ok(to)) => (from..to).contains(&at),
             _ => false,
         };
-        within("_stext", "_etext") || self.modules.iter().any(|module| module.contains(at))
+        // Boot code is freed, but the first tasks' stacks still return into it.
+        within("_stext", "_etext")
+            || within("_sinittext", "_einittext")
+            || self.modules.iter().any(|module| module.contains(at))
     }
 
     /// A field of a structure, by path (`a.b.c`).

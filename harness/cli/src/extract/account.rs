@@ -1,7 +1,7 @@
 //! The account of a crash in plain words, with addresses: for people, never compared.
 use recrash_kernel::corruption::{Decoding, Meaning};
 use recrash_kernel::exception::Exception;
-use recrash_kernel::unwind::{self, End, FrameSource};
+use recrash_kernel::unwind::{self, End};
 use recrash_kernel::{Crash, Kernel, Missing};
 use recrash_vmcore::{PagingLevels, VirtAddr};
 
@@ -133,12 +133,7 @@ fn raw_frame(frame: &unwind::Frame) -> Frame {
                 place.to_string()
             },
         ),
-        found_by: match frame.source {
-            FrameSource::Registers => "registers",
-            FrameSource::ExceptionRegs => "exception frame",
-            FrameSource::Orc => "ORC",
-        }
-        .into(),
+        found_by: frame.source.label().into(),
     }
 }
 

@@ -7,6 +7,7 @@
 //! are made by [`Dwarf::link_address`] from a section and an offset in it.
 
 mod budget;
+mod convert;
 mod elf;
 mod frames;
 mod index;
@@ -15,6 +16,7 @@ mod sections;
 #[cfg(test)]
 mod tests;
 
+pub use convert::Conversion;
 pub use index::UnitIndex;
 
 use std::sync::OnceLock;

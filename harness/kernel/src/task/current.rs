@@ -1,20 +1,8 @@
-//! Which CPU died and which task it was running.
+//! Which CPU died, which task each CPU was running.
+use super::{Task, read};
 use crate::kernel::{Kernel, missing};
 use crate::object::{Missing, Object};
 use recrash_vmcore::{VirtAddr, VirtMem};
-
-/// A task, as far as a crash report needs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Task {
-    /// `struct task_struct`.
-    pub at: VirtAddr,
-    /// Thread id.
-    pub pid: i32,
-    /// Process name.
-    pub comm: String,
-    /// Lowest address of its kernel stack.
-    pub stack: VirtAddr,
-}
 
 /// The CPU that crashed.
 ///
@@ -49,26 +37,45 @@ pub fn crashing_cpu(kernel: &Kernel<'_>) -> Result<u32, Missing> {
 ///
 /// # Errors
 /// [`Missing`] when per-CPU data or `task_struct`'s layout is.
-pub fn current<'k>(kernel: &'k Kernel<'k>, cpu: u32) -> Result<Task, Missing> {
+pub fn current(kernel: &Kernel<'_>, cpu: u32) -> Result<Task, Missing> {
+    read(kernel, current_at(kernel, cpu)?)
+}
+
+fn current_at(kernel: &Kernel<'_>, cpu: u32) -> Result<VirtAddr, Missing> {
     let at = match kernel.per_cpu_symbol(cpu, "current_task") {
         Ok(at) => at,
         Err(_) => Object::new(kernel, "pcpu_hot", kernel.per_cpu_symbol(cpu, "pcpu_hot")?)
             .addr_of("current_task")?,
     };
-    let task = VirtAddr(
-        kernel
-            .memory()
-            .u64_at(at)
-            .map_err(missing("current_task"))?,
-    );
-    read(Object::new(kernel, "task_struct", task))
+    let task = kernel
+        .memory()
+        .u64_at(at)
+        .map_err(missing("current_task"))?;
+    Ok(VirtAddr(task))
 }
 
-fn read(object: Object<'_>) -> Result<Task, Missing> {
-    Ok(Task {
-        at: object.at,
-        pid: object.i32("pid")?,
-        comm: object.char_array("comm")?,
-        stack: object.ptr("stack")?,
+/// The task that each CPU was running, looked up once. CPUs whose task could not be read are left out, and so are
+/// those that never came up.
+#[must_use]
+pub fn running<'k>(kernel: &'k Kernel<'_>) -> &'k [Task] {
+    kernel.stack_cache().running.get_or_init(|| {
+        let cpus = 0..kernel.cpu_count().unwrap_or(0);
+        let task = |cpu| {
+            let task = current(kernel, cpu).ok()?;
+            Some(Task {
+                cpu: Some(cpu),
+                on_cpu: Some(true),
+                ..task
+            })
+        };
+        cpus.filter_map(task).collect()
     })
+}
+
+/// Lowest address of the kernel stack of some task that was running; for probing stacks' size.
+#[must_use]
+pub fn any_stack(kernel: &Kernel<'_>) -> Option<VirtAddr> {
+    let stacks = || running(kernel).iter().filter(|task| task.stack.0 != 0);
+    // The first task's stack lies in the kernel's image, without a guard page.
+    stacks().find(|task| task.pid != 0).map(|task| task.stack)
 }
