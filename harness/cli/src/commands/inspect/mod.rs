@@ -1,14 +1,21 @@
 //! `recrash inspect`: what a crash engineer asks a dump for first, in the words and the layout of crash(8).
 //! One file a command: its arguments, what it asks the libraries for, and how that is shown.
 mod address;
+mod bt;
 mod dis;
 mod form;
+mod log;
 mod module;
+mod ps;
 mod rd;
 mod reply;
+mod search;
 mod session;
+mod slab;
+mod source;
 mod structure;
 mod sys;
+mod task;
 mod vtop;
 
 use std::ffi::OsString;
@@ -49,11 +56,16 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Inspect {
     Sys(sys::Args),
+    Log(log::Args),
+    Bt(bt::Args),
+    Ps(ps::Args),
     Mod(module::Args),
+    Slab(slab::Args),
     Struct(structure::Args),
     Rd(rd::Args),
     Dis(dis::Args),
     Vtop(vtop::Args),
+    Search(search::Args),
 }
 
 impl Args {
@@ -63,11 +75,16 @@ impl Args {
         let session = Session::new(&opened, self.json);
         match self.command {
             Inspect::Sys(args) => args.run(&session),
+            Inspect::Log(args) => args.run(&session),
+            Inspect::Bt(args) => args.run(&session),
+            Inspect::Ps(args) => args.run(&session),
             Inspect::Mod(args) => args.run(&session),
+            Inspect::Slab(args) => args.run(&session),
             Inspect::Struct(args) => args.run(&session),
             Inspect::Rd(args) => args.run(&session),
             Inspect::Dis(args) => args.run(&session),
             Inspect::Vtop(args) => args.run(&session),
+            Inspect::Search(args) => args.run(&session),
         }
     }
 }

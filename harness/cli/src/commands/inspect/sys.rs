@@ -188,7 +188,7 @@ fn online(kernel: &Kernel<'_>) -> Result<u32, Missing> {
 /// The wall clock in seconds since 1970, and the seconds since boot with suspended time, as the timekeeper had them.
 ///
 /// `shadow_timekeeper` (until 6.12) and `tk_core` (whose type has a name since 6.13, commit 1550dde8a537) hold it.
-fn clock(kernel: &Kernel<'_>) -> Result<(i64, u64), Missing> {
+pub(super) fn clock(kernel: &Kernel<'_>) -> Result<(i64, u64), Missing> {
     let at = match kernel.symbol("shadow_timekeeper") {
         Ok(at) => at,
         Err(_) => {

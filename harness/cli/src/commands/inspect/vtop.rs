@@ -1,4 +1,5 @@
 //! `vtop`: the page tables' way from a virtual to a physical address, and the page's `struct page`.
+use recrash_kernel::slub::PageMap;
 use recrash_kernel::{Kernel, Missing, Object};
 use recrash_vmcore::{AddressSpace, Mapping, PagingLevels, PhysAddr, VirtAddr, Walk};
 use serde::Serialize;
@@ -35,9 +36,12 @@ const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 /// Translates a virtual address, entry by entry.
 ///
-/// Through the kernel's tables.
+/// Through the kernel's tables, or with --pid through those of a process.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Through the tables of the process with this pid or task address
+    #[arg(long, value_name = "PID|TASK")]
+    pid: Option<String>,
     /// Virtual addresses
     #[arg(required = true, value_name = "ADDRESS")]
     addresses: Vec<String>,
@@ -95,7 +99,11 @@ struct Descriptor {
 impl Args {
     pub(super) fn run(self, session: &Session<'_>) -> Outcome {
         let kernel = session.kernel()?;
-        let space = kernel.memory();
+        let process = match &self.pid {
+            Some(who) => Some(super::task::space(session, who)?),
+            None => None,
+        };
+        let space = process.as_ref().unwrap_or(kernel.memory());
         let mut missing = Vec::new();
         let mut translations = Vec::new();
         for text in &self.addresses {
@@ -174,12 +182,7 @@ fn flags(entry: u64) -> Vec<&'static str> {
 }
 
 fn descriptor(kernel: &Kernel<'_>, frame: PhysAddr) -> Result<Descriptor, Missing> {
-    let size = kernel
-        .types()
-        .size_of("page")
-        .ok_or_else(|| Missing::Type("page".into()))?;
-    let base = kernel.u64_at_symbol("vmemmap_base")?;
-    let at = VirtAddr(base.wrapping_add((frame.0 >> PTE_SHIFT).wrapping_mul(size)));
+    let at = PageMap::read(kernel)?.page_of_pfn(frame.0 >> PTE_SHIFT);
     let page = Object::new(kernel, "page", at);
     let flags = page.u64("flags")?;
     Ok(Descriptor {
