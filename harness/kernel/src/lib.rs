@@ -5,6 +5,7 @@
 pub mod corruption;
 pub mod crash;
 pub mod descriptor;
+pub mod disassembly;
 pub mod exception;
 pub mod instruction;
 pub mod kernel;
@@ -20,6 +21,7 @@ pub mod task;
 pub mod trap;
 pub mod unwind;
 pub mod usb;
+pub mod value;
 
 pub use crash::Crash;
 pub use kernel::Kernel;
