@@ -55,7 +55,11 @@ fn layouts(btf: &Btf) -> BTreeMap<String, Vec<Layout>> {
 fn spelt(types: &Types, name: &str) -> Option<Vec<(String, String)>> {
     let layout = types.find_struct(name)?;
     let fields = layout.fields.into_iter();
-    Some(fields.map(|(name, field)| (name, field.type_name)).collect())
+    Some(
+        fields
+            .map(|(name, field)| (name, field.type_name))
+            .collect(),
+    )
 }
 
 #[test]
@@ -72,7 +76,10 @@ fn converted_types_are_those_of_pahole() {
     };
     let theirs = Arc::new(Btf::parse(peer, None).unwrap());
     let begin = std::time::Instant::now();
-    let conversion = Dwarf::parse(map(&path)).unwrap().to_btf(&|_, _| {}).unwrap();
+    let conversion = Dwarf::parse(map(&path))
+        .unwrap()
+        .to_btf(&|_, _| {})
+        .unwrap();
     eprintln!(
         "{} units in {:?}, {} bytes of BTF (pahole's has {}), skipped {:?}, omitted {}",
         conversion.units,
@@ -118,7 +125,12 @@ fn converted_types_are_those_of_pahole() {
             continue;
         };
         fields += b.len();
-        other_types.extend(a.into_iter().zip(b).filter(|(a, b)| a != b).map(|d| (name, d)));
+        other_types.extend(
+            a.into_iter()
+                .zip(b)
+                .filter(|(a, b)| a != b)
+                .map(|d| (name, d)),
+        );
     }
     eprintln!("{fields} fields, the types of {} differ", other_types.len());
     for row in other_types.iter().take(20) {
@@ -130,7 +142,10 @@ fn converted_types_are_those_of_pahole() {
         let ty = their_types.vmlinux().unwrap().get(id).unwrap();
         if matches!(ty.kind, Kind::Func { .. }) {
             functions += 1;
-            let (a, b) = (our_types.func_proto(ty.name), their_types.func_proto(ty.name));
+            let (a, b) = (
+                our_types.func_proto(ty.name),
+                their_types.func_proto(ty.name),
+            );
             if a != b {
                 other_functions.push((ty.name.to_owned(), a, b));
             }

@@ -77,6 +77,12 @@ impl<'a> Vmlinux<'a> {
         Ok(Self { bytes, elf })
     }
 
+    /// The whole file.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Link address and contents of a section. `None` also where the file holds no bytes for it.
     #[must_use]
     pub fn section(&self, name: &str) -> Option<(u64, &'a [u8])> {

@@ -50,7 +50,7 @@ impl Layouts {
 pub(super) fn records(kernel: &Kernel<'_>) -> Result<Log, Missing> {
     let symbol = |name: &str| {
         let told = kernel.info().symbol(name);
-        told.map_or_else(|| kernel.symbol(name), |at| Ok(VirtAddr(at)))
+        told.map_or_else(|| kernel.own_symbol(name), |at| Ok(VirtAddr(at)))
     };
     let number = |name: &str| {
         let at = symbol(name)?;

@@ -29,22 +29,41 @@ impl Record {
     /// Timestamp and message, the message's further lines indented below its first; without a newline at the end.
     #[must_use]
     pub fn line(&self) -> String {
-        let mut out = self.timestamp();
-        let indent = format!("\n{:width$}", "", width = out.len());
-        out.push_str(&self.message().replace('\n', &indent));
-        out
+        self.after(self.timestamp())
+    }
+
+    /// As [`Record::line`], with the caller behind the timestamp, as `[      T1] `.
+    #[must_use]
+    pub fn line_with_caller(&self) -> String {
+        let caller = self.caller.as_deref().unwrap_or_default();
+        self.after(format!("{}[{caller:>8}] ", self.timestamp()))
+    }
+
+    fn after(&self, mut start: String) -> String {
+        let indent = format!("\n{:width$}", "", width = start.len());
+        start.push_str(&self.message().replace('\n', &indent));
+        start
     }
 }
 
 impl Log {
-    /// The whole log, each record on lines of its own. Records without data are left out, as makedumpfile does.
+    /// The whole log, each record on lines of its own: what makedumpfile's `--dump-dmesg` writes up to 1.7.5. Records
+    /// without data are left out, as there.
     #[must_use]
     pub fn dmesg(&self) -> String {
-        let mut out = String::new();
-        for record in self.records.iter().filter(|record| !record.data_less) {
-            out.push_str(&record.line());
-            out.push('\n');
-        }
-        out
+        self.lines(Record::line)
+    }
+
+    /// As [`Log::dmesg`] with each record's caller, as makedumpfile writes it since 1.7.6.
+    #[must_use]
+    pub fn dmesg_with_callers(&self) -> String {
+        self.lines(Record::line_with_caller)
+    }
+
+    fn lines(&self, line: impl Fn(&Record) -> String) -> String {
+        let with_data = self.records.iter().filter(|record| !record.data_less);
+        with_data
+            .flat_map(|record| [line(record), "\n".into()])
+            .collect()
     }
 }

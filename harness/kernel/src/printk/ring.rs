@@ -35,7 +35,7 @@ impl Layout<'_, '_> {
         self.0
             .info()
             .size(of)
-            .or_else(|| self.0.types().size_of(of))
+            .or_else(|| self.0.own_types().size_of(of))
             .ok_or_else(|| Missing::Type(of.into()))
     }
 }
@@ -80,7 +80,7 @@ pub(super) fn records(kernel: &Kernel<'_>) -> Result<Log, Missing> {
     let prb = kernel
         .info()
         .symbol("prb")
-        .map_or_else(|| kernel.symbol("prb"), |at| Ok(VirtAddr(at)))?;
+        .map_or_else(|| kernel.own_symbol("prb"), |at| Ok(VirtAddr(at)))?;
     let ring = Ring::open(kernel, prb)?;
     let mut log = Log {
         records: Vec::new(),

@@ -38,6 +38,14 @@ fn a_record_without_data_is_no_line() {
 }
 
 #[test]
+fn the_caller_stands_behind_the_time_and_moves_further_lines() {
+    let mut printed = record(0, "a\nb");
+    printed.caller = Some("C12".into());
+    let expected = "[    0.000000] [     C12] a\n                          b";
+    assert_eq!(printed.line_with_caller(), expected);
+}
+
+#[test]
 fn callers_are_threads_or_cpus() {
     assert_eq!(
         [caller(41), caller(0x8000_0003)],

@@ -104,7 +104,7 @@ fn irq(kernel: &Kernel<'_>, cpu: u32) -> Result<Vec<Bounds>, Missing> {
     }
     let size = ["struct irq_stack", "union irq_stack_union"]
         .iter()
-        .find_map(|name| kernel.types().size_of(name))
+        .find_map(|name| kernel.own_types().size_of(name))
         .filter(|size| *size >= PAGE && *size <= 8 * IRQ_STACK && size % PAGE == 0)
         .unwrap_or(IRQ_STACK);
     // Since 5.12 the pointer is to the last word, before to the end (commit 951c2a51ae75).
@@ -120,10 +120,10 @@ fn irq(kernel: &Kernel<'_>, cpu: u32) -> Result<Vec<Bounds>, Missing> {
 fn irq_top(kernel: &Kernel<'_>, cpu: u32) -> Result<u64, Missing> {
     let named = ["hardirq_stack_ptr", "irq_stack_ptr"]
         .iter()
-        .find_map(|name| kernel.per_cpu_symbol(cpu, name).ok());
+        .find_map(|name| kernel.own_per_cpu(cpu, name).ok());
     let at = match named {
         Some(at) => at,
-        None => Object::new(kernel, "pcpu_hot", kernel.per_cpu_symbol(cpu, "pcpu_hot")?)
+        None => Object::new(kernel, "pcpu_hot", kernel.own_per_cpu(cpu, "pcpu_hot")?)
             .addr_of("hardirq_stack_ptr")?,
     };
     kernel
@@ -133,7 +133,7 @@ fn irq_top(kernel: &Kernel<'_>, cpu: u32) -> Result<u64, Missing> {
 }
 
 fn exceptions(kernel: &Kernel<'_>, cpu: u32) -> Result<Vec<Bounds>, Missing> {
-    if kernel.symbol("cea_exception_stacks").is_err() {
+    if kernel.own_symbol("cea_exception_stacks").is_err() {
         return old_exceptions(kernel, cpu);
     }
     let Some(base) = exception_stacks(kernel, cpu)? else {
@@ -142,7 +142,7 @@ fn exceptions(kernel: &Kernel<'_>, cpu: u32) -> Result<Vec<Bounds>, Missing> {
     let layout = Object::new(kernel, "cea_exception_stacks", base);
     layout.addr_of("NMI_stack")?;
     let bounds = |(field, kind): &(&str, StackKind)| {
-        let field = kernel.field("cea_exception_stacks", field).ok()?;
+        let field = kernel.own_types().field("cea_exception_stacks", field)?;
         let low = base.wrapping_add(field.offset);
         (field.size > 0).then_some(Bounds {
             kind: *kind,
@@ -156,7 +156,7 @@ fn exceptions(kernel: &Kernel<'_>, cpu: u32) -> Result<Vec<Bounds>, Missing> {
 
 /// `struct cea_exception_stacks` of a CPU; `None` for one that never came up.
 fn exception_stacks(kernel: &Kernel<'_>, cpu: u32) -> Result<Option<VirtAddr>, Missing> {
-    let at = kernel.per_cpu_symbol(cpu, "cea_exception_stacks")?;
+    let at = kernel.own_per_cpu(cpu, "cea_exception_stacks")?;
     let base = kernel
         .memory()
         .u64_at(at)
@@ -166,7 +166,7 @@ fn exception_stacks(kernel: &Kernel<'_>, cpu: u32) -> Result<Option<VirtAddr>, M
 
 /// Before 5.2 `orig_ist.ist` had each stack's end, and they lay one behind the other.
 fn old_exceptions(kernel: &Kernel<'_>, cpu: u32) -> Result<Vec<Bounds>, Missing> {
-    let ist = kernel.per_cpu_symbol(cpu, "orig_ist")?;
+    let ist = kernel.own_per_cpu(cpu, "orig_ist")?;
     let mut found = Vec::new();
     for ((pages, kind), index) in OLD_EXCEPTION_STACKS.iter().zip(0u64..) {
         let at = ist.wrapping_add(index * 8);
@@ -187,11 +187,11 @@ fn old_exceptions(kernel: &Kernel<'_>, cpu: u32) -> Result<Vec<Bounds>, Missing>
 fn entry(kernel: &Kernel<'_>, cpu: u32) -> Result<Vec<Bounds>, Missing> {
     let page = kernel.field("cpu_entry_area", "entry_stack_page")?;
     let size = kernel
-        .types()
+        .own_types()
         .size_of("struct entry_stack")
         .filter(|size| *size <= PAGE)
         .unwrap_or(PAGE);
-    let area = match kernel.symbol("cea_exception_stacks") {
+    let area = match kernel.own_symbol("cea_exception_stacks") {
         Ok(_) => {
             let stacks = kernel.field("cpu_entry_area", "estacks")?;
             match exception_stacks(kernel, cpu)? {
@@ -200,7 +200,7 @@ fn entry(kernel: &Kernel<'_>, cpu: u32) -> Result<Vec<Bounds>, Missing> {
             }
         }
         Err(_) => {
-            let size = kernel.types().size_of("struct cpu_entry_area");
+            let size = kernel.own_types().size_of("struct cpu_entry_area");
             let size = size.ok_or_else(|| Missing::Type("cpu_entry_area".into()))?;
             ENTRY_AREAS.wrapping_add(size.wrapping_mul(cpu.into()))
         }

@@ -29,7 +29,7 @@ pub fn thread_size<'k>(kernel: &'k Kernel<'_>) -> &'k ThreadSize {
                 .contains(&bytes)
                 .then_some(ThreadSize { bytes, from })
         };
-        let by_type = kernel.types().size_of("union thread_union");
+        let by_type = kernel.own_types().size_of("union thread_union");
         by_type
             .and_then(|bytes| known(bytes, "union thread_union"))
             .or_else(|| {
@@ -55,7 +55,7 @@ fn between_marks(kernel: &Kernel<'_>) -> Option<u64> {
     ]
     .iter()
     .find_map(|(start, end)| {
-        let (start, end) = (kernel.symbol(start).ok()?, kernel.symbol(end).ok()?);
+        let (start, end) = (kernel.own_symbol(start).ok()?, kernel.own_symbol(end).ok()?);
         end.checked_since(start)
     })
 }

@@ -16,7 +16,7 @@ pub fn crashing_cpu(kernel: &Kernel<'_>) -> Result<u32, Missing> {
     let mut reason = None;
     for name in ["panic_cpu", "crashing_cpu"] {
         match kernel
-            .symbol(name)
+            .own_symbol(name)
             .and_then(|at| kernel.memory().u32_at(at).map_err(missing(name)))
         {
             Ok(cpu) if cpu < count => return Ok(cpu),
@@ -42,9 +42,9 @@ pub fn current(kernel: &Kernel<'_>, cpu: u32) -> Result<Task, Missing> {
 }
 
 fn current_at(kernel: &Kernel<'_>, cpu: u32) -> Result<VirtAddr, Missing> {
-    let at = match kernel.per_cpu_symbol(cpu, "current_task") {
+    let at = match kernel.own_per_cpu(cpu, "current_task") {
         Ok(at) => at,
-        Err(_) => Object::new(kernel, "pcpu_hot", kernel.per_cpu_symbol(cpu, "pcpu_hot")?)
+        Err(_) => Object::new(kernel, "pcpu_hot", kernel.own_per_cpu(cpu, "pcpu_hot")?)
             .addr_of("current_task")?,
     };
     let task = kernel

@@ -29,7 +29,11 @@ pub(super) struct Fields {
 impl Fields {
     pub(super) fn new(kernel: &Kernel<'_>) -> Result<Self, Missing> {
         let field = |name: &str| kernel.field("task_struct", name);
-        let first = |names: &[&str]| names.iter().find_map(|name| field(name).ok());
+        let first = |names: &[&str]| {
+            names
+                .iter()
+                .find_map(|name| kernel.own_types().field("task_struct", name))
+        };
         Ok(Self {
             pid: field("pid")?,
             comm: field("comm")?,

@@ -93,7 +93,7 @@ impl<'k, 'd> Walk<'k, 'd> {
     fn processes(&mut self) {
         let (tasks, init) = match (
             self.kernel.field("task_struct", "tasks"),
-            self.kernel.symbol("init_task"),
+            self.kernel.own_symbol("init_task"),
         ) {
             (Ok(field), Ok(init)) => (field.offset, init),
             (Err(missing), _) | (_, Err(missing)) => return self.note(missing),
@@ -197,10 +197,9 @@ impl<'k, 'd> Walk<'k, 'd> {
 
 /// `runqueues.idle`, else `idle_threads` (kernel/smpboot.c); `None` for a CPU that never came up.
 fn idle_task(kernel: &Kernel<'_>, cpu: u32) -> Result<Option<VirtAddr>, Missing> {
-    let by_queue =
-        || Object::new(kernel, "rq", kernel.per_cpu_symbol(cpu, "runqueues")?).ptr("idle");
+    let by_queue = || Object::new(kernel, "rq", kernel.own_per_cpu(cpu, "runqueues")?).ptr("idle");
     let by_thread = || {
-        let at = kernel.per_cpu_symbol(cpu, "idle_threads")?;
+        let at = kernel.own_per_cpu(cpu, "idle_threads")?;
         let task = kernel.memory().u64_at(at);
         task.map(VirtAddr).map_err(missing("idle_threads"))
     };

@@ -46,7 +46,7 @@ fn resident(kernel: &Kernel<'_>, mm: Object<'_>) -> Result<u64, Missing> {
 /// Since 6.2 each is a `percpu_counter` (commit f1a7941243c1), before an `atomic_long_t` in `struct mm_rss_stat`.
 fn counter(kernel: &Kernel<'_>, mm: Object<'_>, index: u64) -> Result<i64, Missing> {
     let plain = format!("rss_stat.count[{index}]");
-    if mm.has(&plain) {
+    if kernel.own_types().field("mm_struct", &plain).is_some() {
         return Ok(mm.u64(&plain)?.cast_signed());
     }
     let at = mm.addr_of(&format!("rss_stat[{index}]"))?;

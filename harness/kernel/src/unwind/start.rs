@@ -222,7 +222,7 @@ fn sleeping(kernel: &Kernel<'_>, task: &Task) -> Result<Backtrace, Missing> {
 fn resumes_at(kernel: &Kernel<'_>, ret: VirtAddr) -> CodeAddr {
     let begins = ["ret_from_fork_asm", "ret_from_fork"]
         .iter()
-        .any(|name| kernel.symbol(name) == Ok(ret));
+        .any(|name| kernel.own_symbol(name) == Ok(ret));
     match begins {
         true => CodeAddr::Interrupted(ret),
         false => CodeAddr::Return(ret),
@@ -238,7 +238,7 @@ impl SwitchFrame {
 
     fn size(kernel: &Kernel<'_>) -> u64 {
         kernel
-            .types()
+            .own_types()
             .size_of("struct inactive_task_frame")
             .unwrap_or(Self::PLAIN)
     }

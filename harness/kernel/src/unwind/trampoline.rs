@@ -24,7 +24,7 @@ const MAX_PROBES: usize = 512;
 /// # Errors
 /// [`End::Trampoline`] when it is a trampoline and the address was not found.
 pub(super) fn resolve(kernel: &Kernel<'_>, found: VirtAddr, slot: u64) -> Result<VirtAddr, End> {
-    let is = |name: &str| kernel.symbol(name) == Ok(found);
+    let is = |name: &str| kernel.own_symbol(name) == Ok(found);
     if is(RETURN_TO_HANDLER) {
         return graph_tracer(kernel, slot).ok_or(End::Trampoline(RETURN_TO_HANDLER));
     }
@@ -46,7 +46,7 @@ fn owner<'k>(kernel: &'k Kernel<'k>, slot: u64) -> Option<Object<'k>> {
 
 /// The entry whose `retp` is the slot; entries are of one size, on a stack whose layout changed in 6.11.
 fn graph_tracer(kernel: &Kernel<'_>, slot: u64) -> Option<VirtAddr> {
-    let entry = |field: &str| kernel.types().offset_of("ftrace_ret_stack", field);
+    let entry = |field: &str| kernel.own_types().offset_of("ftrace_ret_stack", field);
     let (ret, retp) = (entry("ret")?, entry("retp")?);
     let at = owner(kernel, slot)?.ptr("ret_stack").ok()?;
     let bytes = kernel.memory().bytes(at, SHADOW_STACK).ok()?;
@@ -72,7 +72,7 @@ fn kretprobe(kernel: &Kernel<'_>, trampoline: VirtAddr, slot: u64) -> Option<Vir
             "fp",
         ),
     };
-    let link = kernel.types().offset_of(of, link)?;
+    let link = kernel.own_types().offset_of(of, link)?;
     let mut node = task.ptr(list).ok()?;
     let mut met = false;
     for _ in 0..MAX_PROBES {

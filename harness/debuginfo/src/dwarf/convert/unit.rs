@@ -1,8 +1,7 @@
 //! The types that one unit describes, read in one pass into flat tables. Compares and merges nothing.
 
 use gimli::{
-    Attribute, AttributeValue, DebugInfoOffset, DwTag, Dwarf, Operation, Unit,
-    constants as dw,
+    Attribute, AttributeValue, DebugInfoOffset, DwTag, Dwarf, Operation, Unit, constants as dw,
 };
 
 use super::super::{DwarfError, Reader};
@@ -237,7 +236,9 @@ impl<'r> Raw<'r> {
             dw::DW_AT_data_member_location => self.location = offset_of(pass.unit, value),
             dw::DW_AT_data_bit_offset => self.data_bit_offset = number(),
             dw::DW_AT_bit_offset => self.bit_offset = number(),
-            dw::DW_AT_bit_size => self.bit_size = number().and_then(|n| n.try_into().ok()).unwrap_or(0),
+            dw::DW_AT_bit_size => {
+                self.bit_size = number().and_then(|n| n.try_into().ok()).unwrap_or(0)
+            }
             dw::DW_AT_count => self.count = number(),
             // -1 where an array has no elements.
             dw::DW_AT_upper_bound => {
@@ -301,7 +302,13 @@ impl<'r> Pass<'_, 'r> {
     }
 
     /// A type begins.
-    fn open(&mut self, depth: isize, offset: u32, tag: Tag, raw: &Raw<'r>) -> Result<(), DwarfError> {
+    fn open(
+        &mut self,
+        depth: isize,
+        offset: u32,
+        tag: Tag,
+        raw: &Raw<'r>,
+    ) -> Result<(), DwarfError> {
         if self.types.dies.len() >= ENTRIES_MAX {
             return Err(DwarfError::TooMuch);
         }
@@ -349,7 +356,12 @@ impl<'r> Pass<'_, 'r> {
         let Some((above, index, children)) = self.open.last_mut() else {
             return;
         };
-        let Some(parent) = self.types.dies.get_mut(*index).filter(|_| *above + 1 == depth) else {
+        let Some(parent) = self
+            .types
+            .dies
+            .get_mut(*index)
+            .filter(|_| *above + 1 == depth)
+        else {
             return;
         };
         if tag == dw::DW_TAG_unspecified_parameters {
