@@ -112,6 +112,19 @@ impl Part {
         }
     }
 
+    /// Calls `visit` with each page of this file that may begin with these bytes or have them
+    /// behind a note's header; gives false once `visit` does.
+    pub(crate) fn pages_that_may_begin_with(
+        &self,
+        needle: &[u8],
+        visit: &mut dyn FnMut(PhysAddr) -> bool,
+    ) -> bool {
+        match &self.memory {
+            Memory::Elf(core) => core.pages_that_may_begin_with(&self.source, needle, visit),
+            Memory::Kdump(kdump) => kdump.pages_that_may_begin_with(&self.source, needle, visit),
+        }
+    }
+
     /// Warnings about a file that is not whole.
     pub(crate) fn completeness(&self) -> Vec<String> {
         let source = &self.source;

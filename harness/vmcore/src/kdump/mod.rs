@@ -6,6 +6,7 @@
 mod bitmap;
 mod cache;
 mod completeness;
+mod head;
 mod header;
 mod lzo;
 mod page;
@@ -14,6 +15,7 @@ use std::ops::Range;
 
 use bitmap::Bitmap;
 use cache::PageCache;
+use head::Heads;
 pub(crate) use header::{BLOCK, Layout, MAGIC};
 pub use header::{KdumpHeader, Utsname};
 pub use page::Compression;
@@ -108,6 +110,48 @@ impl Kdump {
         // Page frame numbers are below 2^40.
         let start = (run.start * BLOCK).max(at.0);
         Some(start..run.end * BLOCK)
+    }
+
+    /// As [`crate::part::Part::pages_that_may_begin_with`]; decompresses as little as it can.
+    pub(crate) fn pages_that_may_begin_with(
+        &self,
+        source: &Source,
+        needle: &[u8],
+        visit: &mut dyn FnMut(PhysAddr) -> bool,
+    ) -> bool {
+        let mut heads = Heads::new();
+        // Each page has a descriptor of its own, however long a bitmap claims to be.
+        let mut budget = source.file_len() / DESCRIPTOR_LEN + 1;
+        // The writers put pages in order, but for the one page of zeros that many share: what
+        // lies before the last one's end was seen.
+        let mut seen = 0;
+        let mut at = self.frames.start;
+        let mut index = 0;
+        while let Some(run) = self.dumped.next_run(source, at, self.frames.end) {
+            at = run.end;
+            for pfn in run {
+                let Some(left) = budget.checked_sub(1) else {
+                    return true;
+                };
+                budget = left;
+                let descriptor = self.descriptor(source, index);
+                index += 1;
+                let Ok(descriptor) = descriptor else { continue };
+                if descriptor.check().is_err() || descriptor.offset < seen {
+                    continue;
+                }
+                let size = u64::from(descriptor.size);
+                seen = descriptor.offset.saturating_add(size);
+                let Ok(data) = source.slice(descriptor.offset, size) else {
+                    continue;
+                };
+                let may = heads.may_begin_with(descriptor.compression, &data, needle);
+                if may && !visit(PhysAddr(pfn * BLOCK)) {
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     /// Fills `buf`, page by page.
