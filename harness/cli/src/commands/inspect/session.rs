@@ -1,5 +1,5 @@
 //! An open dump and its kernel, shared by all commands. The one place where `inspect` opens files.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use recrash_kernel::{Kernel, Missing};
@@ -17,21 +17,23 @@ pub(super) struct Opened {
     no_info: Vmcoreinfo,
 }
 
-/// Opens the dump.
-pub(super) fn open(vmcore: &Path, split: &[std::path::PathBuf]) -> Result<Opened, Failure> {
-    let name = || vmcore.display().to_string();
-    let meta = std::fs::metadata(vmcore).with_context(name)?;
-    if !meta.is_file() {
-        return Err(Failure::usage(anyhow!("{} is no file", name())));
+/// Opens the dump; `split` are the other files of a split one.
+pub(super) fn open(vmcore: &Path, split: &[PathBuf]) -> Result<Opened, Failure> {
+    let files: Vec<PathBuf> = std::iter::once(vmcore.to_owned())
+        .chain(split.iter().cloned())
+        .collect();
+    for file in &files {
+        let name = || file.display().to_string();
+        let meta = std::fs::metadata(file).with_context(name)?;
+        if !meta.is_file() {
+            return Err(Failure::usage(anyhow!("{} is no file", name())));
+        }
     }
-    if !split.is_empty() {
-        return Err(Failure::usage(anyhow!("split dumps are not read yet")));
-    }
-    let dump = Vmcore::open(vmcore).map_err(|error| {
+    let dump = Vmcore::open_set(&files).map_err(|error| {
         Failure::inconclusive(anyhow!(error).context("the dump cannot be read"))
     })?;
     Ok(Opened {
-        file: name(),
+        file: vmcore.display().to_string(),
         dump,
         no_info: Vmcoreinfo::default(),
     })
