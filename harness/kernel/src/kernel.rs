@@ -125,15 +125,26 @@ impl<'d> Kernel<'d> {
     }
 
     fn load_types(&mut self) {
-        match self
+        let found = self
             .section("__start_BTF", "__stop_BTF")
-            .and_then(|(bytes, _)| {
-                Btf::parse(bytes, None)
-                    .map_err(|e| Missing::Implausible(format!("the kernel's BTF: {e}")))
-            }) {
+            .and_then(|(bytes, _)| parse_types(bytes))
+            .or_else(|missing| self.types_of_debug_info(missing));
+        match found {
             Ok(btf) => self.types = Types::new(Arc::new(btf)),
             Err(missing) => self.notes.push(format!("no type information: {missing}")),
         }
+    }
+
+    /// The types out of DWARF, for kernels built without BTF. `missing` says why BTF is.
+    fn types_of_debug_info(&self, missing: Missing) -> Result<Btf, Missing> {
+        let Some(debug) = self.sources.debug else {
+            return Err(missing);
+        };
+        let build_id = self.build_id();
+        let bytes = debug
+            .types(build_id.as_deref())
+            .map_err(|why| Missing::DebugInfo(format!("{missing}; {why}")))?;
+        parse_types(bytes)
     }
 
     fn load_modules(&mut self) {
@@ -443,6 +454,10 @@ impl<'d> Kernel<'d> {
         })?;
         Ok((self.table(from, size, start)?, from))
     }
+}
+
+fn parse_types(bytes: Vec<u8>) -> Result<Btf, Missing> {
+    Btf::parse(bytes, None).map_err(|e| Missing::Implausible(format!("the kernel's BTF: {e}")))
 }
 
 pub(crate) fn missing(what: &str) -> impl FnOnce(recrash_vmcore::ReadError) -> Missing + '_ {

@@ -28,6 +28,9 @@ pub enum Missing {
         /// Why it could not be.
         error: ReadError,
     },
+    /// Debug information that is not there, is not this kernel's, or does not say it.
+    #[error("{0}")]
+    DebugInfo(String),
     /// The value read is not one that the kernel could have put there.
     #[error("{0}")]
     Implausible(String),
