@@ -13,6 +13,7 @@ pub mod object;
 pub mod open;
 pub mod regs;
 pub mod slub;
+pub mod source_lines;
 pub mod syscall;
 pub mod task;
 pub mod trap;
