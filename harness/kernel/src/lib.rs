@@ -15,6 +15,7 @@ pub mod open;
 pub mod printk;
 pub mod regs;
 pub mod slub;
+pub mod source_lines;
 pub mod stacks;
 pub mod syscall;
 pub mod task;

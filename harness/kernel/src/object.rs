@@ -39,6 +39,9 @@ pub enum Missing {
         /// That of the crashed kernel or module.
         dump: String,
     },
+    /// Debug information that is not there, is not this kernel's, or does not say it.
+    #[error("{0}")]
+    DebugInfo(String),
     /// The value read is not one that the kernel could have put there.
     #[error("{0}")]
     Implausible(String),

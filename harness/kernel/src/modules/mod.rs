@@ -36,6 +36,7 @@ pub struct Module {
     /// Where its BTF lies; `None` if it was built without.
     pub btf: Option<Region>,
     symbols: OnceLock<SymbolTable>,
+    sections: OnceLock<Result<Vec<ModuleSection>, Missing>>,
     orc_table: OnceLock<Option<OrcTable>>,
 }
 
@@ -78,15 +79,16 @@ impl Module {
     ///
     /// # Errors
     /// [`Missing`] on kernels that keep none (no CONFIG_KALLSYMS or no sysfs), and where they can't be read.
-    pub fn sections(&self, kernel: &Kernel<'_>) -> Result<Vec<ModuleSection>, Missing> {
-        sections::read(kernel, self)
+    pub fn sections(&self, kernel: &Kernel<'_>) -> Result<&[ModuleSection], Missing> {
+        let sections = self.sections.get_or_init(|| sections::read(kernel, self));
+        sections.as_deref().map_err(Clone::clone)
     }
 
-    /// GNU build id in lower-case hexadecimal.
+    /// GNU build id.
     ///
     /// # Errors
     /// As [`Module::sections`]; and where it was linked without.
-    pub fn build_id(&self, kernel: &Kernel<'_>) -> Result<String, Missing> {
+    pub fn build_id(&self, kernel: &Kernel<'_>) -> Result<Vec<u8>, Missing> {
         sections::build_id(kernel, self)
     }
 
@@ -146,6 +148,7 @@ fn read(object: Object<'_>, loaded_btf: &[(VirtAddr, Region)]) -> Result<Module,
             .find(|(module, _)| *module == object.at)
             .map(|(_, region)| region.clone()),
         symbols: OnceLock::new(),
+        sections: OnceLock::new(),
         orc_table: OnceLock::new(),
     })
 }
