@@ -120,3 +120,21 @@ pub fn prstatus(pid: u32, regs: &[u64; 27]) -> Vec<u8> {
     out.resize(336, 0);
     out
 }
+
+/// The payload of a QEMU note: the state of one virtual CPU. `regs` from rax to r15, rip and
+/// rflags; all segments have this base.
+#[must_use]
+pub fn qemu_cpu(regs: &[u64; 18], segment_base: u64, cr: [u64; 5], kernel_gs: u64) -> Vec<u8> {
+    let mut out = 1_u32.to_le_bytes().to_vec();
+    out.extend(440_u32.to_le_bytes());
+    quads(&mut out, regs);
+    for number in 0..10_u32 {
+        for word in [number << 3, 0xfffff, 0xa09300, 0] {
+            out.extend(word.to_le_bytes());
+        }
+        quads(&mut out, &[segment_base]);
+    }
+    quads(&mut out, &cr);
+    quads(&mut out, &[kernel_gs]);
+    out
+}

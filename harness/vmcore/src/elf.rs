@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::bytes::{u16_le, u32_le, u64_le};
 use crate::source::{Fault, Missing, Source};
-use crate::{PhysAddr, ReadError};
+use crate::{PhysAddr, ReadError, search};
 
 const EHDR_LEN: u64 = 64;
 const PHDR_LEN: u64 = 56;
@@ -23,6 +23,10 @@ const EM_X86_64: u16 = 62;
 const PN_XNUM: u16 = 0xffff;
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
+/// Page size on x86-64, in bytes.
+const PAGE: u64 = 4096;
+/// How often the file system is asked for holes.
+const PAGES_BETWEEN_HOLES: u64 = 256;
 
 /// The memory of an ELF core.
 #[derive(Debug)]
@@ -160,6 +164,45 @@ impl ElfCore {
             (Some(a), Some(b)) => Some(if b.start < a.start { b } else { a }),
             (a, b) => a.or(b),
         }
+    }
+
+    /// As [`crate::part::Part::pages_that_may_begin_with`]. What the file system keeps no blocks
+    /// for is passed over unread.
+    pub(crate) fn pages_that_may_begin_with(
+        &self,
+        source: &Source,
+        needle: &[u8],
+        visit: &mut dyn FnMut(PhysAddr) -> bool,
+    ) -> bool {
+        // Segments that overlap in the file could name its pages over and over.
+        let mut budget = source.file_len() / PAGE * 2 + 16;
+        for extent in &self.backed {
+            let mut at = extent.start.next_multiple_of(PAGE);
+            while at < extent.end {
+                let offset = extent.offset.saturating_add(at - extent.start);
+                if (at / PAGE).is_multiple_of(PAGES_BETWEEN_HOLES) {
+                    let data = source.next_data(offset);
+                    let skip = data.map_or(u64::MAX, |data| data.saturating_sub(offset));
+                    if skip >= PAGE {
+                        at = at.saturating_add(skip / PAGE * PAGE);
+                        continue;
+                    }
+                }
+                let Some(left) = budget.checked_sub(1) else {
+                    return true;
+                };
+                budget = left;
+                let mut head = [0; search::NOTE_HEADER + search::NEEDLE.len()];
+                let there = source.read(offset, &mut head).is_ok();
+                let (note, text) = head.split_at(search::NOTE_HEADER);
+                let found = note.starts_with(needle) || text == needle;
+                if there && found && !visit(PhysAddr(at)) {
+                    return false;
+                }
+                at = at.saturating_add(PAGE);
+            }
+        }
+        true
     }
 
     /// Fills `buf`; pieces of it may lie in different segments.

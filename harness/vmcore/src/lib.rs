@@ -9,6 +9,7 @@
 
 mod addr;
 mod bytes;
+mod cpu;
 mod elf;
 mod error;
 mod flattened;
@@ -18,12 +19,14 @@ mod mem;
 mod note;
 mod paging;
 mod part;
+mod search;
 mod set;
 mod source;
 mod vmcore;
 mod vmcoreinfo;
 
 pub use addr::{PagingLevels, PhysAddr, VirtAddr};
+pub use cpu::{CpuSegment, CpuState};
 pub use error::{FormatError, ReadError};
 pub use format::{Format, FormatKind};
 pub use kdump::{Compression, KdumpHeader, Utsname};

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{PagingLevels, PhysAddr, PhysMem, ReadError, VirtAddr, VirtMem, Vmcoreinfo};
+use crate::{CpuState, PagingLevels, PhysAddr, PhysMem, ReadError, VirtAddr, VirtMem, Vmcoreinfo};
 
 const PAGE_SHIFT: u32 = 12;
 const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
@@ -25,6 +25,9 @@ const TABLES: [(&str, u32, bool); 5] = [
     ("PML4", 39, false),
     ("PML5", 48, false),
 ];
+
+/// What the kernel's top table is called: since 4.13, at all times in VMCOREINFO, before 4.13.
+pub(crate) const KERNEL_TABLES: [&str; 3] = ["init_top_pgt", "swapper_pg_dir", "init_level4_pgt"];
 
 /// The kernel's own address space cannot be found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -115,7 +118,7 @@ impl<'a> AddressSpace<'a> {
         info: &Vmcoreinfo,
         phys_base: u64,
     ) -> Result<Self, SpaceError> {
-        let root = ["init_top_pgt", "swapper_pg_dir", "init_level4_pgt"]
+        let root = KERNEL_TABLES
             .iter()
             .find_map(|name| info.symbol(name))
             .ok_or(SpaceError::Missing(
@@ -128,6 +131,12 @@ impl<'a> AddressSpace<'a> {
         let sme_mask = info.number("sme_mask").unwrap_or(0).cast_unsigned();
         let root = root.wrapping_sub(START_KERNEL_MAP).wrapping_add(phys_base);
         Ok(Self::new(memory, PhysAddr(root), levels, sme_mask))
+    }
+
+    /// The space that a CPU was in, by its CR3 and CR4. `sme_mask` as for [`AddressSpace::new`].
+    #[must_use]
+    pub fn of_cpu(memory: &'a dyn PhysMem, cpu: &CpuState, sme_mask: u64) -> Self {
+        Self::new(memory, cpu.page_table(), cpu.paging_levels(), sme_mask)
     }
 
     /// Another space of the same machine, such as a process's (`mm->pgd`).

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::kdump::{BLOCK, Kdump};
 use crate::part::Part;
-use crate::{FormatError, PhysAddr, ReadError};
+use crate::{FormatError, PhysAddr, PhysMem, ReadError};
 
 /// Bitmaps up to this length are compared whole, longer ones by samples.
 const COMPARED: u64 = 1 << 20;
@@ -127,8 +127,24 @@ impl Set {
         }
     }
 
+    /// Calls `visit` with each page that may begin with these bytes or have them behind a note's
+    /// header, until it gives false.
+    pub(crate) fn pages_that_may_begin_with(
+        &self,
+        needle: &[u8],
+        visit: &mut dyn FnMut(PhysAddr) -> bool,
+    ) {
+        for part in self.iter() {
+            if !part.pages_that_may_begin_with(needle, visit) {
+                return;
+            }
+        }
+    }
+}
+
+impl PhysMem for Set {
     /// Fills `buf`, each page from the file that has it.
-    pub(crate) fn read(&self, mut at: PhysAddr, mut buf: &mut [u8]) -> Result<(), ReadError> {
+    fn read(&self, mut at: PhysAddr, mut buf: &mut [u8]) -> Result<(), ReadError> {
         if self.rest.is_empty() {
             return self.first.read(at, buf);
         }
@@ -149,7 +165,7 @@ impl Set {
         Ok(())
     }
 
-    pub(crate) fn next_present(&self, at: PhysAddr) -> Option<Range<u64>> {
+    fn next_present(&self, at: PhysAddr) -> Option<Range<u64>> {
         self.iter()
             .filter_map(|part| part.next_present(at))
             .min_by_key(|range| range.start)

@@ -8,6 +8,8 @@ use std::io;
 use std::path::Path;
 
 use memmap2::Mmap;
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 
 use crate::flattened::{self, Index};
 
@@ -31,7 +33,7 @@ pub(crate) struct Source {
 /// The bytes of the file as it is.
 #[derive(Debug)]
 pub(crate) enum Bytes {
-    Map(Mmap),
+    Map(Mmap, File),
     Owned(Vec<u8>),
 }
 
@@ -46,12 +48,12 @@ impl Bytes {
         // SAFETY: the bytes are only read. A dump is not written to while it is analysed; if
         // someone cuts it short meanwhile, the process dies of SIGBUS and nothing else happens.
         let map = unsafe { Mmap::map(&file)? };
-        Ok(Self::Map(map))
+        Ok(Self::Map(map, file))
     }
 
     fn as_slice(&self) -> &[u8] {
         match self {
-            Self::Map(map) => map,
+            Self::Map(map, _) => map,
             Self::Owned(bytes) => bytes,
         }
     }
@@ -85,6 +87,23 @@ impl Source {
     /// Where a flattened stream breaks off.
     pub(crate) fn broken_at(&self) -> Option<u64> {
         self.index.as_ref().and_then(Index::broken_at)
+    }
+
+    /// The first offset at or after this one that the file system keeps data of, or `None` if
+    /// there is none: what lies between is a hole, and reads as zero. Where it cannot tell, there
+    /// are no holes.
+    pub(crate) fn next_data(&self, offset: u64) -> Option<u64> {
+        let Bytes::Map(_, file) = &self.file else {
+            return Some(offset);
+        };
+        if self.index.is_some() {
+            return Some(offset);
+        }
+        match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+            Ok(data) => Some(data.max(offset)),
+            Err(Errno::NXIO) => None,
+            Err(_) => Some(offset),
+        }
     }
 
     /// Fills all of `buf` from `offset` on.

@@ -3,9 +3,11 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::cpu::{self, CpuState};
 use crate::kdump::{KdumpHeader, Utsname};
 use crate::note::{self, Note, Prstatus};
 use crate::part::{Memory, Part};
+use crate::search;
 use crate::set::Set;
 use crate::{Format, FormatError, PhysAddr, PhysMem, ReadError, Vmcoreinfo};
 
@@ -15,6 +17,7 @@ pub struct Vmcore {
     files: Set,
     notes: Vec<Note>,
     prstatus: Vec<Prstatus>,
+    cpu_states: Vec<CpuState>,
     vmcoreinfo: Option<Vmcoreinfo>,
     warnings: Vec<String>,
 }
@@ -82,8 +85,11 @@ impl Vmcore {
                 Some(Vmcoreinfo::parse(&note.desc))
             });
         let prstatus = note::prstatus(&notes);
+        let cpu_states = cpu::states(&notes);
+        let vmcoreinfo = vmcoreinfo.or_else(|| find_in_memory(&files, &cpu_states, &mut warnings));
         Self {
             files,
+            cpu_states,
             notes,
             prstatus,
             vmcoreinfo,
@@ -103,7 +109,8 @@ impl Vmcore {
         &self.notes
     }
 
-    /// What the kernel says about itself, if the dump has it.
+    /// What the kernel says about itself: from the dump's headers or notes, else from the
+    /// kernel's own copy in memory, which a warning tells.
     #[must_use]
     pub fn vmcoreinfo(&self) -> Option<&Vmcoreinfo> {
         self.vmcoreinfo.as_ref()
@@ -113,6 +120,13 @@ impl Vmcore {
     #[must_use]
     pub fn prstatus(&self) -> &[Prstatus] {
         &self.prstatus
+    }
+
+    /// The CPUs' registers with control registers and descriptor tables, in CPU order: only QEMU
+    /// writes them.
+    #[must_use]
+    pub fn cpu_states(&self) -> &[CpuState] {
+        &self.cpu_states
     }
 
     /// What is wrong with the file and does not keep it from being read.
@@ -147,6 +161,26 @@ impl Vmcore {
                 Memory::Kdump(kdump) => Some(kdump.header.phys_base).filter(|&base| base != 0),
             })
     }
+}
+
+/// Looks for VMCOREINFO in memory, and tells where it was.
+fn find_in_memory(
+    files: &Set,
+    cpus: &[CpuState],
+    warnings: &mut Vec<String>,
+) -> Option<Vmcoreinfo> {
+    let found = search::find(files, cpus)?;
+    let mut warning = format!(
+        "the dump has no VMCOREINFO note; the kernel's copy in memory at {} is used",
+        found.at
+    );
+    if !found.verified {
+        warning.push_str(", unchecked: the page tables that it names do not translate its symbols");
+    } else if found.others > 0 {
+        warning.push_str(&format!(", the best of {} that differ", found.others + 1));
+    }
+    warnings.push(warning);
+    Some(found.info)
 }
 
 impl PhysMem for Vmcore {

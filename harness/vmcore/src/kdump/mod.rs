@@ -6,6 +6,7 @@
 mod bitmap;
 mod cache;
 mod completeness;
+mod head;
 mod header;
 mod lzo;
 mod page;
@@ -14,6 +15,7 @@ use std::ops::Range;
 
 use bitmap::Bitmap;
 use cache::PageCache;
+use head::Heads;
 pub(crate) use header::{BLOCK, Layout, MAGIC};
 pub use header::{KdumpHeader, Utsname};
 pub use page::Compression;
@@ -21,10 +23,6 @@ use page::{DESCRIPTOR_LEN, Descriptor, PAGE};
 
 use crate::source::{Fault, Missing, Source};
 use crate::{PhysAddr, ReadError};
-
-/// How many of the last descriptors are looked at to see whether the file is whole: many may
-/// share one page of zeros near its start.
-const LAST_DESCRIPTORS: u64 = 1024;
 
 /// One file in the kdump-compressed format.
 #[derive(Debug)]
@@ -67,23 +65,6 @@ impl Kdump {
         self.frames.clone()
     }
 
-    /// Where the file would have to end to hold its bitmaps, its descriptors and the last pages'
-    /// data.
-    pub(crate) fn expected_end(&self, source: &Source) -> u64 {
-        let Some(count) = completeness::descriptors(self, source) else {
-            return self.layout.descriptors;
-        };
-        let descriptor = |index: u64| {
-            let found = self.descriptor(source, index).ok()?;
-            found.check().ok()?;
-            found.offset.checked_add(u64::from(found.size))
-        };
-        let last = (count.saturating_sub(LAST_DESCRIPTORS)..count)
-            .filter_map(descriptor)
-            .max();
-        self.descriptor_at(count).max(last.unwrap_or_default())
-    }
-
     /// File offset of a descriptor.
     fn descriptor_at(&self, index: u64) -> u64 {
         (self.layout.descriptors).saturating_add(index.saturating_mul(DESCRIPTOR_LEN))
@@ -108,6 +89,48 @@ impl Kdump {
         // Page frame numbers are below 2^40.
         let start = (run.start * BLOCK).max(at.0);
         Some(start..run.end * BLOCK)
+    }
+
+    /// As [`crate::part::Part::pages_that_may_begin_with`]; decompresses as little as it can.
+    pub(crate) fn pages_that_may_begin_with(
+        &self,
+        source: &Source,
+        needle: &[u8],
+        visit: &mut dyn FnMut(PhysAddr) -> bool,
+    ) -> bool {
+        let mut heads = Heads::new();
+        // Each page has a descriptor of its own, however long a bitmap claims to be.
+        let mut budget = source.file_len() / DESCRIPTOR_LEN + 1;
+        // The writers put pages in order, but for the one page of zeros that many share: what
+        // lies before the last one's end was seen.
+        let mut seen = 0;
+        let mut at = self.frames.start;
+        let mut index = 0;
+        while let Some(run) = self.dumped.next_run(source, at, self.frames.end) {
+            at = run.end;
+            for pfn in run {
+                let Some(left) = budget.checked_sub(1) else {
+                    return true;
+                };
+                budget = left;
+                let descriptor = self.descriptor(source, index);
+                index += 1;
+                let Ok(descriptor) = descriptor else { continue };
+                if descriptor.check().is_err() || descriptor.offset < seen {
+                    continue;
+                }
+                let size = u64::from(descriptor.size);
+                seen = descriptor.offset.saturating_add(size);
+                let Ok(data) = source.slice(descriptor.offset, size) else {
+                    continue;
+                };
+                let may = heads.may_begin_with(descriptor.compression, &data, needle);
+                if may && !visit(PhysAddr(pfn * BLOCK)) {
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     /// Fills `buf`, page by page.
@@ -181,6 +204,11 @@ impl Kdump {
             .map_err(truncated)?;
         page::restore(descriptor.compression, &data, page)
             .map_err(|what| corrupt(descriptor.offset, what))
+    }
+
+    /// What is not whole.
+    pub(crate) fn completeness(&self, source: &Source) -> completeness::Completeness {
+        completeness::check(self, source)
     }
 
     /// Whether makedumpfile itself says that it could not write everything.
