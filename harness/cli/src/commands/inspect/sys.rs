@@ -157,7 +157,7 @@ fn ask(kernel: &Kernel<'_>, system: &mut System, missing: &mut Vec<String>) {
     if let Ok(offset) = kernel.kaslr() {
         system.kaslr_offset = Some(Hex(offset));
     }
-    if let Ok(id) = kernel.build_id() {
+    if let Some(id) = kernel.build_id() {
         system.build_id = Some(id.to_owned());
     }
     let own = kernel.symbols().filter(|symbol| symbol.module.is_none());
