@@ -6,6 +6,7 @@ use crate::instruction::{self, Faulting};
 use crate::kernel::Kernel;
 use crate::object::Missing;
 use crate::regs::PtRegs;
+use crate::slice::{self, Slice};
 use crate::syscall::{self, Syscall};
 use crate::task::{self, Task};
 use crate::unwind::{self, Backtrace};
@@ -24,6 +25,8 @@ pub struct Crash {
     pub backtrace: Result<Backtrace, Missing>,
     /// The instruction that faulted.
     pub faulting: Result<Faulting, Missing>,
+    /// Where the registers of the faulting function came from.
+    pub slice: Result<Slice, Missing>,
     /// The system call that the task was in.
     pub syscall: Result<Syscall, Missing>,
     /// USB devices present.
@@ -50,6 +53,9 @@ impl Crash {
             .as_ref()
             .map(|exception| exception.regs)
             .map_err(Clone::clone);
+        let slice = regs
+            .clone()
+            .and_then(|regs| slice::of_fault(kernel, &regs, cpu.as_ref().ok().copied()));
         let faulting = regs.and_then(|regs| instruction::faulting(kernel, &regs));
         let syscall = syscall(kernel, backtrace.as_ref());
         let (devices, device_gaps) = match usb::devices(kernel) {
@@ -68,6 +74,7 @@ impl Crash {
             exception,
             backtrace,
             faulting,
+            slice,
             syscall,
             devices,
             device_gaps,

@@ -84,6 +84,17 @@ fn decode(
     if instruction.is_invalid() {
         return None;
     }
+    Some(Faulting {
+        at,
+        text: spelled(&instruction),
+        bytes: bytes.get(..instruction.len()).unwrap_or_default().to_vec(),
+        operand: memory_operand(&instruction, regs, canonical),
+    })
+}
+
+/// An instruction in Intel syntax: `mov rbx, [rbp+rax]`.
+#[must_use]
+pub fn spelled(instruction: &Instruction) -> String {
     let mut formatter = IntelFormatter::new();
     let options = formatter.options_mut();
     options.set_space_after_operand_separator(true);
@@ -93,13 +104,8 @@ fn decode(
     options.set_branch_leading_zeros(false);
     options.set_memory_size_options(iced_x86::MemorySizeOptions::Minimal);
     let mut text = String::new();
-    formatter.format(&instruction, &mut text);
-    Some(Faulting {
-        at,
-        text,
-        bytes: bytes.get(..instruction.len()).unwrap_or_default().to_vec(),
-        operand: memory_operand(&instruction, regs, canonical),
-    })
+    formatter.format(instruction, &mut text);
+    text
 }
 
 fn memory_operand(

@@ -133,7 +133,8 @@ fn regions(object: Object<'_>) -> Result<Vec<(VirtAddr, u64)>, Missing> {
     for index in 0..8 {
         let (base, size) = (format!("mem[{index}].base"), format!("mem[{index}].size"));
         match (object.ptr(&base), object.u64(&size)) {
-            (Ok(base), Ok(size)) if size > 0 => regions.push((base, size)),
+            // Initialisation memory that was given back keeps its size.
+            (Ok(base), Ok(size)) if size > 0 && base.0 != 0 => regions.push((base, size)),
             (Ok(_), Ok(_)) => {}
             (Err(missing), _) | (_, Err(missing)) if index == 0 => return Err(missing),
             _ => break,

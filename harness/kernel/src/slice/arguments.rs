@@ -6,7 +6,6 @@ use super::trace::{Kind, NodeId, Registers, Tracer, truncated};
 use super::{Slice, slice, typed};
 use crate::object::Missing;
 use iced_x86::{FlowControl, Instruction};
-use recrash_vmcore::VirtAddr;
 
 /// Callee-saved registers (System V ABI for x86-64, 3.2.1): rbx, rbp, r12 to r15.
 const CALLEE_SAVED: [u8; 6] = [3, 5, 12, 13, 14, 15];
@@ -49,6 +48,17 @@ pub(super) fn of_function(tracer: &mut Tracer<'_>) -> Vec<Argument> {
         .find(|number| tracer.parameter(*number).is_some() || home(&homes, *number).is_some())
         .map_or(0, |last| last + 1);
     (0..count).map(|number| argument(tracer, &homes, number)).collect()
+}
+
+/// The values found, by position.
+pub(super) fn known(arguments: &[Argument]) -> [Option<u64>; 6] {
+    let mut known = [None; 6];
+    for argument in arguments {
+        if let Some(slot) = known.get_mut(argument.number.wrapping_sub(1)) {
+            *slot = argument.value.as_ref().ok().copied();
+        }
+    }
+    known
 }
 
 /// A place whose value is a parameter's: which one, how many of its bytes, the place, the value.
