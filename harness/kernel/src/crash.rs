@@ -1,5 +1,6 @@
 //! One crash, put together: who died, where, of what, in which call, and what the wild pointer was. Each part is
 //! there or says why it is not; one missing part hides no other.
+use crate::allocation::{self, Allocation};
 use crate::corruption::{self, CorruptFreelist, Decoding};
 use crate::exception::{self, Exception};
 use crate::instruction::{self, Faulting};
@@ -27,6 +28,8 @@ pub struct Crash {
     pub faulting: Result<Faulting, Missing>,
     /// Where the registers of the faulting function came from.
     pub slice: Result<Slice, Missing>,
+    /// The allocation that died, where it was one.
+    pub allocation: Result<Allocation, Missing>,
     /// The system call that the task was in.
     pub syscall: Result<Syscall, Missing>,
     /// USB devices present.
@@ -56,6 +59,9 @@ impl Crash {
         let slice = regs
             .clone()
             .and_then(|regs| slice::of_fault(kernel, &regs, cpu.as_ref().ok().copied()));
+        let allocation = slice.as_ref().map_err(Clone::clone).and_then(|slice| {
+            allocation::of(kernel, slice, cpu.as_ref().ok().copied())
+        });
         let faulting = regs.and_then(|regs| instruction::faulting(kernel, &regs));
         let syscall = syscall(kernel, backtrace.as_ref());
         let (devices, device_gaps) = match usb::devices(kernel) {
@@ -75,6 +81,7 @@ impl Crash {
             backtrace,
             faulting,
             slice,
+            allocation,
             syscall,
             devices,
             device_gaps,

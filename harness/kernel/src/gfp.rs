@@ -269,7 +269,7 @@ fn with_composites(bits: Vec<(&str, u64)>) -> Vec<(u64, String)> {
     composites.chain(singles).collect()
 }
 
-/// include/linux/gfp.h of 4.18 to 4.20. 4.18 moved the reclaim bits down (commit d71e53cf5e6e's line of work);
+/// include/linux/gfp.h of 4.18 to 4.20. 4.18 moved the reclaim bits down;
 /// distributions' 4.18 has the same: the real dump's 0x6080c0 is GFP_KERNEL|__GFP_ZERO.
 const LAYOUT_4_18: &[(&str, u64)] = &[
     ("__GFP_DMA", 0x1),

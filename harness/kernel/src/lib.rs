@@ -2,6 +2,7 @@
 //! Does no I/O and never prints; what could not be found is a value ([`Missing`]) that says why.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+pub mod allocation;
 pub mod corruption;
 pub mod crash;
 pub mod descriptor;

@@ -2,10 +2,13 @@
 use crate::kernel::Kernel;
 use crate::object::{Missing, Object, list_entries};
 use recrash_debuginfo::symbols::{Symbol, SymbolTable};
+use recrash_debuginfo::types::Shape;
 use recrash_vmcore::VirtAddr;
 
 /// More modules than a kernel can load in practice; a longer list is a corrupt one.
 const MAX_MODULES: usize = 4096;
+/// More kinds of memory than a module has.
+const MAX_REGIONS: u64 = 32;
 /// Size of `Elf64_Sym` (ELF-64 object file format, "Symbol table").
 const ELF64_SYM: usize = 24;
 /// More symbols than any module has.
@@ -129,8 +132,13 @@ fn regions(object: Object<'_>) -> Result<Vec<(VirtAddr, u64)>, Missing> {
             object.u64("core_layout.size")?,
         )]);
     }
+    // How many kinds of memory there are differs between kernels; behind the array lies another field.
+    let count = match object.shape("mem") {
+        Ok(Shape::Array { count, .. }) => count.min(MAX_REGIONS),
+        _ => 0,
+    };
     let mut regions = Vec::new();
-    for index in 0..8 {
+    for index in 0..count.max(1) {
         let (base, size) = (format!("mem[{index}].base"), format!("mem[{index}].size"));
         match (object.ptr(&base), object.u64(&size)) {
             // Initialisation memory that was given back keeps its size.

@@ -3,7 +3,7 @@
 use super::around::Around;
 use super::effect::{self, ARGUMENTS, Loc};
 use super::trace::{Kind, NodeId, Registers, Tracer, truncated};
-use super::{Slice, slice, typed};
+use super::{Slice, slice};
 use crate::object::Missing;
 use iced_x86::{FlowControl, Instruction};
 
@@ -214,23 +214,13 @@ fn call_before(around: &dyn Around, back: u64) -> Result<Instruction, Missing> {
         .ok_or_else(none)
 }
 
-/// What a call's argument registers held, for a slice made at a call: the called function's parameters.
-#[must_use]
-pub(crate) fn passed(slice: &Slice, number: usize) -> Option<u64> {
-    let register = effect::name(*ARGUMENTS.get(number)?);
+/// What the argument register of this number (from 1) held at a call; for a slice made by
+/// [`super::of_call`].
+pub(super) fn passed(slice: &Slice, number: usize) -> Option<u64> {
+    let register = effect::name(*ARGUMENTS.get(number.checked_sub(1)?)?);
     slice
         .origins
         .iter()
         .find(|origin| origin.register == register && origin.role != super::Role::Via)
         .and_then(|origin| origin.value)
 }
-
-/// Name and type of the parameters of a function by its symbol.
-pub(crate) fn prototype(
-    types: &recrash_debuginfo::types::Types,
-    symbol: &str,
-) -> Option<recrash_debuginfo::types::FuncProto> {
-    let (name, trusted) = typed::source_name(symbol);
-    trusted.then(|| types.func_proto(name)).flatten()
-}
-

@@ -171,6 +171,13 @@ pub fn of_call(kernel: &Kernel<'_>, callee: &Slice, cpu: Option<u32>) -> Result<
     arguments::caller(&Crashed::new(kernel, cpu), callee)
 }
 
+/// What the caller had put into the register of the callee's argument `number` (from 1), in a slice made by
+/// [`of_call`].
+#[must_use]
+pub fn passed(caller: &Slice, number: usize) -> Option<u64> {
+    arguments::passed(caller, number)
+}
+
 fn slice(around: &dyn Around, at: u64, registers: Registers) -> Result<Slice, Missing> {
     let mut tracer = Tracer::new(around, at, registers)?;
     let arguments = arguments::of_function(&mut tracer);

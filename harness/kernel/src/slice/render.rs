@@ -6,7 +6,11 @@ use iced_x86::{OpAccess, Register};
 use recrash_vmcore::VirtAddr;
 
 /// Labels within labels.
-const MAX_DEPTH: usize = 6;
+const MAX_DEPTH: usize = 5;
+/// Characters of a label within another.
+const MAX_LABEL: usize = 60;
+/// Definitions behind an address register that are told, counted from it.
+const MAX_VIA: usize = 4;
 /// Steps shown of one chain.
 const MAX_STEPS: usize = 24;
 /// Origins of one slice.
@@ -19,12 +23,12 @@ pub(super) fn origins(tracer: &mut Tracer<'_>) -> Vec<Origin> {
     let (base, index, operands) = used(tracer);
     let mut origins: Vec<Origin> = Vec::new();
     let mut done: Vec<NodeId> = Vec::new();
-    let mut add = |tracer: &mut Tracer<'_>, origins: &mut Vec<Origin>, register: u8, role: Role| {
+    let mut add = |tracer: &mut Tracer<'_>, origins: &mut Vec<Origin>, register: u8, root_role: Role| {
         let here = tracer.here;
         let root = tracer.trace(Loc::Reg(register), 8, here, 0);
-        let mut work = vec![(root, role)];
-        while let Some((id, role)) = work.pop() {
-            if done.contains(&id) || origins.len() >= MAX_ORIGINS {
+        let mut work = vec![(root, root_role, 0)];
+        while let Some((id, role, depth)) = work.pop() {
+            if done.contains(&id) || origins.len() >= MAX_ORIGINS || depth > MAX_VIA {
                 continue;
             }
             done.push(id);
@@ -37,7 +41,10 @@ pub(super) fn origins(tracer: &mut Tracer<'_>) -> Vec<Origin> {
             if !origins.iter().any(told) {
                 origins.push(origin);
             }
-            work.extend(from.into_iter().rev().map(|id| (id, Role::Via)));
+            // What only the address's own history needs; the other registers stand for themselves.
+            if matches!(root_role, Role::Base | Role::Index) {
+                work.extend(from.into_iter().rev().map(|id| (id, Role::Via, depth + 1)));
+            }
         }
     };
     for (register, role) in [(base, Role::Base), (index, Role::Index)] {
@@ -195,7 +202,7 @@ fn step(tracer: &mut Tracer<'_>, id: NodeId, node: &Node) -> Option<Step> {
 
 fn slot_name(at: i64) -> String {
     if !super::stack::same_frame(at, 0) {
-        "[frame]".into()
+        "[realigned frame]".into()
     } else if at < 0 {
         format!("[frame-{:#x}]", at.unsigned_abs())
     } else {
@@ -293,8 +300,16 @@ fn is_this_cpu_pointer(tracer: &Tracer<'_>, node: &Node) -> bool {
         if tracer.is_this_cpu(left) || tracer.is_this_cpu(right))
 }
 
-/// What a value is, in as few words as types allow.
+/// What a value is, in as few words as types allow; cut where it would fill the screen.
 pub(super) fn label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String {
+    let text = whole_label(tracer, id, depth);
+    match text.char_indices().nth(MAX_LABEL) {
+        Some((end, _)) if depth > 0 => format!("{}…", text.get(..end).unwrap_or_default()),
+        _ => text,
+    }
+}
+
+fn whole_label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String {
     let Some(node) = tracer.node(id).cloned() else {
         return "?".into();
     };
@@ -333,6 +348,7 @@ pub(super) fn label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String
         Kind::Frame(0) => "the stack pointer at entry".into(),
         Kind::Frame(at) => slot_name(*at).trim_matches(['[', ']']).to_string(),
         Kind::Entry(register) => format!("the caller's {}", effect::name(*register)),
+        Kind::OnStack(0) => "the return address".into(),
         Kind::OnStack(at) => format!("what the caller had put on the stack at +{at:#x}"),
         Kind::Unknown(_) => match node.place {
             Some(Loc::Reg(register)) => effect::name(register).into(),
@@ -346,7 +362,9 @@ pub(super) fn label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String
 fn part(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String {
     let text = label(tracer, id, depth);
     let mut inner = id;
-    while let Some(Kind::Same(next)) = tracer.node(inner).map(|node| &node.kind) {
+    while let Some(Kind::Same(next) | Kind::Narrow { of: next, .. }) =
+        tracer.node(inner).map(|node| &node.kind)
+    {
         inner = *next;
     }
     match tracer.node(inner).map(|node| &node.kind) {

@@ -352,7 +352,34 @@ impl<'a> Tracer<'a> {
                 Kind::Narrow { of, width: size, signed }
             };
         }
-        Kind::Load { from: self.pointer(address, at, depth), size, signed }
+        let from = self.pointer(address, at, depth);
+        if let Some(slot) = self.in_frame(&from).filter(|_| !address.per_cpu) {
+            let of = self.trace(Loc::Slot(slot), size, at, depth);
+            return if size >= 8 {
+                Kind::Same(of)
+            } else {
+                Kind::Narrow { of, width: size, signed }
+            };
+        }
+        Kind::Load { from, size, signed }
+    }
+
+    /// The place in the frame that a pointer made of the stack pointer leads to.
+    fn in_frame(&self, pointer: &Pointer) -> Option<i64> {
+        let mut at = pointer.written.displacement.cast_signed();
+        let mut base = pointer.base.filter(|_| pointer.index.is_none())?;
+        for _ in 0..MAX_DEPTH {
+            match &self.node(base)?.kind {
+                Kind::Frame(level) => return at.checked_add(*level),
+                Kind::Same(inner) => base = *inner,
+                Kind::AddressOf(inner) if inner.index.is_none() => {
+                    at = at.checked_add(inner.written.displacement.cast_signed())?;
+                    base = inner.base?;
+                }
+                _ => return None,
+            }
+        }
+        None
     }
 
     fn pointer(&mut self, address: Address, at: usize, depth: usize) -> Pointer {
