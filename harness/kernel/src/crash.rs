@@ -3,7 +3,7 @@
 use crate::allocation::{self, Allocation};
 use crate::corruption::{self, CorruptFreelist, Decoding};
 use crate::exception::{self, Exception};
-use crate::instruction::{self, Faulting};
+use crate::instruction::{self, BadJump, Faulting};
 use crate::kernel::Kernel;
 use crate::object::Missing;
 use crate::regs::PtRegs;
@@ -26,6 +26,8 @@ pub struct Crash {
     pub backtrace: Result<Backtrace, Missing>,
     /// The instruction that faulted.
     pub faulting: Result<Faulting, Missing>,
+    /// Where control went, if it went to where there is no code.
+    pub jump: Option<BadJump>,
     /// Where the registers of the faulting function came from.
     pub slice: Result<Slice, Missing>,
     /// The allocation that died, where it was one.
@@ -62,7 +64,12 @@ impl Crash {
         let allocation = slice.as_ref().map_err(Clone::clone).and_then(|slice| {
             allocation::of(kernel, slice, cpu.as_ref().ok().copied())
         });
-        let faulting = regs.and_then(|regs| instruction::faulting(kernel, &regs));
+        let jump = regs
+            .as_ref()
+            .ok()
+            .and_then(|regs| instruction::bad_jump(kernel, regs));
+        let faulting = regs
+            .and_then(|regs| instruction::faulting(kernel, &regs, cpu.as_ref().ok().copied()));
         let syscall = syscall(kernel, backtrace.as_ref());
         let (devices, device_gaps) = match usb::devices(kernel) {
             Ok((devices, gaps)) => (Ok(devices), gaps),
@@ -80,6 +87,7 @@ impl Crash {
             exception,
             backtrace,
             faulting,
+            jump,
             slice,
             allocation,
             syscall,
