@@ -98,7 +98,7 @@ fn read(kernel: &Kernel<'_>, object: Object<'_>) -> Result<Module, Missing> {
         size,
         state: state.and_then(|state| STATES.get(state).copied()),
         taints: object.u64("taints").map(letters).unwrap_or_default(),
-        symbols: known.is_some_and(|module| !module.symbols.is_empty()),
+        symbols: known.is_some_and(|module| !module.symbols(kernel).is_empty()),
         types: kernel.types().modules().any(|module| module == name),
         unwinding: known.is_some_and(|module| module.orc.is_some()),
         name,
