@@ -24,6 +24,8 @@ mod set;
 mod source;
 mod vmcore;
 mod vmcoreinfo;
+#[cfg(test)]
+mod work_tests;
 
 pub use addr::{PagingLevels, PhysAddr, VirtAddr};
 pub use cpu::{CpuSegment, CpuState};
