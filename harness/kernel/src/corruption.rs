@@ -156,8 +156,10 @@ fn parts(operand: &MemoryOperand, entry: VirtAddr) -> OperandParts {
 /// offset at which the pointer lies.
 #[must_use]
 pub fn decode(kernel: &Kernel<'_>, hit: &CorruptFreelist, devices: &[UsbDevice]) -> Decoding {
-    let (objects, gap) = match hit.cache.objects(kernel, hit.cpu_slab.slab) {
-        Ok(objects) => (objects, None),
+    let slab = slub::PageMap::read(kernel)
+        .and_then(|map| slub::Slab::read(kernel, &map, hit.cpu_slab.slab));
+    let (objects, gap) = match slab {
+        Ok(slab) => (slab.all_objects(&hit.cache).collect(), None),
         // A plain pointer is read without its object.
         Err(missing) => (Vec::new(), hit.cache.random.map(|_| missing)),
     };

@@ -76,6 +76,6 @@ pub use format::{Format, FormatKind};
 pub use kdump::{Compression, KdumpHeader, Utsname};
 pub use mem::{MAX_READ, PhysMem, VirtMem};
 pub use note::{Gregs, Note, Prstatus};
-pub use paging::{AddressSpace, SpaceError};
+pub use paging::{AddressSpace, Mapping, SpaceError, Walk, WalkStep};
 pub use vmcore::Vmcore;
 pub use vmcoreinfo::Vmcoreinfo;
