@@ -1,11 +1,12 @@
 //! The account of a crash in plain words, with addresses: for people, never compared.
+use recrash_debuginfo::dwarf::SourceFrame;
 use recrash_kernel::corruption::{Decoding, Meaning};
 use recrash_kernel::exception::Exception;
 use recrash_kernel::unwind::{self, End};
 use recrash_kernel::{Crash, Kernel, Missing};
 use recrash_vmcore::{PagingLevels, VirtAddr};
 
-use crate::report::{CrashReport, Fact, Frame, Register};
+use crate::report::{CrashReport, Fact, Frame, Register, SourceLine};
 
 pub(super) fn report(kernel: &Kernel<'_>, crash: &Crash) -> CrashReport {
     let mut report = CrashReport {
@@ -120,6 +121,30 @@ fn frames(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Frame> {
     trace.frames.iter().map(raw_frame).collect()
 }
 
+/// Adds file, line and inlined functions to the frames, and why where there are none.
+pub(super) fn add_lines(report: &mut CrashReport, kernel: &Kernel<'_>, crash: &Crash) {
+    let Ok(trace) = &crash.backtrace else { return };
+    let mut reasons = Vec::new();
+    for (shown, frame) in report.frames.iter_mut().zip(&trace.frames) {
+        match kernel.source_frames(frame.pc.lookup()) {
+            Ok(frames) => shown.source = frames.into_iter().map(source).collect(),
+            Err(missing) => reasons.push(format!("source lines: {missing}")),
+        }
+    }
+    reasons.sort();
+    reasons.dedup();
+    report.missing.extend(reasons);
+}
+
+fn source(frame: SourceFrame) -> SourceLine {
+    SourceLine {
+        function: frame.function,
+        file: frame.file,
+        line: frame.line,
+        inlined: frame.inlined,
+    }
+}
+
 fn raw_frame(frame: &unwind::Frame) -> Frame {
     Frame {
         address: frame.pc.raw().0,
@@ -134,6 +159,7 @@ fn raw_frame(frame: &unwind::Frame) -> Frame {
             },
         ),
         found_by: frame.source.label().into(),
+        source: Vec::new(),
     }
 }
 

@@ -22,6 +22,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::Outcome;
+use crate::debug_files::DebugArgs;
 use session::Session;
 
 const HELP: &str = "\
@@ -48,6 +49,8 @@ pub(crate) struct Args {
     /// Print one JSON object
     #[arg(long, global = true)]
     json: bool,
+    #[command(flatten)]
+    debug: DebugArgs,
     #[command(subcommand)]
     command: Inspect,
 }
@@ -71,8 +74,8 @@ enum Inspect {
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
-        let opened = session::open(&self.vmcore, &self.split)?;
-        let session = Session::new(&opened, self.json);
+        let opened = session::open(&self.vmcore, &self.split, &self.debug)?;
+        let session = Session::new(&opened, self.json)?;
         match self.command {
             Inspect::Sys(args) => args.run(&session),
             Inspect::Log(args) => args.run(&session),
