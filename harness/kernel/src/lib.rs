@@ -4,7 +4,7 @@
 
 pub mod corruption;
 pub mod crash;
-pub mod descriptor;
+pub mod decode;
 pub mod disassembly;
 pub mod exception;
 pub mod instruction;

@@ -16,6 +16,7 @@ mod source;
 mod structure;
 mod sys;
 mod task;
+mod usb;
 mod vtop;
 
 use std::ffi::OsString;
@@ -67,6 +68,7 @@ enum Inspect {
     Struct(structure::Args),
     Rd(rd::Args),
     Dis(dis::Args),
+    Usb(usb::Args),
     Vtop(vtop::Args),
     Search(search::Args),
 }
@@ -86,6 +88,7 @@ impl Args {
             Inspect::Struct(args) => args.run(&session),
             Inspect::Rd(args) => args.run(&session),
             Inspect::Dis(args) => args.run(&session),
+            Inspect::Usb(args) => args.run(&session),
             Inspect::Vtop(args) => args.run(&session),
             Inspect::Search(args) => args.run(&session),
         }
