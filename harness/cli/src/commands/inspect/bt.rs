@@ -1,11 +1,11 @@
 //! `bt`: stacks, in crash's layout. What the panic path itself called (machine_kexec and so on) is not shown: the
 //! registers that the dump saved are those of the moment before.
 use anyhow::anyhow;
-use recrash_kernel::Kernel;
 use recrash_kernel::regs::PtRegs;
 use recrash_kernel::stacks::StackKind;
 use recrash_kernel::task::{self, Task};
 use recrash_kernel::unwind::{self, Backtrace, CodeAddr, Frame, FrameSource};
+use recrash_kernel::{Kernel, Object};
 use recrash_vmcore::{VirtAddr, VirtMem as _};
 use serde::Serialize;
 
@@ -231,6 +231,7 @@ impl Args {
         if self.full {
             stack_words(kernel, trace, &mut frames);
         }
+        switched(kernel, task, trace, &mut frames);
         let guessed = trace.fallback.as_ref().and_then(|fallback| fallback.user);
         Trace {
             pid: task.pid,
@@ -248,6 +249,15 @@ impl Args {
             end: trace.end.to_string(),
             complete: matches!(trace.end, unwind::End::User | unwind::End::Outermost),
         }
+    }
+}
+
+/// Of a task that sleeps crash shows where the context switch left the stack pointer.
+fn switched(kernel: &Kernel<'_>, task: &Task, trace: &Backtrace, frames: &mut [Row]) {
+    let sleeps = trace.frames.first().map(|frame| frame.source) == Some(FrameSource::SwitchFrame);
+    let sp = Object::new(kernel, "task_struct", task.at).u64("thread.sp");
+    if let (true, Some(first), Ok(sp)) = (sleeps, frames.first_mut(), sp) {
+        first.slot = sp;
     }
 }
 
