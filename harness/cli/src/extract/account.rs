@@ -20,11 +20,13 @@ pub(super) fn report(kernel: &Kernel<'_>, crash: &Crash) -> CrashReport {
     let registers = out
         .take("registers", &crash.exception)
         .map(|e| registers(kernel, crash, e));
+    let origins = origins(crash, &mut out);
     let (corruption, slab) = corruption::account(kernel, crash, out.0);
     report.context = context;
     report.fault = fault;
     report.frames = frames;
     report.registers = registers.unwrap_or_default();
+    report.origins = origins;
     report.corruption = corruption;
     report.slab = slab;
     report.missing.dedup();
@@ -108,6 +110,30 @@ fn fault(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact> {
         }
     }
     facts
+}
+
+/// Where the registers came from, those of the faulting address first.
+fn origins(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact> {
+    let Some(slice) = gaps.take("origins of the registers", &crash.slice) else {
+        return Vec::new();
+    };
+    slice
+        .origins
+        .iter()
+        .map(|origin| {
+            let text = origin.to_string();
+            let value = text.split_once(' ').map_or("", |(_, rest)| rest);
+            let steps: Vec<String> = origin
+                .chain
+                .iter()
+                .map(|step| {
+                    let check = step.check.as_ref().map(|check| format!("; {check}"));
+                    format!("{:#x} {}: {}{}", step.at, step.text, step.meaning, check.unwrap_or_default())
+                })
+                .collect();
+            Fact::new(origin.register, value).proven_by(steps.join("\n"))
+        })
+        .collect()
 }
 
 fn frames(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Frame> {

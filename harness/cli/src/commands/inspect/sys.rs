@@ -162,7 +162,7 @@ fn ask(kernel: &Kernel<'_>, system: &mut System, missing: &mut Vec<String>) {
         system.kaslr_offset = Some(Hex(offset));
     }
     if let Some(id) = kernel.build_id() {
-        system.build_id = Some(id.iter().map(|byte| format!("{byte:02x}")).collect());
+        system.build_id = Some(crate::debug_cache::hex(&id));
     }
     let own = kernel.symbols().filter(|symbol| symbol.module.is_none());
     system.symbols = Some(Symbols {
