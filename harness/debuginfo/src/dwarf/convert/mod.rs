@@ -2,7 +2,8 @@
 //! questions of both.
 //!
 //! Walks all of `.debug_info`, on several threads; takes seconds for a kernel, so the result is worth keeping.
-//! Structs, unions, enums, typedefs, and the functions that have code are converted; variables are not.
+//! Structs, unions, enums, typedefs, and the functions that have code are converted; variables are not, nor are
+//! functions of one name with different prototypes.
 
 mod expr;
 mod merge;
@@ -73,6 +74,7 @@ impl Dwarf<'_> {
         {
             return Err(error.clone());
         }
+        merged.drop_ambiguous_functions();
         let mut definitions: Vec<_> = merged.definitions.drain().collect();
         definitions.sort_unstable_by_key(|(key, definition)| (definition.first, *key));
         let written = write::write(&definitions);
