@@ -90,13 +90,67 @@ fn main() {
     };
     let t = Instant::now();
     match Kernel::open(&only_btf, info, dump.prstatus()) {
-        Ok(k2) => println!(
-            "no BTF {:?} types {:?} modules {} notes {:?}",
-            t.elapsed(),
-            k2.type_source(),
-            k2.modules().len(),
-            k2.notes()
-        ),
+        Ok(k2) => {
+            println!(
+                "no BTF {:?} types {:?} modules {} notes {:?}",
+                t.elapsed(),
+                k2.type_source(),
+                k2.modules().len(),
+                k2.notes()
+            );
+            for of in [
+                "task_struct",
+                "thread_struct",
+                "kmem_cache",
+                "kmem_cache_cpu",
+                "page",
+                "module",
+                "module_layout",
+                "mod_kallsyms",
+                "mod_arch_specific",
+                "list_head",
+            ] {
+                let Some(layout) = k2.types().find_struct(of) else {
+                    println!("  {of}: none");
+                    continue;
+                };
+                let mut line = format!("  {of}:");
+                for (name, f) in &layout.fields {
+                    let truth = k
+                        .field(of, name)
+                        .or_else(|_| k.field(of, &format!("thread_info.{name}")))
+                        .or_else(|e| {
+                            if of == "page" {
+                                k.field("slab", name)
+                            } else {
+                                Err(e)
+                            }
+                        });
+                    let ok = truth
+                        .as_ref()
+                        .is_ok_and(|t| t.offset == f.offset && t.bits == f.bits);
+                    line += &format!(
+                        " {name}@{}{}",
+                        f.offset,
+                        if ok {
+                            "".to_owned()
+                        } else {
+                            format!("!!({:?})", truth.map(|t| (t.offset, t.bits)))
+                        }
+                    );
+                }
+                println!("{line}");
+            }
+            for m in k2.modules().iter().take(2) {
+                println!(
+                    "  {} symbols {} regions {:?} orc {:?}",
+                    m.name,
+                    m.symbols(&k2).len(),
+                    m.regions,
+                    m.orc
+                );
+            }
+        }
         Err(e) => println!("no BTF: {e}"),
     }
     if let Some(at) = info.symbol("kallsyms_token_index").map(VirtAddr) {
