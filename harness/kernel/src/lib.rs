@@ -8,6 +8,7 @@ pub mod descriptor;
 pub mod exception;
 pub mod instruction;
 pub mod kernel;
+mod layouts;
 pub mod modules;
 pub mod object;
 pub mod open;

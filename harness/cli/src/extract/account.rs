@@ -10,7 +10,7 @@ use crate::report::{CrashReport, Fact, Frame, Register, SourceLine};
 
 pub(super) fn report(kernel: &Kernel<'_>, crash: &Crash) -> CrashReport {
     let mut report = CrashReport {
-        missing: kernel.notes().to_vec(),
+        missing: kernel.notes(),
         ..CrashReport::default()
     };
     let mut out = Gaps(&mut report.missing);

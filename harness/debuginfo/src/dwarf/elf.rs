@@ -58,14 +58,14 @@ impl Section {
 
 impl Headers {
     pub(super) fn parse(file: &[u8]) -> Result<Self, DwarfError> {
-        let header = cut(file, 0, HEADER).ok_or(DwarfError::NotElf("shorter than an ELF header"))?;
+        let header =
+            cut(file, 0, HEADER).ok_or(DwarfError::NotElf("shorter than an ELF header"))?;
         let ident = array::<6>(header, 0).unwrap_or_default();
         if ident != *b"\x7fELF\x02\x01" || u16_at(header, 18) != Some(X86_64) {
             return Err(DwarfError::NotElf("no ELF file for x86-64"));
         }
-        let mut sections = read_sections(file, header).ok_or(DwarfError::NotElf(
-            "the section headers leave the file",
-        ))?;
+        let mut sections = read_sections(file, header)
+            .ok_or(DwarfError::NotElf("the section headers leave the file"))?;
         let relocatable = u16_at(header, 16) == Some(RELOCATABLE);
         if relocatable {
             lay_out(&mut sections).ok_or(DwarfError::NotElf("the sections have no room"))?;

@@ -111,7 +111,9 @@ fn add_unnamed(
         if named.contains(&(offset as u64)) {
             continue;
         }
-        let Ok(unit) = dwarf.unit(header) else { continue };
+        let Ok(unit) = dwarf.unit(header) else {
+            continue;
+        };
         let Ok(mut found) = dwarf.unit_ranges(&unit) else {
             continue;
         };

@@ -154,8 +154,16 @@ mod tests {
     #[test]
     fn what_build_and_source_share_is_cut() {
         for (build, path, short) in [
-            ("/build/linux-6.1", "/build/linux-6.1/mm/slub.c", "mm/slub.c"),
-            ("/build/linux/out/amd64", "/build/linux/arch/x86/a.S", "arch/x86/a.S"),
+            (
+                "/build/linux-6.1",
+                "/build/linux-6.1/mm/slub.c",
+                "mm/slub.c",
+            ),
+            (
+                "/build/linux/out/amd64",
+                "/build/linux/arch/x86/a.S",
+                "arch/x86/a.S",
+            ),
             ("/usr/src/linux", "/usr/include/x.h", "/usr/include/x.h"),
             ("debian/build", "/build/linux/a.S", "/build/linux/a.S"),
             ("", "/a/b", "/a/b"),

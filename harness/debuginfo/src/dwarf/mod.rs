@@ -78,7 +78,9 @@ pub enum DwarfError {
         why: String,
     },
     /// A section would take more memory than any kernel's debug information needs.
-    #[error("section {section} would take {size} bytes, more than is left of what is decompressed of one file")]
+    #[error(
+        "section {section} would take {size} bytes, more than is left of what is decompressed of one file"
+    )]
     TooLarge {
         /// Its name.
         section: Box<str>,
@@ -86,7 +88,9 @@ pub enum DwarfError {
         size: u64,
     },
     /// A relocation that debug sections of x86-64 do not have.
-    #[error("section {section} has a relocation of type {kind}, which debug information does not use")]
+    #[error(
+        "section {section} has a relocation of type {kind}, which debug information does not use"
+    )]
     Relocation {
         /// The relocation section's name.
         section: Box<str>,

@@ -151,7 +151,10 @@ impl<'a> Sections<'a> {
                     .map_err(|error| compressed(section, error))?;
                 read_exactly(section, decoder, size)
             }
-            other => Err(compressed(section, format_args!("compression {other} is not known"))),
+            other => Err(compressed(
+                section,
+                format_args!("compression {other} is not known"),
+            )),
         }
     }
 

@@ -6,7 +6,6 @@
 mod bitmap;
 mod cache;
 mod header;
-mod lzo;
 mod page;
 
 use std::ops::Range;

@@ -50,7 +50,10 @@ impl Dwarf<'_> {
     ///
     /// # Errors
     /// [`DwarfError`] where no unit can be read; single ones that cannot are counted.
-    pub fn to_btf(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Conversion, DwarfError> {
+    pub fn to_btf(
+        &self,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Conversion, DwarfError> {
         let dwarf = self.gimli(&WANTED)?;
         let mut headers = Vec::new();
         let mut iter = dwarf.units();

@@ -175,7 +175,8 @@ impl Hash {
             (wide as u64) ^ ((wide >> 64) as u64)
         };
         self.0 = fold(self.0 ^ word, 0xd6e8_feb8_6659_fd93).wrapping_add(self.1);
-        self.1 = fold(self.1 ^ word.rotate_left(32), 0xa076_1d64_78bd_642f) ^ self.0.rotate_left(17);
+        self.1 =
+            fold(self.1 ^ word.rotate_left(32), 0xa076_1d64_78bd_642f) ^ self.0.rotate_left(17);
     }
 
     fn key(&mut self, key: Key) {

@@ -1,8 +1,7 @@
 //! The types that one unit describes, read in one pass into flat tables. Compares and merges nothing.
 
 use gimli::{
-    Attribute, AttributeValue, DebugInfoOffset, DwTag, Dwarf, Operation, Unit,
-    constants as dw,
+    Attribute, AttributeValue, DebugInfoOffset, DwTag, Dwarf, Operation, Unit, constants as dw,
 };
 
 use super::super::{DwarfError, Reader};
@@ -11,10 +10,7 @@ use super::super::{DwarfError, Reader};
 const ENTRIES_MAX: usize = 2_000_000;
 
 /// Languages whose types are not C's. Assembly names functions, but as returning nothing.
-const NOT_C: [gimli::DwLang; 2] = [
-    dw::DW_LANG_Rust,
-    dw::DW_LANG_Mips_Assembler,
-];
+const NOT_C: [gimli::DwLang; 2] = [dw::DW_LANG_Rust, dw::DW_LANG_Mips_Assembler];
 
 /// No type: void, or one that lies in another unit.
 pub(super) const NONE: u32 = u32::MAX;
@@ -236,7 +232,9 @@ impl<'r> Raw<'r> {
             dw::DW_AT_data_member_location => self.location = offset_of(pass.unit, value),
             dw::DW_AT_data_bit_offset => self.data_bit_offset = number(),
             dw::DW_AT_bit_offset => self.bit_offset = number(),
-            dw::DW_AT_bit_size => self.bit_size = number().and_then(|n| n.try_into().ok()).unwrap_or(0),
+            dw::DW_AT_bit_size => {
+                self.bit_size = number().and_then(|n| n.try_into().ok()).unwrap_or(0)
+            }
             dw::DW_AT_count => self.count = number(),
             // -1 where an array has no elements.
             dw::DW_AT_upper_bound => {
@@ -300,7 +298,13 @@ impl<'r> Pass<'_, 'r> {
     }
 
     /// A type begins.
-    fn open(&mut self, depth: isize, offset: u32, tag: Tag, raw: &Raw<'r>) -> Result<(), DwarfError> {
+    fn open(
+        &mut self,
+        depth: isize,
+        offset: u32,
+        tag: Tag,
+        raw: &Raw<'r>,
+    ) -> Result<(), DwarfError> {
         if self.types.dies.len() >= ENTRIES_MAX {
             return Err(DwarfError::TooMuch);
         }
@@ -348,7 +352,12 @@ impl<'r> Pass<'_, 'r> {
         let Some((above, index, children)) = self.open.last_mut() else {
             return;
         };
-        let Some(parent) = self.types.dies.get_mut(*index).filter(|_| *above + 1 == depth) else {
+        let Some(parent) = self
+            .types
+            .dies
+            .get_mut(*index)
+            .filter(|_| *above + 1 == depth)
+        else {
             return;
         };
         if tag == dw::DW_TAG_unspecified_parameters {
