@@ -208,7 +208,9 @@ impl DebugFiles {
     fn vmlinux(&self, build_id: Option<&[u8]>) -> Result<&DebugFile, String> {
         let missing = || {
             let dir = self.dir.display();
-            format!("no vmlinux with debug information was given, and none of this build is in {dir}")
+            format!(
+                "no vmlinux with debug information was given, and none of this build is in {dir}"
+            )
         };
         let file = self.vmlinux.as_ref().ok_or_else(missing)?;
         match build_id {
@@ -243,6 +245,32 @@ impl DebugFiles {
                 }
             }
         }
+    }
+
+    /// The types of a file, from the cache or converted and kept.
+    fn types_of(&self, file: &DebugFile) -> Result<Vec<u8>, String> {
+        let id = file.dwarf.build_id().unwrap_or_default();
+        let kept = self.cache.as_ref().and_then(|c| c.load(Kept::Types, id));
+        if let Some(types) = kept {
+            return Ok(types);
+        }
+        let name = file.path.display();
+        if !file.dwarf.is_relocatable() {
+            output::note(&format!(
+                "reading the types of {name}, as the kernel has no BTF: takes seconds, once\n"
+            ));
+        }
+        let converted = file.dwarf.to_btf(&|_, _| {});
+        let converted = converted.map_err(|error| format!("{name}: {error}"))?;
+        if let (skipped @ 1.., Some(error)) = converted.skipped {
+            output::note(&format!(
+                "{name}: {skipped} of {} units could not be read; the first: {error}\n",
+                converted.units
+            ));
+        } else if let Some(cache) = &self.cache {
+            cache.store(Kept::Types, id, &converted.btf);
+        }
+        Ok(converted.btf)
     }
 
     /// The file of a loaded module.
@@ -282,33 +310,25 @@ impl DebugFiles {
 
 impl DebugInfo for DebugFiles {
     fn types(&self, build_id: Option<&[u8]>) -> Result<Vec<u8>, String> {
-        let file = self.vmlinux(build_id)?;
-        let id = file.dwarf.build_id().unwrap_or_default();
-        let kept = self.cache.as_ref().and_then(|c| c.load(Kept::Types, id));
-        if let Some(types) = kept {
-            return Ok(types);
+        self.types_of(self.vmlinux(build_id)?)
+    }
+
+    fn module_types(&self, name: &str, build_id: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        let found = self.module(name, build_id);
+        match found.as_ref() {
+            Ok(file) => self.types_of(file).map(Some),
+            Err(_) => Ok(None),
         }
-        let name = file.path.display();
-        output::note(&format!(
-            "reading the types of {name}, as the kernel has no BTF: takes seconds, once\n"
-        ));
-        let converted = file.dwarf.to_btf(&|_, _| {});
-        let converted = converted.map_err(|error| format!("{name}: {error}"))?;
-        if let (skipped @ 1.., Some(error)) = converted.skipped {
-            output::note(&format!(
-                "{name}: {skipped} of {} units could not be read; the first: {error}\n",
-                converted.units
-            ));
-        } else if let Some(cache) = &self.cache {
-            cache.store(Kept::Types, id, &converted.btf);
-        }
-        Ok(converted.btf)
     }
 
     fn frames(&self, code: CodeIn<'_>) -> Result<Vec<SourceFrame>, String> {
         match code {
             CodeIn::Vmlinux { build_id, address } => self.vmlinux_frames(build_id, address),
-            CodeIn::Module { build_id: None, name, .. } => Err(format!(
+            CodeIn::Module {
+                build_id: None,
+                name,
+                ..
+            } => Err(format!(
                 "the dump does not say the build id of module {name}, so no file can be told to be its own"
             )),
             CodeIn::Module {

@@ -53,7 +53,10 @@ pub(crate) fn analyze(vmcore: &Path, how: How<'_>) -> Result<Analysis, Failure> 
     let kernel = Kernel::open_with(&dump, info, dump.prstatus(), &sources)
         .with_context(|| format!("{}: no kernel found in the dump", vmcore.display()))
         .map_err(unreadable)?;
-    let notes = files.as_ref().map(|files| files.check(&kernel)).transpose()?;
+    let notes = files
+        .as_ref()
+        .map(|files| files.check(&kernel))
+        .transpose()?;
     let crash = Crash::read(&kernel);
     let signature = facts::signature(&kernel, &crash, how.accelerator);
     let mut report = account::report(&kernel, &crash);
@@ -61,7 +64,9 @@ pub(crate) fn analyze(vmcore: &Path, how: How<'_>) -> Result<Analysis, Failure> 
         account::add_lines(&mut report, &kernel, &crash);
     }
     let notes = notes.unwrap_or_default();
-    report.missing.splice(0..0, dump.warnings().iter().cloned().chain(notes));
+    report
+        .missing
+        .splice(0..0, dump.warnings().iter().cloned().chain(notes));
     Ok(Analysis { signature, report })
 }
 

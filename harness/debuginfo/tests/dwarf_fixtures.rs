@@ -88,7 +88,10 @@ const FORMS: [(&[&str], &[&str]); 10] = [
     (&["-gdwarf-5"], &[]),
     (&["-gdwarf-4"], &[]),
     (&["-gdwarf-3", "-gstrict-dwarf"], &[]),
-    (&["-gdwarf-4", "-gstrict-dwarf", "-fdebug-types-section"], &[]),
+    (
+        &["-gdwarf-4", "-gstrict-dwarf", "-fdebug-types-section"],
+        &[],
+    ),
     (&["-gdwarf-5", "-gno-as-loc-support"], &[]),
     (&["-gdwarf-5", "-gz=zlib"], &[]),
     (&["-gdwarf-5"], &["--compress-debug-sections=zstd"]),
@@ -158,7 +161,11 @@ fn check_types(types: &Types, program: &Path) {
             "size" => assert_eq!(types.size_of("sample"), Some(numbers[0])),
             "field" => {
                 let field = types.field("sample", words[1]).unwrap();
-                assert_eq!((field.offset, field.size), (numbers[0], numbers[1]), "{line}");
+                assert_eq!(
+                    (field.offset, field.size),
+                    (numbers[0], numbers[1]),
+                    "{line}"
+                );
             }
             _ => {
                 let field = types.field("sample", words[1]).unwrap();
@@ -249,7 +256,10 @@ fn a_stripped_program_has_no_debug_information() {
         return;
     };
     let bytes = std::fs::read(file).unwrap();
-    assert_eq!(Dwarf::parse(&bytes[..]).err(), Some(DwarfError::NoDebugInfo));
+    assert_eq!(
+        Dwarf::parse(&bytes[..]).err(),
+        Some(DwarfError::NoDebugInfo)
+    );
 }
 
 /// Whatever can be asked of a damaged file.

@@ -130,12 +130,7 @@ fn difference(ours: &[SourceFrame], theirs: &[Row]) -> Option<&'static str> {
 ///
 /// addr2line sometimes names a unit's main file where the line is one of an included header (a tracepoint's
 /// `__traceiter_*`); there gdb, LLVM and we agree. So a difference counts where LLVM differs too.
-fn check(
-    path: &Path,
-    options: &[&str],
-    addresses: &[u64],
-    ours: impl Fn(u64) -> Vec<SourceFrame>,
-) {
+fn check(path: &Path, options: &[&str], addresses: &[u64], ours: impl Fn(u64) -> Vec<SourceFrame>) {
     let Some(binutils) = peer("addr2line", options, path, addresses) else {
         eprintln!("skipped: addr2line is not installed");
         return;

@@ -75,7 +75,11 @@ fn flat(spelling: &str) -> String {
 fn spelt(types: &Types, name: &str) -> Option<Vec<(String, String)>> {
     let layout = types.find_struct(name)?;
     let fields = layout.fields.into_iter();
-    Some(fields.map(|(name, field)| (name, field.type_name)).collect())
+    Some(
+        fields
+            .map(|(name, field)| (name, field.type_name))
+            .collect(),
+    )
 }
 
 #[test]
@@ -92,7 +96,10 @@ fn converted_types_are_those_of_pahole() {
     };
     let theirs = Arc::new(Btf::parse(peer, None).unwrap());
     let begin = std::time::Instant::now();
-    let conversion = Dwarf::parse(map(&path)).unwrap().to_btf(&|_, _| {}).unwrap();
+    let conversion = Dwarf::parse(map(&path))
+        .unwrap()
+        .to_btf(&|_, _| {})
+        .unwrap();
     eprintln!(
         "{} units in {:?}, {} bytes of BTF (pahole's has {}), skipped {:?}, omitted {}",
         conversion.units,
@@ -138,8 +145,14 @@ fn converted_types_are_those_of_pahole() {
             continue;
         };
         fields += b.len();
-        let same = |a: &(String, String), b: &(String, String)| a.0 == b.0 && flat(&a.1) == flat(&b.1);
-        other_types.extend(a.into_iter().zip(b).filter(|(a, b)| !same(a, b)).map(|d| (name, d)));
+        let same =
+            |a: &(String, String), b: &(String, String)| a.0 == b.0 && flat(&a.1) == flat(&b.1);
+        other_types.extend(
+            a.into_iter()
+                .zip(b)
+                .filter(|(a, b)| !same(a, b))
+                .map(|d| (name, d)),
+        );
     }
     eprintln!("{fields} fields, the types of {} differ", other_types.len());
     for row in other_types.iter().take(20) {

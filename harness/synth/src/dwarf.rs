@@ -127,7 +127,11 @@ pub fn elf(sections: &[Section<'_>]) -> Vec<u8> {
         header[..4].copy_from_slice(&(names.len() as u32).to_le_bytes());
         names.extend(name.bytes());
         names.push(0);
-        let bytes = if kind == 3 { names.clone() } else { bytes.to_vec() };
+        let bytes = if kind == 3 {
+            names.clone()
+        } else {
+            bytes.to_vec()
+        };
         header[4..8].copy_from_slice(&kind.to_le_bytes());
         header[8..16].copy_from_slice(&flags.to_le_bytes());
         header[24..32].copy_from_slice(&(64 + contents.len() as u64).to_le_bytes());

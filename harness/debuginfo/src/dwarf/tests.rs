@@ -37,20 +37,33 @@ fn file(unit: impl FnOnce(&mut Unit)) -> Vec<u8> {
     let mut writer = Unit::default();
     writer.open(
         COMPILE_UNIT,
-        &[(NAME, Text("a.c")), (LOW, Address(0x1000)), (HIGH, Number(0x1000))],
+        &[
+            (NAME, Text("a.c")),
+            (LOW, Address(0x1000)),
+            (HIGH, Number(0x1000)),
+        ],
     );
     unit(&mut writer);
     let (info, abbreviations) = writer.finish();
-    elf(&[(".debug_info", 0, &info), (".debug_abbrev", 0, &abbreviations)])
+    elf(&[
+        (".debug_info", 0, &info),
+        (".debug_abbrev", 0, &abbreviations),
+    ])
 }
 
 fn functions(file: &[u8], address: u64) -> Result<Vec<(String, bool)>, DwarfError> {
     let frames = Dwarf::parse(file)?.frames_at(address)?;
-    Ok(frames.into_iter().map(|f| (f.function, f.inlined)).collect())
+    Ok(frames
+        .into_iter()
+        .map(|f| (f.function, f.inlined))
+        .collect())
 }
 
 fn check(file: &[u8], address: u64, expected: &[(&str, bool)]) {
-    let expected: Vec<_> = expected.iter().map(|(f, i)| ((*f).to_owned(), *i)).collect();
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(f, i)| ((*f).to_owned(), *i))
+        .collect();
     assert_eq!(functions(file, address), Ok(expected));
 }
 
@@ -59,16 +72,28 @@ fn nested(unit: &mut Unit) {
     unit.leaf(SUBPROGRAM, &[(NAME, Text("inner"))]);
     unit.open(
         SUBPROGRAM,
-        &[(NAME, Text("outer")), (LOW, Address(0x1100)), (HIGH, Number(0x100))],
+        &[
+            (NAME, Text("outer")),
+            (LOW, Address(0x1100)),
+            (HIGH, Number(0x100)),
+        ],
     );
     unit.open(
         INLINED,
-        &[(ORIGIN, Entry(1)), (LOW, Address(0x1110)), (HIGH, Number(0x40))],
+        &[
+            (ORIGIN, Entry(1)),
+            (LOW, Address(0x1110)),
+            (HIGH, Number(0x40)),
+        ],
     );
     unit.open(BLOCK, &[]);
     unit.leaf(
         INLINED,
-        &[(ORIGIN, Entry(6)), (LOW, Address(0x1120)), (HIGH, Number(8))],
+        &[
+            (ORIGIN, Entry(6)),
+            (LOW, Address(0x1120)),
+            (HIGH, Number(8)),
+        ],
     );
     unit.close();
     unit.close();
@@ -95,7 +120,14 @@ fn inlined_calls_are_listed_from_the_innermost() {
 #[test]
 fn a_cycle_of_origins_ends_without_a_name() {
     let file = file(|unit| {
-        unit.leaf(SUBPROGRAM, &[(ORIGIN, Entry(2)), (LOW, Address(0x1100)), (HIGH, Number(1))]);
+        unit.leaf(
+            SUBPROGRAM,
+            &[
+                (ORIGIN, Entry(2)),
+                (LOW, Address(0x1100)),
+                (HIGH, Number(1)),
+            ],
+        );
         unit.leaf(SUBPROGRAM, &[(ORIGIN, Entry(1))]);
     });
     check(&file, 0x1100, &[("", false)]);
@@ -106,7 +138,10 @@ fn a_sibling_that_points_backwards_is_not_followed() {
     let file = file(|unit| {
         unit.open(SUBPROGRAM, &[(NAME, Text("f")), (SIBLING, Entry(1))]);
         unit.close();
-        unit.leaf(SUBPROGRAM, &[(NAME, Text("g")), (LOW, Address(0x1100)), (HIGH, Number(1))]);
+        unit.leaf(
+            SUBPROGRAM,
+            &[(NAME, Text("g")), (LOW, Address(0x1100)), (HIGH, Number(1))],
+        );
     });
     check(&file, 0x1100, &[("g", false)]);
 }
@@ -131,7 +166,10 @@ fn types(file: &[u8]) -> Types {
 fn a_bit_field_of_old_dwarf_is_counted_from_the_high_end() {
     // struct s { int pad; unsigned low:3; unsigned high:5; }, as gcc wrote it up to version 10.
     let file = file(|unit| {
-        let int = unit.leaf(BASE, &[(NAME, Text("u")), (SIZE, Number(4)), (ENCODING, Number(7))]);
+        let int = unit.leaf(
+            BASE,
+            &[(NAME, Text("u")), (SIZE, Number(4)), (ENCODING, Number(7))],
+        );
         unit.open(STRUCT, &[(NAME, Text("s")), (SIZE, Number(8))]);
         for (name, size, offset) in [("low", 3, 29), ("high", 5, 24)] {
             let attributes = [
@@ -156,8 +194,18 @@ fn a_bit_field_of_old_dwarf_is_counted_from_the_high_end() {
 fn a_struct_that_points_to_itself_and_to_one_only_declared() {
     let file = file(|unit| {
         unit.open(STRUCT, &[(NAME, Text("list")), (SIZE, Number(16))]);
-        unit.leaf(MEMBER, &[(NAME, Text("next")), (TYPE, Entry(4)), (LOCATION, Number(0))]);
-        unit.leaf(MEMBER, &[(NAME, Text("of")), (TYPE, Entry(6)), (LOCATION, Number(8))]);
+        unit.leaf(
+            MEMBER,
+            &[
+                (NAME, Text("next")),
+                (TYPE, Entry(4)),
+                (LOCATION, Number(0)),
+            ],
+        );
+        unit.leaf(
+            MEMBER,
+            &[(NAME, Text("of")), (TYPE, Entry(6)), (LOCATION, Number(8))],
+        );
         unit.leaf(POINTER, &[(SIZE, Number(8)), (TYPE, Entry(1))]);
         unit.leaf(STRUCT, &[(NAME, Text("hidden")), (DECLARATION, Flag)]);
         unit.leaf(POINTER, &[(SIZE, Number(8)), (TYPE, Entry(5))]);
@@ -177,15 +225,31 @@ fn different_structs_of_one_name_are_kept_apart() {
         let mut unit = Unit::default();
         unit.open(COMPILE_UNIT, &[]);
         unit.open(STRUCT, &[(NAME, Text("priv")), (SIZE, Number(size))]);
-        unit.leaf(MEMBER, &[(NAME, Text(field)), (TYPE, Entry(6)), (LOCATION, Number(0))]);
+        unit.leaf(
+            MEMBER,
+            &[(NAME, Text(field)), (TYPE, Entry(6)), (LOCATION, Number(0))],
+        );
         unit.close();
         unit.open(STRUCT, &[(NAME, Text(user)), (SIZE, Number(8))]);
-        unit.leaf(MEMBER, &[(NAME, Text("p")), (TYPE, Entry(5)), (LOCATION, Number(0))]);
+        unit.leaf(
+            MEMBER,
+            &[(NAME, Text("p")), (TYPE, Entry(5)), (LOCATION, Number(0))],
+        );
         unit.leaf(POINTER, &[(SIZE, Number(8)), (TYPE, Entry(1))]);
-        unit.leaf(BASE, &[(NAME, Text("long")), (SIZE, Number(8)), (ENCODING, Number(5))]);
+        unit.leaf(
+            BASE,
+            &[
+                (NAME, Text("long")),
+                (SIZE, Number(8)),
+                (ENCODING, Number(5)),
+            ],
+        );
         unit.close();
         unit.open(STRUCT, &[(NAME, Text("shared")), (SIZE, Number(8))]);
-        unit.leaf(MEMBER, &[(NAME, Text("p")), (TYPE, Entry(5)), (LOCATION, Number(0))]);
+        unit.leaf(
+            MEMBER,
+            &[(NAME, Text("p")), (TYPE, Entry(5)), (LOCATION, Number(0))],
+        );
         unit.close();
         unit.finish()
     };
@@ -194,7 +258,10 @@ fn different_structs_of_one_name_are_kept_apart() {
     second[6..10].copy_from_slice(&(abbreviations.len() as u32).to_le_bytes());
     info.extend(second);
     let abbreviations = [abbreviations, others].concat();
-    let file = elf(&[(".debug_info", 0, &info), (".debug_abbrev", 0, &abbreviations)]);
+    let file = elf(&[
+        (".debug_info", 0, &info),
+        (".debug_abbrev", 0, &abbreviations),
+    ]);
     let converted = Dwarf::parse(&file[..]).unwrap().to_btf(&|_, _| {}).unwrap();
     let btf = Btf::parse(converted.btf, None).unwrap();
     use crate::btf::Kind;
@@ -222,7 +289,14 @@ fn different_structs_of_one_name_are_kept_apart() {
 fn types_that_contain_themselves_are_refused_and_no_others() {
     let file = file(|unit| {
         unit.open(STRUCT, &[(NAME, Text("loop")), (SIZE, Number(8))]);
-        unit.leaf(MEMBER, &[(NAME, Text("self")), (TYPE, Entry(1)), (LOCATION, Number(0))]);
+        unit.leaf(
+            MEMBER,
+            &[
+                (NAME, Text("self")),
+                (TYPE, Entry(1)),
+                (LOCATION, Number(0)),
+            ],
+        );
         unit.close();
     });
     let converted = Dwarf::parse(&file[..]).unwrap().to_btf(&|_, _| {});
@@ -264,7 +338,10 @@ fn a_compressed_section_that_claims_too_much_allocates_nothing() {
         section.extend(size.to_le_bytes());
         section.extend([0; 8]);
         section.extend([1, 2, 3]);
-        let file = elf(&[(".debug_info", COMPRESSED, &section), (".debug_abbrev", 0, &[0])]);
+        let file = elf(&[
+            (".debug_info", COMPRESSED, &section),
+            (".debug_abbrev", 0, &[0]),
+        ]);
         functions(&file, 0x1000).unwrap_err()
     };
     assert!(matches!(claim(1, u64::MAX), DwarfError::TooLarge { .. }));
@@ -279,7 +356,10 @@ fn an_index_is_what_it_was_written_from() {
     let dwarf = Dwarf::parse(&file[..]).unwrap();
     let index = dwarf.index().unwrap();
     assert_eq!((index.len(), index.is_empty()), (1, false));
-    assert_eq!(UnitIndex::from_bytes(&index.to_bytes()).as_ref(), Some(index));
+    assert_eq!(
+        UnitIndex::from_bytes(&index.to_bytes()).as_ref(),
+        Some(index)
+    );
     assert_eq!(UnitIndex::from_bytes(&[0; 25]), None);
     let other = Dwarf::parse(&file[..]).unwrap();
     other.set_index(UnitIndex::default());
@@ -288,7 +368,9 @@ fn an_index_is_what_it_was_written_from() {
 
 /// Everything that can be asked, of bytes that may be anything.
 pub(super) fn ask(bytes: &[u8], addresses: &[u64]) {
-    let Ok(dwarf) = Dwarf::parse(bytes) else { return };
+    let Ok(dwarf) = Dwarf::parse(bytes) else {
+        return;
+    };
     let _ = (dwarf.build_id(), dwarf.link_address(".text", 0));
     for address in addresses {
         let _ = (dwarf.frames_at(*address), dwarf.line_at(*address));
