@@ -138,7 +138,7 @@ impl<'r> Work<'_, 'r> {
         header: &UnitHeader<Reader<'r>>,
         merger: &mut Merger<'r>,
     ) -> Result<(), DwarfError> {
-        let unit = self.dwarf.unit(header.clone())?;
+        let unit = self.dwarf.unit(*header)?;
         let steps = (header.length_including_self() as u64).saturating_mul(STEPS_PER_BYTE);
         match unit::read(self.dwarf, &unit)? {
             Some(types) => merger.add(number as u64, &types, steps),
