@@ -162,6 +162,11 @@ impl DebugFiles {
         }
     }
 
+    /// The vmlinux to ask, if there is one.
+    pub(crate) fn vmlinux_path(&self) -> Option<&Path> {
+        self.vmlinux.as_ref().map(|file| file.path.as_path())
+    }
+
     /// Whether there is a vmlinux to ask.
     pub(crate) fn has_lines(&self) -> bool {
         self.vmlinux.is_some()

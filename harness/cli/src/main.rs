@@ -35,7 +35,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(commands::inspect::respell(std::env::args_os()));
     match cli.command.run() {
         Ok(exit) => exit.into(),
         Err(failure) => {

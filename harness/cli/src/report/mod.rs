@@ -14,6 +14,8 @@ pub(crate) struct CrashReport {
     pub(crate) fault: Vec<Fact>,
     /// The registers at the fault, in the order of `pt_regs`.
     pub(crate) registers: Vec<Register>,
+    /// Where the registers came from, those of the faulting address first.
+    pub(crate) origins: Vec<Fact>,
     /// The stack, innermost frame first, nothing collapsed.
     pub(crate) frames: Vec<Frame>,
     /// What was overwritten, by what, and how that is known.

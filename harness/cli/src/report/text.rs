@@ -16,6 +16,7 @@ pub(crate) fn crash(report: &CrashReport) -> String {
     facts(&mut out, "Fault", &report.fault);
     frames(&mut out, &report.frames);
     registers(&mut out, &report.registers);
+    facts(&mut out, "Origins", &report.origins);
     facts(&mut out, "Corruption", &report.corruption);
     facts(&mut out, "Slab", &report.slab);
     if !report.missing.is_empty() {
