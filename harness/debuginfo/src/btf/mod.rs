@@ -7,10 +7,12 @@
 //! Structure is checked once, when parsing. Type ids are not: they may dangle or form cycles, so
 //! whoever follows them bounds the number of steps.
 
+mod build;
 mod model;
 #[cfg(test)]
 mod tests;
 
+pub use build::{FieldKind, FieldSpec, StructSpec, build};
 pub use model::{Enumerator, IntEncoding, Kind, Member, Param, Type};
 
 use std::sync::Arc;
