@@ -21,6 +21,8 @@ const PAGE: u64 = 4096;
 const MAX_PATTERN: usize = 4096;
 /// Characters shown behind a string.
 const SHOWN: usize = 56;
+/// So many pages in a row that cannot be read end the search: the rest of the file is cut or damaged.
+const MAX_UNREADABLE: u64 = 1 << 16;
 /// Progress is shown this often.
 const PROGRESS: Duration = Duration::from_secs(1);
 
@@ -143,6 +145,7 @@ impl Args {
             hits: 0,
             searched: 0,
             unreadable: BTreeMap::new(),
+            in_a_row: 0,
             shown: Instant::now(),
             tail: Vec::new(),
             next: from,
@@ -305,6 +308,8 @@ struct Search<'s> {
     searched: u64,
     /// Reasons with the number of pages.
     unreadable: BTreeMap<String, u64>,
+    /// Pages that could not be read since one could.
+    in_a_row: u64,
     shown: Instant,
     /// The end of the piece before, for patterns that cross into the next; at most so many bytes.
     tail: Vec<u8>,
@@ -316,14 +321,14 @@ struct Search<'s> {
 impl Search<'_> {
     fn physical(&mut self, from: u64, to: u64) -> Result<(), Failure> {
         let mut at = from;
-        while self.left > 0 {
+        while self.goes_on() {
             let range = self.session.dump.next_present(PhysAddr(at));
             let Some(range) = range.filter(|range| range.start < to) else {
                 break;
             };
             at = range.start.max(at);
             let end = range.end.min(to);
-            while at < end && self.left > 0 {
+            while at < end && self.goes_on() {
                 let room = (PAGE - at % PAGE).min(end - at);
                 self.piece(at, at, room)?;
                 at = at.saturating_add(room);
@@ -332,19 +337,27 @@ impl Search<'_> {
         Ok(())
     }
 
+    fn goes_on(&self) -> bool {
+        self.left > 0 && !self.gives_up()
+    }
+
+    fn gives_up(&self) -> bool {
+        self.in_a_row >= MAX_UNREADABLE
+    }
+
     /// The memory of a process, page by page as its tables map it.
     fn user(&mut self, space: &AddressSpace<'_>, from: u64, to: u64) -> Result<(), Failure> {
         let mut failed = None;
         let gaps = space.mapped(from..to, &mut |page, mapping| {
             let mut at = page.0.max(from);
             let end = page.0.saturating_add(mapping.size).min(to);
-            while at < end && self.left > 0 && failed.is_none() {
+            while at < end && self.goes_on() && failed.is_none() {
                 let room = (PAGE - at % PAGE).min(end - at);
                 let physical = mapping.page.0.wrapping_add(at - page.0);
                 failed = self.piece(at, physical, room).err();
                 at = at.saturating_add(room);
             }
-            self.left > 0 && failed.is_none()
+            self.goes_on() && failed.is_none()
         });
         for error in gaps {
             *self.unreadable.entry(error.to_string()).or_insert(0) += 1;
@@ -369,6 +382,7 @@ impl Search<'_> {
             self.note(physical, &error);
             return Ok(());
         }
+        self.in_a_row = 0;
         self.look(at.wrapping_sub(old as u64), &bytes, old)?;
         let drop = bytes.len().saturating_sub(self.keep);
         bytes.drain(..drop);
@@ -377,6 +391,13 @@ impl Search<'_> {
     }
 
     fn note(&mut self, at: u64, error: &recrash_vmcore::ReadError) {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        if self.gives_up() {
+            let why =
+                format!("given up at {at:#x}, {MAX_UNREADABLE} pages in a row could not be read");
+            self.unreadable.insert(why, 1);
+            return;
+        }
         let why = error.root_cause().to_string();
         // One line for each kind: the address is the only difference.
         let why = why.replace(&format!("{:#x}", at & !(PAGE - 1)), "…");
