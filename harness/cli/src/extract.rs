@@ -65,10 +65,13 @@ pub(crate) fn analyze(vmcore: &Path, how: How<'_>) -> Result<Analysis, Failure> 
     let crash = Crash::read(&kernel);
     let signature = facts::signature(&kernel, &crash, how.accelerator);
     let mut report = account::report(&kernel, &crash);
-    if how.lines && files.as_ref().is_some_and(DebugFiles::has_lines) {
-        account::add_lines(&mut report, &kernel, &crash);
+    let mut notes = notes.unwrap_or_default();
+    if let Some(files) = files.as_ref().filter(|_| how.lines) {
+        if files.has_lines(&kernel) {
+            account::add_lines(&mut report, &kernel, &crash);
+        }
+        notes.extend(files.notes());
     }
-    let notes = notes.unwrap_or_default();
     report
         .missing
         .splice(0..0, dump.warnings().iter().cloned().chain(notes));

@@ -166,6 +166,7 @@ mod tests {
             }],
             corruption: vec![Fact::new("bytes", "38 03 56 00\n69 00 72 00")],
             slab: vec![Fact::new("cache", "kmalloc-256")],
+            origins: Vec::new(),
             missing: vec!["source lines: no vmlinux was given".into()],
         };
         let expected = "\
