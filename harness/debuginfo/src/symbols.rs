@@ -319,7 +319,7 @@ mod tests {
 
     const TEXT: u64 = 0xffff_ffff_8100_0000;
 
-    fn table<'a>(symbols: &[(u64, u8, &'a str)]) -> SymbolTable {
+    fn table(symbols: &[(u64, u8, &str)]) -> SymbolTable {
         let symbol = |&(addr, kind, name)| Symbol {
             name,
             addr,

@@ -4,6 +4,7 @@
 
 pub mod btf;
 pub mod elf_core;
+pub mod elf_image;
 pub mod kallsyms;
 pub mod kdump;
 pub mod orc;

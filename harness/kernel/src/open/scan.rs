@@ -139,6 +139,7 @@ impl<'a> Walk<'a> {
         window.drain(..gone);
         *start = start.wrapping_add(gone as u64);
         let mut buf = [0; PAGE as usize];
+        let mut added = false;
         while self.at < self.end {
             match self.memory.read(self.at, &mut buf) {
                 Ok(()) => {
@@ -147,6 +148,7 @@ impl<'a> Walk<'a> {
                         *start = self.at;
                     }
                     self.pages += 1;
+                    added = true;
                     window.extend_from_slice(&buf);
                     self.at = self.at.wrapping_add(PAGE);
                     if window.len() >= WINDOW {
@@ -156,7 +158,7 @@ impl<'a> Walk<'a> {
                 Err(error) => {
                     self.skip(error);
                     // What was read so far is searched before the gap makes it go.
-                    if window.len() > keep {
+                    if added {
                         return true;
                     }
                 }
