@@ -3,6 +3,7 @@
 use crate::modules::{self, Module};
 use crate::object::Missing;
 use crate::open::{self, FoundSymbols, Image, Sources, SymbolSource, TypeSource};
+use crate::stacks::StackCache;
 use recrash_debuginfo::orc::{OrcRule, OrcTable};
 use recrash_debuginfo::symbols::Symbol;
 use recrash_debuginfo::types::{FieldRef, Types};
@@ -38,6 +39,7 @@ pub struct Kernel<'d> {
     build_id: OnceLock<Result<Vec<u8>, Missing>>,
     fields: Mutex<Fields>,
     notes: Mutex<Vec<String>>,
+    stack_cache: StackCache,
 }
 
 /// Where a code or data address lies.
@@ -131,6 +133,7 @@ impl<'d> Kernel<'d> {
             build_id: OnceLock::new(),
             fields: Mutex::default(),
             notes: Mutex::new(notes),
+            stack_cache: StackCache::default(),
         };
         kernel.load_types();
         kernel.load_modules();
@@ -208,6 +211,20 @@ impl<'d> Kernel<'d> {
         }
         self.all_types
             .get_or_init(|| modules::types(self, self.types.clone()))
+    }
+
+    /// Types of the kernel alone: a question for what it may not have reads no module.
+    pub(crate) fn own_types(&self) -> &Types {
+        &self.types
+    }
+
+    /// As [`Kernel::per_cpu_symbol`], of the kernel alone.
+    pub(crate) fn own_per_cpu(&self, cpu: u32, name: &str) -> Result<VirtAddr, Missing> {
+        self.per_cpu(cpu, self.own_symbol(name)?.0)
+    }
+
+    pub(crate) fn stack_cache(&self) -> &StackCache {
+        &self.stack_cache
     }
 
     /// Where the types of the kernel come from; `None` where there are none.
@@ -348,7 +365,10 @@ impl<'d> Kernel<'d> {
             (Ok(from), Ok(to)) => (from..to).contains(&at),
             _ => false,
         };
-        within("_stext", "_etext") || self.modules.iter().any(|module| module.is_text(at))
+        // Boot code is freed, but the first tasks' stacks still return into it.
+        within("_stext", "_etext")
+            || within("_sinittext", "_einittext")
+            || self.modules.iter().any(|module| module.is_text(at))
     }
 
     /// A field of a structure, by path (`a.b.c`).

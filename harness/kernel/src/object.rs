@@ -1,6 +1,7 @@
 //! A typed view of a structure in crashed memory: an address, a structure name, fields by path.
 //! Knows how to read fields; knows nothing of what they mean.
 use crate::kernel::Kernel;
+use recrash_debuginfo::types::Shape;
 use recrash_vmcore::{ReadError, VirtAddr, VirtMem};
 use std::collections::HashSet;
 
@@ -64,6 +65,12 @@ impl<'k> Object<'k> {
         Self { kernel, at, of }
     }
 
+    /// The kernel that it belongs to.
+    #[must_use]
+    pub fn kernel(&self) -> &'k Kernel<'k> {
+        self.kernel
+    }
+
     /// Address of a field.
     ///
     /// # Errors
@@ -72,6 +79,14 @@ impl<'k> Object<'k> {
         Ok(self
             .at
             .wrapping_add(self.kernel.shared_field(self.of, field)?.offset))
+    }
+
+    /// What a field is: an integer, a pointer, an array of how many.
+    ///
+    /// # Errors
+    /// [`Missing::Type`] or [`Missing::Field`].
+    pub fn shape(&self, field: &str) -> Result<Shape, Missing> {
+        Ok(self.kernel.field(self.of, field)?.shape)
     }
 
     /// Whether the type information has this field.
