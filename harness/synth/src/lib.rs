@@ -5,6 +5,7 @@
 pub mod btf;
 pub mod dwarf;
 pub mod elf_core;
+pub mod elf_image;
 pub mod kallsyms;
 pub mod kdump;
 pub mod orc;

@@ -132,7 +132,12 @@ impl Builder {
             (_, true) => "long",
         };
         let name = self.string(spelled);
-        self.record(name, INT << 24, size, &[u32::from(signed) << 24 | size * 8])
+        self.record(
+            name,
+            INT << 24,
+            size,
+            &[(u32::from(signed) << 24) | (size * 8)],
+        )
     }
 
     fn finish(self) -> Vec<u8> {
