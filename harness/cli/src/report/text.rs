@@ -153,7 +153,6 @@ mod tests {
                     meaning: String::new(),
                 },
             ],
-            origins: Vec::new(),
             frames: vec![Frame {
                 address: 0xffff_ffff_8129_fa4b,
                 symbol: "__kmalloc+0xab".into(),
