@@ -17,6 +17,9 @@ use crate::report::{CrashReport, text};
 pub(crate) struct Args {
     /// The vmcore: ELF, or what makedumpfile writes
     vmcore: PathBuf,
+    /// Another file of a split dump; once for each
+    #[arg(long, value_name = "FILE")]
+    split: Vec<PathBuf>,
     /// Write the signature to FILE, and the report to stdout
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -50,6 +53,7 @@ impl Args {
             accelerator: None,
             debug: Some(&self.debug),
             lines: self.report || self.json || self.output.is_some(),
+            split: &self.split,
         };
         let analysis = extract::analyze(&self.vmcore, how)?;
         let signature = analysis.signature.to_toml().map_err(Failure::usage)?;
