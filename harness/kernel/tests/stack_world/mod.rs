@@ -72,13 +72,17 @@ enum Rule {
     R10,
 }
 
-const VARIABLES: [&str; 6] = [
+const VARIABLES: [&str; 10] = [
     "nr_cpu_ids",
     "panic_cpu",
     "__per_cpu_offset",
     "init_task",
     "modules",
     "prb",
+    "log_buf",
+    "log_buf_len",
+    "log_first_idx",
+    "log_next_idx",
 ];
 
 /// Per-CPU variables with their offsets.
@@ -150,6 +154,8 @@ pub(crate) struct World {
     pub(crate) info: String,
     /// Whether there are unwind tables.
     pub(crate) orc: bool,
+    /// Variables that have no symbol.
+    pub(crate) hidden: Vec<&'static str>,
 }
 
 impl World {
@@ -161,9 +167,10 @@ impl World {
             notes: Vec::new(),
             info: String::new(),
             orc: true,
+            hidden: vec!["log_buf"],
         };
         world.text();
-        world.machine.write(DATA, &[0; 0x2000]);
+        world.machine.write(DATA, &[0; 0x3000]);
         world.machine.write(SCRATCH, &[0; 0x2000]);
         world.words(variable("nr_cpu_ids"), &[2]);
         world.words(variable("__per_cpu_offset"), &[PERCPU, PERCPU + 0x1000]);
@@ -295,7 +302,8 @@ impl World {
             .map(|(name, ..)| (function(name), 'T', *name))
             .collect();
         symbols.extend([(TEXT, 'T', "_stext"), (TEXT + 0x2000, 'T', "_etext")]);
-        symbols.extend(VARIABLES.iter().map(|name| (variable(name), 'D', *name)));
+        let shown = VARIABLES.iter().filter(|name| !self.hidden.contains(name));
+        symbols.extend(shown.map(|name| (variable(name), 'D', *name)));
         symbols.extend(PER_CPU.iter().map(|(at, name)| (*at, 'A', *name)));
         symbols.extend([
             (TABLES, 'R', "__start_orc_unwind_ip"),
