@@ -2,6 +2,7 @@
 use super::state::{Known, RBP, State};
 use super::walk::{from_regs, from_state};
 use super::{Backtrace, CodeAddr, FrameSource};
+use crate::exception::ABOVE_NMI_REGS;
 use crate::kernel::{Kernel, missing};
 use crate::object::{Missing, Object};
 use crate::regs::{PT_REGS_SIZE, PtRegs};
@@ -10,7 +11,6 @@ use crate::task::{self, Task};
 use recrash_vmcore::{Gregs, Prstatus, VirtAddr, VirtMem};
 use std::collections::HashMap;
 
-use crate::exception::ABOVE_NMI_REGS;
 /// The mark, counted down from the stack's end.
 const NMI_MARK: u64 = 7;
 
