@@ -13,7 +13,8 @@ const RESIDENT: [u64; 3] = [0, 1, 3];
 pub struct Memory {
     /// Pages mapped (`total_vm`).
     pub total: u64,
-    /// Pages resident.
+    /// Pages resident, by the process's own counters. Before 6.2 each thread keeps up to 64 pages to itself before it
+    /// adds them (`task_struct.rss_stat`); they are not counted here.
     pub resident: u64,
 }
 
@@ -30,38 +31,17 @@ pub fn memory(kernel: &Kernel<'_>, task: &Task) -> Result<Option<Memory>, Missin
     let mm = Object::new(kernel, "mm_struct", at);
     Ok(Some(Memory {
         total: mm.u64("total_vm")?,
-        resident: resident(kernel, mm, task)?,
+        resident: resident(kernel, mm)?,
     }))
 }
 
-fn resident(kernel: &Kernel<'_>, mm: Object<'_>, task: &Task) -> Result<u64, Missing> {
+fn resident(kernel: &Kernel<'_>, mm: Object<'_>) -> Result<u64, Missing> {
     let mut sum = 0i64;
     for index in RESIDENT {
         sum = sum.wrapping_add(counter(kernel, mm, index)?);
-        sum = sum.wrapping_add(not_yet_added(kernel, mm.at, task, index));
     }
-    // Counters that are spread over CPUs or threads may be negative for a moment.
+    // Counters that are spread over CPUs may be negative for a moment.
     Ok(sum.max(0).cast_unsigned())
-}
-
-/// Before 6.2 each thread keeps up to 64 pages to itself before it adds them to the process's counter
-/// (`SPLIT_RSS_COUNTING`, mm/memory.c).
-fn not_yet_added(kernel: &Kernel<'_>, mm: VirtAddr, task: &Task, index: u64) -> i64 {
-    let path = format!("rss_stat.count[{index}]");
-    if kernel.own_types().field("task_struct", &path).is_none() {
-        return 0;
-    }
-    let threads = super::list(kernel).0.iter();
-    let others = threads.filter(|other| other.mm == Some(mm) && other.at != task.at);
-    std::iter::once(task)
-        .chain(others)
-        .filter_map(|thread| {
-            Object::new(kernel, "task_struct", thread.at)
-                .i32(&path)
-                .ok()
-        })
-        .map(i64::from)
-        .fold(0, i64::wrapping_add)
 }
 
 /// Since 6.2 each is a `percpu_counter` (commit f1a7941243c1), before an `atomic_long_t` in `struct mm_rss_stat`.
