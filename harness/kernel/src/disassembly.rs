@@ -1,7 +1,7 @@
 //! Machine code as text, in AT&T syntax as objdump and crash print it. Reads no registers and judges nothing.
 use crate::kernel::Kernel;
 use crate::object::Missing;
-use iced_x86::{Decoder, DecoderOptions, Formatter, GasFormatter, Instruction, OpKind};
+use iced_x86::{Decoder, DecoderOptions, Formatter, GasFormatter, Instruction, OpKind, Register};
 use recrash_vmcore::{VirtAddr, VirtMem};
 
 /// Longest x86 instruction in bytes (Intel SDM volume 2, section 2.3.11).
@@ -70,7 +70,6 @@ fn formatter() -> GasFormatter {
     options.set_displacement_leading_zeros(false);
     options.set_small_hex_numbers_in_decimal(false);
     options.set_rip_relative_addresses(true);
-    options.set_always_show_scale(true);
     options.set_show_branch_size(false);
     options.set_signed_immediate_operands(false);
     formatter
@@ -90,20 +89,30 @@ fn decode(formatter: &mut GasFormatter, bytes: &[u8], at: VirtAddr) -> Line {
     }
     // objdump shows a displacement that is there, be it zero.
     let shows_zero = instruction.memory_displ_size() != 0;
-    formatter
-        .options_mut()
-        .set_show_zero_displacements(shows_zero);
+    let options = formatter.options_mut();
+    options.set_show_zero_displacements(shows_zero);
+    options.set_always_show_scale(instruction.memory_index() != Register::None);
     let mut text = String::new();
     formatter.format(&instruction, &mut text);
     Line {
         at,
         bytes: bytes.get(..instruction.len()).unwrap_or_default().to_vec(),
-        text: text.trim_end().to_owned(),
+        text: short(text.trim_end()),
         branch: branch(&instruction),
         data: instruction
             .is_ip_rel_memory_operand()
             .then(|| VirtAddr(instruction.ip_rel_memory_address())),
     }
+}
+
+/// In 64-bit code these have one size only, and binutils do not write it since 2.36.
+fn short(text: &str) -> String {
+    for (long, brief) in [("pushq  ", "push   "), ("popq   ", "pop    ")] {
+        if let Some(operands) = text.strip_prefix(long) {
+            return format!("{brief}{operands}");
+        }
+    }
+    text.to_owned()
 }
 
 fn branch(instruction: &Instruction) -> Option<VirtAddr> {
@@ -141,6 +150,7 @@ mod tests {
             "mov    0x0(%rbp,%rax,1),%rbx",
         );
         check(&[0x48, 0x8b, 0x19], "mov    (%rcx),%rbx");
+        check(&[0xff, 0xb3, 0x98, 0, 0, 0], "push   0x98(%rbx)");
         check(&[0xc3], "ret");
     }
 

@@ -14,6 +14,8 @@ const VALUES_MAX: usize = 1 << 16;
 const BYTES_MAX: u64 = 4 << 20;
 /// Bytes of a string that a `char *` points at, as gdb shows them.
 const STRING_MAX: usize = 200;
+/// Bytes behind a data symbol that are taken for part of it.
+const NEAR: u64 = 16 << 10;
 const PAGE: u64 = 4096;
 
 /// A value.
@@ -31,7 +33,7 @@ pub enum Value {
     Bytes(Vec<u8>),
     /// An address.
     Pointer(Pointer),
-    /// An enumerator's name, or `None` if the enum has none for it.
+    /// An enumerator's name, `(A | B)` for several flags in one; `None` if the enum has none for it.
     Enum(Option<String>, i64),
     /// Characters of an array.
     Text(Vec<u8>),
@@ -50,14 +52,15 @@ pub struct Pointer {
     pub to: u64,
     /// The symbol that it lies in.
     pub place: Option<Place>,
-    /// For a `char *`: the text, as far as it could be read.
-    pub text: Option<Vec<u8>>,
+    /// For a `char *` that is not null: the text, as far as it could be read, or why not.
+    pub text: Option<Result<Vec<u8>, String>>,
     /// Whether it is the address of code.
     pub code: bool,
 }
 
-/// Bytes of an object; pages that could not be read are holes.
+/// Bytes of an object, from `at` on; pages that could not be read are holes.
 struct Image {
+    at: VirtAddr,
     bytes: Vec<u8>,
     /// From, up to, why.
     holes: Vec<(usize, usize, String)>,
@@ -67,6 +70,7 @@ impl Image {
     fn read(kernel: &Kernel<'_>, at: VirtAddr, size: u64) -> Self {
         let size = usize::try_from(size.min(BYTES_MAX)).unwrap_or(0);
         let mut image = Self {
+            at,
             bytes: vec![0; size],
             holes: Vec::new(),
         };
@@ -208,6 +212,11 @@ impl Reading<'_> {
 
     fn array(&mut self, element: TypeRef<'_>, count: u32, offset: u64, depth: u32) -> Value {
         let count = u64::from(count);
+        // Of a flexible array only the place is known.
+        if count == 0 {
+            let at = self.image.at.wrapping_add(offset);
+            return Value::Pointer(pointer(self.kernel, element, at.0));
+        }
         if matches!(
             element.form(),
             Form::Int {
@@ -285,14 +294,34 @@ fn bit_field(of: TypeRef<'_>, bytes: &[u8], shift: u32, bits: u8) -> Value {
     }
 }
 
-/// Enumerators of 4 bytes are kept sign-extended; so is the value, and then as it is.
+/// Enumerators of 4 bytes are kept sign-extended; so is the value where the enum has a negative one.
 fn enumerator(values: &[(&str, i64)], bytes: &[u8]) -> Value {
     let bits = u32::try_from(bytes.len().saturating_mul(8)).unwrap_or(64);
     let (plain, extended) = (word(bytes).cast_signed(), sign_extend(word(bytes), bits));
     let name = values
         .iter()
-        .find(|(_, value)| *value == extended || *value == plain);
-    Value::Enum(name.map(|(name, _)| (*name).to_owned()), extended)
+        .find(|(_, value)| *value == extended || *value == plain)
+        .map(|(name, _)| (*name).to_owned())
+        .or_else(|| flags(values, plain));
+    let signed = values.iter().any(|(_, value)| *value < 0);
+    Value::Enum(name, if signed { extended } else { plain })
+}
+
+/// The names of all bits, where no two enumerators share one and every bit has a name.
+fn flags(values: &[(&str, i64)], value: i64) -> Option<String> {
+    let mut taken = 0;
+    let mut names: Vec<&str> = Vec::new();
+    for (name, flag) in values {
+        if *flag < 0 || taken & flag != 0 {
+            return None;
+        }
+        taken |= flag;
+        if *flag != 0 && value & flag == *flag {
+            names.push(name);
+        }
+    }
+    let all = value != 0 && value & !taken == 0 && names.len() > 1;
+    all.then(|| format!("({})", names.join(" | ")))
 }
 
 fn pointer(kernel: &Kernel<'_>, target: TypeRef<'_>, to: u64) -> Pointer {
@@ -305,29 +334,40 @@ fn pointer(kernel: &Kernel<'_>, target: TypeRef<'_>, to: u64) -> Pointer {
             ..
         }
     );
+    let code = matches!(form, Form::Function);
+    let text = (is_text && to != 0).then(|| text(kernel, VirtAddr(to)));
+    let place = kernel.place(VirtAddr(to)).filter(|place| {
+        let near = match &text {
+            Some(Ok(_)) => place.offset == 0,
+            // Symbols have no size; far behind one lies something else.
+            _ => code || place.offset < NEAR,
+        };
+        to >> 63 == 1 && near
+    });
     Pointer {
         to,
-        place: kernel.place(VirtAddr(to)).filter(|_| to >> 63 == 1),
-        text: (is_text && to != 0)
-            .then(|| text(kernel, VirtAddr(to)))
-            .flatten(),
-        code: matches!(form, Form::Function),
+        place,
+        text,
+        code,
     }
 }
 
-/// The bytes up to a NUL, at most [`STRING_MAX`]; `None` when not even the first can be read.
-fn text(kernel: &Kernel<'_>, at: VirtAddr) -> Option<Vec<u8>> {
+/// The bytes up to a NUL, at most [`STRING_MAX`].
+fn text(kernel: &Kernel<'_>, at: VirtAddr) -> Result<Vec<u8>, String> {
     let mut bytes = vec![0; STRING_MAX];
     let room = usize::try_from(PAGE - at.0 % PAGE).unwrap_or(STRING_MAX);
-    let whole = kernel.memory().read(at, &mut bytes);
-    if whole.is_err() {
-        bytes.truncate(room.min(STRING_MAX));
-        kernel.memory().read(at, &mut bytes).ok()?;
+    if let Err(error) = kernel.memory().read(at, &mut bytes) {
+        if room >= STRING_MAX {
+            return Err(error.to_string());
+        }
+        bytes.truncate(room);
+        let first = kernel.memory().read(at, &mut bytes);
+        first.map_err(|error| error.to_string())?;
     }
     if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
         bytes.truncate(end);
     }
-    Some(bytes)
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -351,6 +391,14 @@ mod tests {
         assert_eq!(name(&[0xff; 4]).as_deref(), Some("MINUS"));
         assert_eq!(name(&[0; 4]).as_deref(), Some("ZERO"));
         assert_eq!(name(&[7, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn flags_are_told_apart_where_each_has_a_bit_of_its_own() {
+        let bits = [("A", 1), ("B", 2), ("C", 4)];
+        assert_eq!(flags(&bits, 5).as_deref(), Some("(A | C)"));
+        assert_eq!(flags(&bits, 9), None);
+        assert_eq!(flags(&[("A", 1), ("B", 2), ("C", 3)], 7), None);
     }
 
     #[test]

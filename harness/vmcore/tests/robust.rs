@@ -183,11 +183,13 @@ fn dumps() -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn every_prefix_of_every_dump_gives_typed_answers() {
-    for (name, whole) in dumps() {
+    for (number, (name, whole)) in dumps().into_iter().enumerate() {
+        // Of the first, every one; of those that differ little from them, less.
+        let step = if number < 5 { 1 } else { 17 };
         let all = exercise(whole.clone());
         assert!(all > 0, "{name}: nothing can be read of the whole file");
         let mut best = 0;
-        for end in 0..whole.len() {
+        for end in (0..whole.len()).step_by(step) {
             let read = exercise(whole[..end].to_vec());
             assert!(read <= all, "{name} cut at {end}: {read} of {all} reads");
             best = best.max(read);

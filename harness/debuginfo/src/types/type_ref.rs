@@ -112,6 +112,15 @@ impl<'a> TypeRef<'a> {
         strip(self.btf, self.id).map_or("", |own| own.name)
     }
 
+    /// For a typedef, what it names.
+    #[must_use]
+    pub fn typedef(self) -> Option<Self> {
+        match self.btf.get(self.id)?.kind {
+            Kind::Typedef { target } => Some(self.other(target)),
+            _ => None,
+        }
+    }
+
     /// Bytes; `None` for void, functions and what is only declared.
     #[must_use]
     pub fn size(self) -> Option<u64> {

@@ -5,8 +5,9 @@ use super::page::Descriptor;
 use super::{DESCRIPTOR_LEN, Kdump, PAGE};
 use crate::source::Source;
 
-/// Bitmaps up to this many page frames (256 GiB of memory) are counted: 8 MiB take a millisecond.
-const COUNTED: u64 = 64 << 20;
+/// Bitmaps up to this many page frames (32 GiB of memory) are counted: 1 MiB takes a tenth of a
+/// millisecond.
+const COUNTED: u64 = 8 << 20;
 /// How many of the last descriptors are looked at: many may share one page of zeros near the
 /// start of the data.
 const LAST_DESCRIPTORS: u64 = 1024;

@@ -8,7 +8,6 @@ mod cache;
 mod completeness;
 mod head;
 mod header;
-mod lzo;
 mod page;
 
 use std::ops::Range;

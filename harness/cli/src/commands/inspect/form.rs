@@ -8,8 +8,6 @@ use super::reply::clean;
 const DEPTH_MAX: usize = 24;
 /// Characters and elements that gdb shows of a string or an array.
 pub(super) const ELEMENTS: u64 = 200;
-/// More equal elements in a row are shown as one (gdb: `set print repeats`).
-const REPEATS: usize = 10;
 /// Lines of one type.
 const LINES_MAX: usize = 65_536;
 
@@ -36,6 +34,7 @@ pub(super) fn definition(of: TypeRef<'_>, offsets: Option<Offsets>) -> String {
                 offsets,
                 width: width(offsets, u64::from(size)),
                 left: LINES_MAX,
+                only: None,
             };
             lines.members(&members, 0, 1);
             lines.text + &format!("}}\nSIZE: {size}\n")
@@ -47,14 +46,40 @@ pub(super) fn definition(of: TypeRef<'_>, offsets: Option<Offsets>) -> String {
             }
             text + "};\n"
         }
-        _ => format!("{}\n{}", clean(&of.spelled()), size_line(of)),
+        _ => match of.typedef() {
+            Some(target) => {
+                let declared = c_names(&clean(&target.declare(of.name())));
+                format!("typedef {declared};\n{}", size_line(of))
+            }
+            None => format!("{}\n{}", c_names(&clean(&of.spelled())), size_line(of)),
+        },
     }
 }
 
-/// `typedef unsigned int gfp_t;` for a typedef of something that is no struct.
-pub(super) fn size_line(of: TypeRef<'_>) -> String {
+fn size_line(of: TypeRef<'_>) -> String {
     of.size()
         .map_or_else(String::new, |size| format!("SIZE: {size}\n"))
+}
+
+/// The lines of a definition that hold these members, which are the struct's own or those of anonymous members.
+pub(super) fn members(of: TypeRef<'_>, names: &[&str], offsets: Offsets) -> String {
+    let Form::Aggregate {
+        is_union,
+        size,
+        members,
+    } = of.form()
+    else {
+        return String::new();
+    };
+    let mut lines = Lines {
+        text: format!("{}{} {{\n", keyword(is_union), or_none(of.tag())),
+        offsets: Some(offsets),
+        width: width(Some(offsets), u64::from(size)),
+        left: LINES_MAX,
+        only: Some(names.iter().map(|name| (*name).to_owned()).collect()),
+    };
+    lines.members(&members, 0, 1);
+    lines.text + "}\n"
 }
 
 /// How offsets are shown.
@@ -68,8 +93,8 @@ pub(super) struct Offsets {
 fn width(offsets: Option<Offsets>, size: u64) -> usize {
     let Some(offsets) = offsets else { return 0 };
     let last = offsets.base.saturating_add(size.saturating_sub(1));
-    // Brackets, and the blank behind them.
-    shown(&offsets, last).len().max(3) + 3
+    // Brackets, and two blanks before them.
+    shown(&offsets, last).len() + 4
 }
 
 fn shown(offsets: &Offsets, value: u64) -> String {
@@ -78,6 +103,24 @@ fn shown(offsets: &Offsets, value: u64) -> String {
         (0, Radix::Hexadecimal) => format!("{value:#x}"),
         _ => format!("{value:x}"),
     }
+}
+
+/// gcc's names of base types in the spelling that people and gdb use.
+pub(super) fn c_names(declared: &str) -> String {
+    const SHORT: [(&str, &str); 7] = [
+        ("long long unsigned int", "unsigned long long"),
+        ("long long int", "long long"),
+        ("long unsigned int", "unsigned long"),
+        ("long int", "long"),
+        ("short unsigned int", "unsigned short"),
+        ("short int", "short"),
+        ("__int128 unsigned", "unsigned __int128"),
+    ];
+    SHORT
+        .iter()
+        .fold(declared.to_owned(), |text, (long, short)| {
+            text.replace(long, short)
+        })
 }
 
 fn keyword(is_union: bool) -> &'static str {
@@ -96,6 +139,8 @@ struct Lines {
     offsets: Option<Offsets>,
     width: usize,
     left: usize,
+    /// Only members of these names, without the lines around them.
+    only: Option<Vec<String>>,
 }
 
 impl Lines {
@@ -118,15 +163,31 @@ impl Lines {
             } if member.of.is_anonymous() => (depth < DEPTH_MAX).then_some((is_union, members)),
             _ => None,
         };
+        let hidden = |name: &str| {
+            let only = self.only.as_ref();
+            only.is_some_and(|only| !only.iter().any(|wanted| wanted == name))
+        };
+        let hides = hidden(member.name);
         let Some((is_union, members)) = inline else {
+            if hides {
+                return;
+            }
             let bits = member
                 .bits
                 .map_or_else(String::new, |bits| format!(" : {bits}"));
-            let declared = clean(&member.of.declare(member.name));
+            let declared = c_names(&clean(&member.of.declare(member.name)));
             return self.line(Some(at / 8), depth, &format!("{declared}{bits};"));
         };
+        if hides {
+            if member.name.is_empty() {
+                self.members(&members, at, depth + 1);
+            }
+            return;
+        }
         self.line(None, depth, &format!("{} {{", keyword(is_union)));
+        let only = self.only.take();
         self.members(&members, at, depth + 1);
+        self.only = only;
         let named = !member.name.is_empty();
         let end = match named {
             true => format!("}} {};", clean(member.name)),
@@ -166,11 +227,14 @@ impl Values {
             Value::Unsigned(number, _) => self.unsigned(*number),
             Value::Signed(number, size) => self.signed(*number, *size),
             Value::Char(byte, signed) => self.char(*byte, *signed),
-            Value::Bool(truth) => truth.to_string(),
+            Value::Bool(truth) => match self.radix {
+                Radix::Decimal => truth.to_string(),
+                Radix::Hexadecimal => format!("{:#x}", u8::from(*truth)),
+            },
             Value::Bytes(bytes) => wide(bytes),
             Value::Pointer(pointer) => self.pointer(pointer),
             Value::Enum(Some(name), _) => clean(name),
-            Value::Enum(None, number) => self.signed(*number, 4),
+            Value::Enum(None, number) => number.to_string(),
             Value::Text(bytes) => string(bytes),
             Value::Struct(members) => self.members(members, indent),
             Value::Array(elements, more) => self.array(elements, *more, indent),
@@ -213,11 +277,16 @@ impl Values {
                 offset => format!(" <{name}+{offset}>"),
             });
         }
-        if let Some(bytes) = &pointer.text {
-            text.push_str(&format!(
-                " {}",
-                quoted(bytes, bytes.len() as u64 >= ELEMENTS)
-            ));
+        match &pointer.text {
+            Some(Ok(bytes)) => {
+                let cut = bytes.len() as u64 >= ELEMENTS;
+                text.push_str(&format!(" {}", quoted(bytes, cut)));
+            }
+            Some(Err(_)) => text.push_str(&format!(
+                " <error: Cannot access memory at address {:#x}>",
+                pointer.to
+            )),
+            None => {}
         }
         text
     }
@@ -235,7 +304,7 @@ impl Values {
             })
             .collect();
         if lines.is_empty() {
-            return "{}".into();
+            return "{<No data fields>}".into();
         }
         format!("{{\n{}\n{}}}", lines.join(",\n"), " ".repeat(indent))
     }
@@ -249,30 +318,13 @@ impl Values {
             indent
         };
         let inner_indent = inner.saturating_sub(2);
-        let mut parts = Vec::new();
-        for (value, count) in runs(elements) {
-            let one = self.text(value, inner_indent);
-            if count > REPEATS {
-                parts.push(format!("{one} <repeats {count} times>"));
-            } else {
-                parts.extend(std::iter::repeat_n(one, count));
-            }
-        }
+        let parts: Vec<String> = elements
+            .iter()
+            .map(|value| self.text(value, inner_indent))
+            .collect();
         let cut = if more > 0 { "..." } else { "" };
         format!("{{{}{cut}}}", parts.join(", "))
     }
-}
-
-/// Equal neighbours with their number.
-fn runs<T: PartialEq>(items: &[T]) -> Vec<(&T, usize)> {
-    let mut runs: Vec<(&T, usize)> = Vec::new();
-    for item in items {
-        match runs.last_mut().filter(|(last, _)| *last == item) {
-            Some((_, count)) => *count += 1,
-            None => runs.push((item, 1)),
-        }
-    }
-    runs
 }
 
 /// Little-endian bytes of a number wider than 64 bits.
@@ -285,7 +337,7 @@ fn wide(bytes: &[u8]) -> String {
     format!("0x{}", digits.trim_start_matches('0'))
 }
 
-/// A character array: without its last NUL, long runs apart.
+/// A character array: without its last NUL.
 fn string(bytes: &[u8]) -> String {
     let limit = usize::try_from(ELEMENTS).unwrap_or(usize::MAX);
     let cut = bytes.len() > limit;
@@ -297,28 +349,20 @@ fn string(bytes: &[u8]) -> String {
     quoted(shown, cut)
 }
 
-/// gdb's `"abc", '\000' <repeats 12 times>`.
 fn quoted(bytes: &[u8], cut: bool) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut open = String::new();
-    for (byte, count) in runs(bytes) {
-        if count > REPEATS {
-            if !open.is_empty() {
-                parts.push(format!("\"{}\"", std::mem::take(&mut open)));
-            }
-            parts.push(format!(
-                "'{}' <repeats {count} times>",
-                escaped(*byte, '\'')
-            ));
+    let mut text = String::from("\"");
+    // A digit behind an octal escape would be taken for part of it.
+    let mut after_octal = false;
+    for byte in bytes {
+        let escape = escaped(*byte, '"');
+        if after_octal && byte.is_ascii_digit() {
+            text.push_str(&format!("\\{byte:03o}"));
         } else {
-            (0..count).for_each(|_| open.push_str(&escaped(*byte, '"')));
+            after_octal = escape.len() == 4;
+            text.push_str(&escape);
         }
     }
-    if !open.is_empty() || parts.is_empty() {
-        parts.push(format!("\"{open}\""));
-    }
-    let dots = if cut { "..." } else { "" };
-    parts.join(", ") + dots
+    text + if cut { "\"..." } else { "\"" }
 }
 
 /// C's escapes, as gdb writes them: octal where there is no letter.
@@ -353,9 +397,6 @@ mod tests {
     #[test]
     fn character_arrays_are_strings_without_their_last_nul() {
         check(&Value::Text(b"ab\0\0".to_vec()), "\"ab\\000\"");
-        let mut comm = b"init".to_vec();
-        comm.resize(16, 0);
-        check(&Value::Text(comm), "\"init\", '\\000' <repeats 11 times>");
         check(&Value::Text(vec![0; 4]), "\"\\000\\000\\000\"");
         check(
             &Value::Text(b"a\"\n\x1b\xff\0".to_vec()),
@@ -364,9 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn long_runs_are_told_once() {
-        let zeroes = Value::Array(vec![Value::Unsigned(0, 8); 11], 0);
-        check(&zeroes, "{0 <repeats 11 times>}");
+    fn an_array_that_goes_on_says_so() {
         let few = Value::Array(vec![Value::Unsigned(0, 8); 3], 5);
         check(&few, "{0, 0, 0...}");
     }

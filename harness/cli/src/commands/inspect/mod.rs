@@ -1,20 +1,29 @@
 //! `recrash inspect`: what a crash engineer asks a dump for first, in the words and the layout of crash(8).
 //! One file a command: its arguments, what it asks the libraries for, and how that is shown.
 mod address;
+mod bt;
 mod dis;
 mod form;
+mod log;
 mod module;
+mod ps;
 mod rd;
 mod reply;
+mod search;
 mod session;
+mod slab;
+mod source;
 mod structure;
 mod sys;
+mod task;
+mod usb;
 mod vtop;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::Outcome;
+use crate::debug_files::DebugArgs;
 use session::Session;
 
 const HELP: &str = "\
@@ -41,6 +50,8 @@ pub(crate) struct Args {
     /// Print one JSON object
     #[arg(long, global = true)]
     json: bool,
+    #[command(flatten)]
+    debug: DebugArgs,
     #[command(subcommand)]
     command: Inspect,
 }
@@ -49,25 +60,37 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Inspect {
     Sys(sys::Args),
+    Log(log::Args),
+    Bt(bt::Args),
+    Ps(ps::Args),
     Mod(module::Args),
+    Slab(slab::Args),
     Struct(structure::Args),
     Rd(rd::Args),
     Dis(dis::Args),
+    Usb(usb::Args),
     Vtop(vtop::Args),
+    Search(search::Args),
 }
 
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
-        let opened = session::open(&self.vmcore, &self.split)?;
-        let session = Session::new(&opened, self.json);
+        let opened = session::open(&self.vmcore, &self.split, &self.debug)?;
+        let session = Session::new(&opened, self.json)?;
         match self.command {
             Inspect::Sys(args) => args.run(&session),
+            Inspect::Log(args) => args.run(&session),
+            Inspect::Bt(args) => args.run(&session),
+            Inspect::Ps(args) => args.run(&session),
             Inspect::Mod(args) => args.run(&session),
+            Inspect::Slab(args) => args.run(&session),
             Inspect::Struct(args) => args.run(&session),
             Inspect::Rd(args) => args.run(&session),
             Inspect::Dis(args) => args.run(&session),
+            Inspect::Usb(args) => args.run(&session),
             Inspect::Vtop(args) => args.run(&session),
+            Inspect::Search(args) => args.run(&session),
         }
     }
 }

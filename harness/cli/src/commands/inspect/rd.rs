@@ -38,6 +38,9 @@ pub(super) struct Args {
     /// The address is physical
     #[arg(short)]
     physical: bool,
+    /// An address of the process with this pid or task address
+    #[arg(long, value_name = "PID|TASK", conflicts_with = "physical")]
+    pid: Option<String>,
     /// A string: up to its NUL, or COUNT characters
     #[arg(short, conflicts_with_all = ["width", "symbols"])]
     ascii: bool,

@@ -262,6 +262,10 @@ fn named<'a>(of: TypeRef<'a>, name: &str, depth: u32) -> Option<MemberRef<'a>> {
 
 /// crash's `struct TYPE.member`: the members between the struct's first and last line.
 fn members_text(of: TypeRef<'_>, wanted: &[Wanted<'_>], offsets: &Offsets) -> String {
+    let own: Vec<&str> = wanted.iter().map(|wanted| wanted.path.as_str()).collect();
+    if !own.iter().any(|path| path.contains(['.', '['])) {
+        return form::members(of, &own, *offsets);
+    }
     let mut text = format!("{} {{\n", clean(&of.spelled()));
     for wanted in wanted {
         let at = offsets
@@ -278,7 +282,7 @@ fn members_text(of: TypeRef<'_>, wanted: &[Wanted<'_>], offsets: &Offsets) -> St
             .map_or_else(String::new, |bits| format!(" : {bits}"));
         let name = wanted.path.rsplit('.').next().unwrap_or_default();
         let name = name.split('[').next().unwrap_or_default();
-        let declared = clean(&wanted.member.of.declare(name));
+        let declared = form::c_names(&clean(&wanted.member.of.declare(name)));
         text.push_str(&format!("{:>6} {declared}{bits};\n", format!("[{at}]")));
     }
     text + "}\n"

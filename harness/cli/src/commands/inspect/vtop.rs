@@ -1,4 +1,5 @@
 //! `vtop`: the page tables' way from a virtual to a physical address, and the page's `struct page`.
+use recrash_kernel::slub::PageMap;
 use recrash_kernel::{Kernel, Missing, Object};
 use recrash_vmcore::{AddressSpace, Mapping, PagingLevels, PhysAddr, VirtAddr, Walk};
 use serde::Serialize;
@@ -35,9 +36,12 @@ const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 /// Translates a virtual address, entry by entry.
 ///
-/// Through the kernel's tables.
+/// Through the kernel's tables, or with --pid through those of a process.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Through the tables of the process with this pid or task address
+    #[arg(long, value_name = "PID|TASK")]
+    pid: Option<String>,
     /// Virtual addresses
     #[arg(required = true, value_name = "ADDRESS")]
     addresses: Vec<String>,
@@ -53,7 +57,10 @@ struct Translation {
     #[serde(rename = "virtual")]
     at: Hex,
     physical: Option<Hex>,
+    /// Virtual address of the kernel's top table, physical of any other.
     top_table: Hex,
+    #[serde(skip)]
+    five_levels: bool,
     steps: Vec<Step>,
     page: Option<PageFrame>,
     /// Why there is no physical address.
@@ -92,7 +99,11 @@ struct Descriptor {
 impl Args {
     pub(super) fn run(self, session: &Session<'_>) -> Outcome {
         let kernel = session.kernel()?;
-        let space = kernel.memory();
+        let process = match &self.pid {
+            Some(who) => Some(super::task::space(session, who)?),
+            None => None,
+        };
+        let space = process.as_ref().unwrap_or(kernel.memory());
         let mut missing = Vec::new();
         let mut translations = Vec::new();
         for text in &self.addresses {
@@ -125,10 +136,20 @@ fn translate(
     Translation {
         at: at.into(),
         physical: found.map(|page| physical(page).into()),
-        top_table: space.root().into(),
+        top_table: top_table(kernel, space),
+        five_levels: space.levels() == PagingLevels::Five,
         steps: steps(&walk, space.levels()),
         page,
         why: walk.end.err().map(|error| error.to_string()),
+    }
+}
+
+fn top_table(kernel: &Kernel<'_>, space: &AddressSpace<'_>) -> Hex {
+    let names = ["init_top_pgt", "swapper_pg_dir", "init_level4_pgt"];
+    let at = names.iter().find_map(|name| kernel.symbol(name).ok());
+    match at.filter(|_| space.root() == kernel.memory().root()) {
+        Some(at) => at.into(),
+        None => space.root().into(),
     }
 }
 
@@ -161,12 +182,7 @@ fn flags(entry: u64) -> Vec<&'static str> {
 }
 
 fn descriptor(kernel: &Kernel<'_>, frame: PhysAddr) -> Result<Descriptor, Missing> {
-    let size = kernel
-        .types()
-        .size_of("page")
-        .ok_or_else(|| Missing::Type("page".into()))?;
-    let base = kernel.u64_at_symbol("vmemmap_base")?;
-    let at = VirtAddr(base.wrapping_add((frame.0 >> PTE_SHIFT).wrapping_mul(size)));
+    let at = PageMap::read(kernel)?.page_of_pfn(frame.0 >> PTE_SHIFT);
     let page = Object::new(kernel, "page", at);
     let flags = page.u64("flags")?;
     Ok(Descriptor {
@@ -206,8 +222,15 @@ fn one(found: &Translation) -> String {
         "VIRTUAL           PHYSICAL\n{:<16}  {physical}\n\n",
         found.at.to_string()
     );
-    text.push_str(&format!("PAGE DIRECTORY: {}\n", found.top_table));
-    for step in &found.steps {
+    text.push_str(&format!("PGD DIRECTORY: {}\n", found.top_table));
+    let mut steps = found.steps.as_slice();
+    if let [first, rest @ ..] = steps
+        && !found.five_levels
+    {
+        text.push_str(&format!("PAGE DIRECTORY: {}\n", first.entry));
+        steps = rest;
+    }
+    for step in steps {
         text.push_str(&format!(
             "{:>6}: {} => {}\n",
             step.level, step.entry_at, step.entry
@@ -219,18 +242,13 @@ fn one(found: &Translation) -> String {
         return text;
     };
     let size = match page.size {
-        0x1000 => String::new(),
-        size => format!(
-            "  ({})",
-            crate::output::size(size)
-                .replace(".0 ", "")
-                .replace("iB", "B")
-        ),
+        0x1000 => "",
+        0x20_0000 => "  (2MB)",
+        _ => "  (1GB)",
     };
     text.push_str(&format!("  PAGE: {}{size}\n\n", page.physical));
     text.push_str(&format!(
-        "{:^17} PHYSICAL  FLAGS\n{:>16}  {:<8}  ({})\n",
-        "PTE",
+        "      PTE         PHYSICAL  FLAGS\n{:>16}  {:>8}  ({})\n",
         last.entry.to_string(),
         page.physical.to_string(),
         last.flags.join("|")
@@ -247,18 +265,17 @@ fn descriptor_text(descriptor: &Descriptor, physical: Option<Hex>) -> String {
     let count = descriptor
         .count
         .map_or_else(|| "?".into(), |count| count.to_string());
-    format!(
-        "\n{:^16} {:^10} {:^16} {:^9} {:>3} FLAGS\n{} {:>10} {:>16} {:>9} {count:>3} {:x} {}\n",
-        "PAGE",
-        "PHYSICAL",
-        "MAPPING",
-        "INDEX",
-        "CNT",
-        descriptor.address,
+    let row = format!(
+        "{:16x} {:>8} {:>16} {:>8} {count:>2} {:x} {}",
+        descriptor.address.0,
         frame.to_string(),
         hex(descriptor.mapping),
         hex(descriptor.index),
         descriptor.flags.0,
         descriptor.flag_names.join(",")
+    );
+    format!(
+        "\n      PAGE       PHYSICAL      MAPPING       INDEX CNT FLAGS\n{}\n",
+        row.trim_end()
     )
 }
