@@ -316,6 +316,43 @@ fn a_stack_of_stale_addresses_gives_no_frame_whatever_they_are() {
     }
 }
 
+/// `middle`'s return address is overwritten; below the rest of the chain lie addresses of calls that are over.
+fn without_a_return_address(stale: &[&str]) -> Backtrace {
+    let mut world = World::new();
+    let sp = in_middle(&mut world);
+    world.words(sp + 8, &[0x0072_0069_0056_0338]);
+    let stale: Vec<u64> = stale.iter().map(|name| after_call(name)).collect();
+    world.words(sp + 16, &stale);
+    walk(world, regs(function("middle") + 0x10, sp))
+}
+
+#[test]
+fn a_lost_return_address_is_bridged_by_the_frame_that_fits() {
+    let trace = without_a_return_address(&["stale"]);
+    assert_eq!(names(&trace), ["middle", "?", "do_syscall_64", SYSCALL[2]]);
+    assert_eq!(trace.end, End::NotText(VirtAddr(0x0072_0069_0056_0338)));
+    assert_eq!(trace.fallback.unwrap().first, 2);
+}
+
+#[test]
+fn a_lost_return_address_is_not_bridged_by_what_does_not_fit() {
+    // The next return address is gone too: calls over `outer` can't be told, and what is left proves nothing.
+    let trace = without_a_return_address(&["stale", "calls_through_pointer"]);
+    assert_eq!((names(&trace).len(), trace.fallback), (2, None));
+    // A call of the right function, at a place to which its frame does not reach.
+    let trace = without_a_return_address(&["do_syscall_64", "stale"]);
+    assert_eq!((names(&trace).len(), trace.fallback), (2, None));
+}
+
+#[test]
+fn a_task_that_runs_without_a_cpu_is_not_taken_for_asleep() {
+    let mut world = World::new();
+    world.sleep(3, stack(3) + 0x3000, function("schedule") + 0x80);
+    world.words(task(3) + 136, &[1]);
+    let reason = sleeping(world, 3).unwrap_err().to_string();
+    assert!(reason.contains("was running"), "{reason}");
+}
+
 #[test]
 fn a_frame_pointer_is_followed_where_the_frames_behind_it_hold() {
     let mut world = World::new();

@@ -35,6 +35,36 @@ pub(super) fn function_of(kernel: &Kernel<'_>, at: VirtAddr) -> Option<VirtAddr>
     Some(VirtAddr(at.0.wrapping_sub(place.offset)))
 }
 
+/// The function that the call before `ret` goes to; `None` for a call through a pointer, or where there is none.
+pub(super) fn target_of(kernel: &Kernel<'_>, ret: VirtAddr) -> Option<VirtAddr> {
+    match call_before(kernel, ret)? {
+        Call::To(target) if !is_thunk(kernel, target) => Some(target),
+        Call::To(_) | Call::Indirect => None,
+    }
+}
+
+/// The addresses behind those calls in a function that can have been of `callee`: direct ones, and those through a
+/// pointer.
+pub(super) fn returns_in(
+    kernel: &Kernel<'_>,
+    function: VirtAddr,
+    callee: VirtAddr,
+) -> Vec<VirtAddr> {
+    let can_be = |call: &Instruction| match call.flow_control() {
+        FlowControl::IndirectCall => true,
+        FlowControl::Call => {
+            let target = VirtAddr(call.near_branch_target());
+            is_thunk(kernel, target) || reaches(kernel, target, callee)
+        }
+        _ => false,
+    };
+    instructions(kernel, function)
+        .into_iter()
+        .filter(can_be)
+        .map(|call| VirtAddr(call.next_ip()))
+        .collect()
+}
+
 /// Whether the call that returns to `ret` can have been of `callee` (a function's start; `None` if not known).
 pub(super) fn link(kernel: &Kernel<'_>, callee: Option<VirtAddr>, ret: VirtAddr) -> Link {
     let Some(call) = call_before(kernel, ret) else {
@@ -43,11 +73,8 @@ pub(super) fn link(kernel: &Kernel<'_>, callee: Option<VirtAddr>, ret: VirtAddr)
     let Call::To(target) = call else {
         return Link::Open;
     };
-    let is_thunk = kernel
-        .place(target)
-        .is_some_and(|place| THUNKS.iter().any(|thunk| place.symbol.starts_with(thunk)));
     match callee {
-        _ if is_thunk => Link::Open,
+        _ if is_thunk(kernel, target) => Link::Open,
         Some(callee) if reaches(kernel, target, callee) => Link::Direct,
         Some(_) => Link::Broken,
         None => Link::Open,
@@ -86,19 +113,30 @@ fn call_before(kernel: &Kernel<'_>, ret: VirtAddr) -> Option<Call> {
         .then_some(Call::Indirect)
 }
 
+fn is_thunk(kernel: &Kernel<'_>, target: VirtAddr) -> bool {
+    let place = kernel.place(target);
+    place.is_some_and(|place| THUNKS.iter().any(|thunk| place.symbol.starts_with(thunk)))
+}
+
 /// Whether a function has a jump to another one's start: a tail call, whose caller leaves no return address.
 fn jumps_to(kernel: &Kernel<'_>, function: VirtAddr, to: VirtAddr) -> bool {
+    instructions(kernel, function).iter().any(|found| {
+        (found.is_jmp_short_or_near() || found.is_jcc_short_or_near())
+            && found.near_branch_target() == to.0
+    })
+}
+
+/// A function's calls and jumps; none where it can't be read.
+fn instructions(kernel: &Kernel<'_>, function: VirtAddr) -> Vec<Instruction> {
     let Some((start, size)) = kernel.function_range(function) else {
-        return false;
+        return Vec::new();
     };
     let length = usize::try_from(size.min(MAX_FUNCTION)).unwrap_or(0);
     let Ok(bytes) = kernel.memory().bytes(start, length) else {
-        return false;
+        return Vec::new();
     };
     Decoder::with_ip(64, &bytes, start.0, DecoderOptions::NONE)
         .iter()
-        .any(|found| {
-            (found.is_jmp_short_or_near() || found.is_jcc_short_or_near())
-                && found.near_branch_target() == to.0
-        })
+        .filter(|found| found.flow_control() != FlowControl::Next)
+        .collect()
 }

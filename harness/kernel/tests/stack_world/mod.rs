@@ -401,6 +401,7 @@ fn btf() -> Vec<u8> {
         at(112, "mm", pointer),
         at(120, "ret_stack", pointer),
         at(128, "rethooks", llist),
+        at(136, "on_cpu", int),
     ];
     types.structure("task_struct", 0x400, &members);
     types.structure("signal_struct", 16, &[at(0, "thread_head", list)]);
