@@ -587,6 +587,30 @@ fn addresses_are_located_on_every_kind_of_stack() {
     assert_eq!(located(0), None);
 }
 
+#[test]
+fn stacks_of_kernels_before_5_2_are_found_by_their_ends() {
+    let mut world = World::new();
+    world.hidden = vec!["hardirq_stack_ptr", "cea_exception_stacks", "log_buf"];
+    // One behind the other, without guard pages: #DF, NMI, #DB of two pages, #MC.
+    let base = 0xffff_fe00_0000_6000;
+    world.words(PERCPU + 0x118, &[irq_top(0)]);
+    world.words(
+        PERCPU + 0x120,
+        &[0x1000, 0x2000, 0x4000, 0x5000].map(|end| base + end),
+    );
+    check(world, |kernel| {
+        let kind =
+            |at: u64| stacks::locate(kernel, VirtAddr(at)).map(|found| (found.kind, found.offset));
+        use StackKind::{Debug, DoubleFault, Irq, MachineCheck, Nmi};
+        assert_eq!(kind(base + 0xfff), Some((DoubleFault, 0xfff)));
+        assert_eq!(kind(base + 0x1000), Some((Nmi, 0)));
+        assert_eq!(kind(base + 0x3ff8), Some((Debug, 0x1ff8)));
+        assert_eq!(kind(base + 0x4000), Some((MachineCheck, 0)));
+        assert_eq!(kind(base + 0x5000), None);
+        assert_eq!(kind(irq_top(0) - 16), Some((Irq, 0x3ff0)));
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

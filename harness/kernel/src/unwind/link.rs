@@ -1,13 +1,12 @@
 //! Whether a return address can be of a call to a given function: what the instruction before it says.
 //! Return addresses that were left on the stack by calls long over are told apart by that.
+use super::branches::{self, Branch, BranchKind};
 use crate::kernel::Kernel;
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
 use recrash_vmcore::{VirtAddr, VirtMem};
 
 /// Longest indirect call: prefix, opcode, ModRM, SIB, 32 bits of displacement.
 const MAX_CALL: usize = 8;
-/// Functions larger than this are not searched for jumps.
-const MAX_FUNCTION: u64 = 64 << 10;
 /// With call depth tracking a call goes to the padding before the function (arch/x86/kernel/callthunks.c, since 6.2).
 const MAX_PADDING: u64 = 32;
 /// What a call through a pointer is compiled to with retpolines, and what a static call goes through.
@@ -50,18 +49,16 @@ pub(super) fn returns_in(
     function: VirtAddr,
     callee: VirtAddr,
 ) -> Vec<VirtAddr> {
-    let can_be = |call: &Instruction| match call.flow_control() {
-        FlowControl::IndirectCall => true,
-        FlowControl::Call => {
-            let target = VirtAddr(call.near_branch_target());
-            is_thunk(kernel, target) || reaches(kernel, target, callee)
-        }
-        _ => false,
+    let can_be = |call: &&Branch| match call.kind {
+        BranchKind::IndirectCall => true,
+        BranchKind::Call => is_thunk(kernel, call.target) || reaches(kernel, call.target, callee),
+        BranchKind::Jump => false,
     };
-    instructions(kernel, function)
-        .into_iter()
+    let branches = branches::of_function(kernel, function);
+    branches
+        .iter()
         .filter(can_be)
-        .map(|call| VirtAddr(call.next_ip()))
+        .map(|call| call.next)
         .collect()
 }
 
@@ -120,23 +117,7 @@ fn is_thunk(kernel: &Kernel<'_>, target: VirtAddr) -> bool {
 
 /// Whether a function has a jump to another one's start: a tail call, whose caller leaves no return address.
 fn jumps_to(kernel: &Kernel<'_>, function: VirtAddr, to: VirtAddr) -> bool {
-    instructions(kernel, function).iter().any(|found| {
-        (found.is_jmp_short_or_near() || found.is_jcc_short_or_near())
-            && found.near_branch_target() == to.0
-    })
-}
-
-/// A function's calls and jumps; none where it can't be read.
-fn instructions(kernel: &Kernel<'_>, function: VirtAddr) -> Vec<Instruction> {
-    let Some((start, size)) = kernel.function_range(function) else {
-        return Vec::new();
-    };
-    let length = usize::try_from(size.min(MAX_FUNCTION)).unwrap_or(0);
-    let Ok(bytes) = kernel.memory().bytes(start, length) else {
-        return Vec::new();
-    };
-    Decoder::with_ip(64, &bytes, start.0, DecoderOptions::NONE)
+    branches::of_function(kernel, function)
         .iter()
-        .filter(|found| found.flow_control() != FlowControl::Next)
-        .collect()
+        .any(|found| found.kind == BranchKind::Jump && found.target == to)
 }

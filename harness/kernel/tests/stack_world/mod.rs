@@ -86,10 +86,12 @@ const VARIABLES: [&str; 10] = [
 ];
 
 /// Per-CPU variables with their offsets.
-const PER_CPU: [(u64, &str); 4] = [
+const PER_CPU: [(u64, &str); 6] = [
     (0x100, "current_task"),
     (0x108, "hardirq_stack_ptr"),
     (0x110, "cea_exception_stacks"),
+    (0x118, "irq_stack_ptr"),
+    (0x120, "orig_ist"),
     (0x200, "runqueues"),
 ];
 
@@ -167,7 +169,7 @@ impl World {
             notes: Vec::new(),
             info: String::new(),
             orc: true,
-            hidden: vec!["log_buf"],
+            hidden: vec!["log_buf", "irq_stack_ptr", "orig_ist"],
         };
         world.text();
         world.machine.write(DATA, &[0; 0x3000]);
@@ -304,7 +306,10 @@ impl World {
         symbols.extend([(TEXT, 'T', "_stext"), (TEXT + 0x2000, 'T', "_etext")]);
         let shown = VARIABLES.iter().filter(|name| !self.hidden.contains(name));
         symbols.extend(shown.map(|name| (variable(name), 'D', *name)));
-        symbols.extend(PER_CPU.iter().map(|(at, name)| (*at, 'A', *name)));
+        let shown = PER_CPU
+            .iter()
+            .filter(|(_, name)| !self.hidden.contains(name));
+        symbols.extend(shown.map(|(at, name)| (*at, 'A', *name)));
         symbols.extend([
             (TABLES, 'R', "__start_orc_unwind_ip"),
             (TABLES + ip.len() as u64, 'R', "__stop_orc_unwind_ip"),
