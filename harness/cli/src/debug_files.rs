@@ -252,6 +252,32 @@ impl DebugFiles {
         }
     }
 
+    /// The types of a file, from the cache or converted and kept.
+    fn types_of(&self, file: &DebugFile) -> Result<Vec<u8>, String> {
+        let id = file.dwarf.build_id().unwrap_or_default();
+        let kept = self.cache.as_ref().and_then(|c| c.load(Kept::Types, id));
+        if let Some(types) = kept {
+            return Ok(types);
+        }
+        let name = file.path.display();
+        if !file.dwarf.is_relocatable() {
+            output::note(&format!(
+                "reading the types of {name}, as the kernel has no BTF: takes seconds, once\n"
+            ));
+        }
+        let converted = file.dwarf.to_btf(&|_, _| {});
+        let converted = converted.map_err(|error| format!("{name}: {error}"))?;
+        if let (skipped @ 1.., Some(error)) = converted.skipped {
+            output::note(&format!(
+                "{name}: {skipped} of {} units could not be read; the first: {error}\n",
+                converted.units
+            ));
+        } else if let Some(cache) = &self.cache {
+            cache.store(Kept::Types, id, &converted.btf);
+        }
+        Ok(converted.btf)
+    }
+
     /// The file of a loaded module.
     fn module(&self, name: &str, build_id: &[u8]) -> Arc<Result<DebugFile, String>> {
         let mut known = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
@@ -289,27 +315,15 @@ impl DebugFiles {
 
 impl DebugInfo for DebugFiles {
     fn types(&self, build_id: Option<&[u8]>) -> Result<Vec<u8>, String> {
-        let file = self.vmlinux(build_id)?;
-        let id = file.dwarf.build_id().unwrap_or_default();
-        let kept = self.cache.as_ref().and_then(|c| c.load(Kept::Types, id));
-        if let Some(types) = kept {
-            return Ok(types);
+        self.types_of(self.vmlinux(build_id)?)
+    }
+
+    fn module_types(&self, name: &str, build_id: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        let found = self.module(name, build_id);
+        match found.as_ref() {
+            Ok(file) => self.types_of(file).map(Some),
+            Err(_) => Ok(None),
         }
-        let name = file.path.display();
-        output::note(&format!(
-            "reading the types of {name}, as the kernel has no BTF: takes seconds, once\n"
-        ));
-        let converted = file.dwarf.to_btf(&|_, _| {});
-        let converted = converted.map_err(|error| format!("{name}: {error}"))?;
-        if let (skipped @ 1.., Some(error)) = converted.skipped {
-            output::note(&format!(
-                "{name}: {skipped} of {} units could not be read; the first: {error}\n",
-                converted.units
-            ));
-        } else if let Some(cache) = &self.cache {
-            cache.store(Kept::Types, id, &converted.btf);
-        }
-        Ok(converted.btf)
     }
 
     fn frames(&self, code: CodeIn<'_>) -> Result<Vec<SourceFrame>, String> {

@@ -2,6 +2,7 @@
 use super::corruption;
 use recrash_kernel::corruption::OperandParts;
 use recrash_kernel::instruction::{Faulting, MemoryOperand};
+use recrash_kernel::open::TypeSource;
 use recrash_kernel::unwind::{Backtrace, End};
 use recrash_kernel::{Crash, Kernel, Missing, slub};
 use recrash_signature::model::{
@@ -12,7 +13,6 @@ use recrash_vmcore::{PagingLevels, ReadError};
 
 const MEMORY: Source = Source::Vmcore;
 const SYMBOLS: Source = Source::VmcoreKallsyms;
-const TYPES: Source = Source::VmcoreBtf;
 /// The first page, where a NULL pointer plus a field's offset lies.
 const NULL_PAGE: u64 = 4096;
 
@@ -24,10 +24,19 @@ pub(super) fn signature(
     Signature::new(
         fault(kernel, crash),
         frames(crash),
-        slab(crash),
-        corruption::signature(crash),
+        slab(kernel, crash),
+        corruption::signature(crash, types_source(kernel)),
         context(kernel, crash, accelerator),
     )
+}
+
+/// Where facts were read from that took types to read.
+fn types_source(kernel: &Kernel<'_>) -> Source {
+    match kernel.type_source() {
+        None | Some(TypeSource::Btf | TypeSource::ImageBtf) => Source::VmcoreBtf,
+        Some(TypeSource::Dwarf) => Source::VmcoreDwarf,
+        Some(TypeSource::LayoutTable) => Source::VmcoreLayout,
+    }
 }
 
 fn absent<T>(missing: &Missing) -> Fact<T> {
@@ -43,6 +52,7 @@ fn fact<T, U>(from: Result<&T, &Missing>, source: Source, value: impl FnOnce(&T)
 }
 
 fn fault(kernel: &Kernel<'_>, crash: &Crash) -> Fault {
+    let types = types_source(kernel);
     let faulting = crash.faulting.as_ref();
     let operand = faulting.ok().and_then(|faulting| faulting.operand.as_ref());
     let no_operand = || match faulting {
@@ -87,8 +97,8 @@ fn fault(kernel: &Kernel<'_>, crash: &Crash) -> Fault {
             MEMORY,
             no_operand(),
         ),
-        base_role: Fact::from_option(operand.map(|o| base_role(o, crash)), TYPES, no_operand()),
-        index_role: Fact::from_option(operand.map(|o| index_role(o, crash)), TYPES, no_operand()),
+        base_role: Fact::from_option(operand.map(|o| base_role(o, crash)), types, no_operand()),
+        index_role: Fact::from_option(operand.map(|o| index_role(o, crash)), types, no_operand()),
         hardware_vector: Fact::from_option(
             operand.and_then(hardware_vector),
             Source::Derived,
@@ -247,18 +257,20 @@ fn normalised(backtrace: &Backtrace) -> normalise::Normalised {
     normalise::chain(&raw)
 }
 
-fn slab(crash: &Crash) -> Slab {
+fn slab(kernel: &Kernel<'_>, crash: &Crash) -> Slab {
+    let types = types_source(kernel);
     let hit = crash.freelist.as_ref();
     let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     Slab {
-        cache: fact(hit, TYPES, |hit| normalise::cache(&hit.cache.name)),
-        object_size: fact(hit, TYPES, |hit| number(hit.cache.object_size)),
-        freelist_offset: fact(hit, TYPES, |hit| number(hit.cache.offset)),
-        hardened: fact(hit, TYPES, |hit| hit.cache.random.is_some()),
+        cache: fact(hit, types, |hit| normalise::cache(&hit.cache.name)),
+        object_size: fact(hit, types, |hit| number(hit.cache.object_size)),
+        freelist_offset: fact(hit, types, |hit| number(hit.cache.offset)),
+        hardened: fact(hit, types, |hit| hit.cache.random.is_some()),
     }
 }
 
 fn context(kernel: &Kernel<'_>, crash: &Crash, accelerator: Option<&str>) -> Context {
+    let types = types_source(kernel);
     let asked = crash.allocation.as_ref();
     let size = asked
         .map_err(Clone::clone)
@@ -279,9 +291,9 @@ fn context(kernel: &Kernel<'_>, crash: &Crash, accelerator: Option<&str>) -> Con
             Source::Run,
             "the dump does not say what ran the CPUs",
         ),
-        comm: fact(crash.task.as_ref(), TYPES, |task| task.comm.clone()),
+        comm: fact(crash.task.as_ref(), types, |task| task.comm.clone()),
         cpu: fact(crash.cpu.as_ref(), SYMBOLS, |cpu| *cpu),
-        gfp_flags: fact(flags.as_ref(), TYPES, Clone::clone),
+        gfp_flags: fact(flags.as_ref(), types, Clone::clone),
         init_on_alloc: fact(init_on_alloc.as_ref(), SYMBOLS, |on| *on),
         kaslr: Fact::from_option(
             kernel.info().kernel_offset().map(|offset| offset != 0),
@@ -298,7 +310,7 @@ fn context(kernel: &Kernel<'_>, crash: &Crash, accelerator: Option<&str>) -> Con
             Ok(None) => Fact::absent("the call's request is not one that is decoded"),
             Err(missing) => absent(missing),
         },
-        requested_size: fact(size.as_ref(), TYPES, |found| {
+        requested_size: fact(size.as_ref(), types, |found| {
             u32::try_from(found.value).unwrap_or(u32::MAX)
         }),
     }
