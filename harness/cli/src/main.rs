@@ -2,6 +2,8 @@
 //! ends with a documented exit code. The work is done in the library crates.
 mod aftermath;
 mod commands;
+mod debug_cache;
+mod debug_files;
 mod exit;
 mod expect;
 mod extract;

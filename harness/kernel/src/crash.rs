@@ -1,10 +1,12 @@
 //! One crash, put together: who died, where, of what, in which call, and what the wild pointer was. Each part is
 //! there or says why it is not; one missing part hides no other.
+use crate::allocation::{self, Allocation};
 use crate::corruption::{self, CorruptFreelist, Decoding};
 use crate::exception::{self, Exception};
-use crate::instruction::{self, Faulting};
+use crate::instruction::{self, BadJump, Faulting};
 use crate::kernel::Kernel;
 use crate::object::Missing;
+use crate::slice::{self, Slice};
 use crate::syscall::{self, Syscall};
 use crate::task::{self, Task};
 use crate::unwind::{self, Backtrace};
@@ -23,6 +25,12 @@ pub struct Crash {
     pub backtrace: Result<Backtrace, Missing>,
     /// The instruction that faulted.
     pub faulting: Result<Faulting, Missing>,
+    /// Where control went, if it went to where there is no code.
+    pub jump: Option<BadJump>,
+    /// Where the registers of the faulting function came from.
+    pub slice: Result<Slice, Missing>,
+    /// The allocation that died, where it was one.
+    pub allocation: Result<Allocation, Missing>,
     /// The system call that the task was in.
     pub syscall: Result<Syscall, Missing>,
     /// USB devices present.
@@ -49,7 +57,18 @@ impl Crash {
             .as_ref()
             .map(|exception| exception.regs)
             .map_err(Clone::clone);
-        let faulting = regs.and_then(|regs| instruction::faulting(kernel, &regs));
+        let slice = regs
+            .clone()
+            .and_then(|regs| slice::of_fault(kernel, &regs, cpu.as_ref().ok().copied()));
+        let allocation = slice.as_ref().map_err(Clone::clone).and_then(|slice| {
+            allocation::of(kernel, slice, cpu.as_ref().ok().copied())
+        });
+        let jump = regs
+            .as_ref()
+            .ok()
+            .and_then(|regs| instruction::bad_jump(kernel, regs));
+        let faulting = regs
+            .and_then(|regs| instruction::faulting(kernel, &regs, cpu.as_ref().ok().copied()));
         let syscall = syscall(kernel, backtrace.as_ref());
         let (devices, device_gaps) = match usb::devices(kernel) {
             Ok((devices, gaps)) => (Ok(devices), gaps),
@@ -67,6 +86,9 @@ impl Crash {
             exception,
             backtrace,
             faulting,
+            jump,
+            slice,
+            allocation,
             syscall,
             devices,
             device_gaps,

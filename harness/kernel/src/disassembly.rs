@@ -97,12 +97,22 @@ fn decode(formatter: &mut GasFormatter, bytes: &[u8], at: VirtAddr) -> Line {
     Line {
         at,
         bytes: bytes.get(..instruction.len()).unwrap_or_default().to_vec(),
-        text: text.trim_end().to_owned(),
+        text: short(text.trim_end()),
         branch: branch(&instruction),
         data: instruction
             .is_ip_rel_memory_operand()
             .then(|| VirtAddr(instruction.ip_rel_memory_address())),
     }
+}
+
+/// In 64-bit code these have one size only, and binutils do not write it since 2.36.
+fn short(text: &str) -> String {
+    for (long, brief) in [("pushq  ", "push   "), ("popq   ", "pop    ")] {
+        if let Some(operands) = text.strip_prefix(long) {
+            return format!("{brief}{operands}");
+        }
+    }
+    text.to_owned()
 }
 
 fn branch(instruction: &Instruction) -> Option<VirtAddr> {
@@ -140,6 +150,7 @@ mod tests {
             "mov    0x0(%rbp,%rax,1),%rbx",
         );
         check(&[0x48, 0x8b, 0x19], "mov    (%rcx),%rbx");
+        check(&[0xff, 0xb3, 0x98, 0, 0, 0], "push   0x98(%rbx)");
         check(&[0xc3], "ret");
     }
 

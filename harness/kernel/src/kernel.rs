@@ -36,7 +36,7 @@ pub struct Kernel<'d> {
     /// With those of the modules.
     all_types: OnceLock<Types>,
     orc: OnceLock<Option<OrcTable>>,
-    build_id: OnceLock<Result<String, Missing>>,
+    build_id: OnceLock<Result<Vec<u8>, Missing>>,
     fields: Mutex<Fields>,
     notes: Mutex<Vec<String>>,
     stack_cache: StackCache,
@@ -248,17 +248,19 @@ impl<'d> Kernel<'d> {
             .clone()
     }
 
-    /// GNU build id of the kernel in lower-case hexadecimal: from VMCOREINFO, which has it since 5.9, else from the
-    /// kernel's notes in memory.
+    /// GNU build id of the kernel: from VMCOREINFO, which has it since 5.9, else from the kernel's notes in memory.
     ///
     /// # Errors
     /// [`Missing`] where neither has it.
-    pub fn build_id(&self) -> Result<&str, Missing> {
-        let found = self.build_id.get_or_init(|| match self.info.build_id() {
-            Some(id) => Ok(id.to_ascii_lowercase()),
-            None => open::build_id_in_memory(self),
-        });
+    pub fn find_build_id(&self) -> Result<&[u8], Missing> {
+        let found = self.build_id.get_or_init(|| open::build_id_of_kernel(self));
         found.as_deref().map_err(Clone::clone)
+    }
+
+    /// As [`Kernel::find_build_id`], where it does not matter why there is none.
+    #[must_use]
+    pub fn build_id(&self) -> Option<Vec<u8>> {
+        self.find_build_id().ok().map(<[u8]>::to_vec)
     }
 
     /// What KASLR added to the addresses of the kernel image: from VMCOREINFO, else by the image that came with the

@@ -1,6 +1,7 @@
 //! A typed view of a structure in crashed memory: an address, a structure name, fields by path.
 //! Knows how to read fields; knows nothing of what they mean.
 use crate::kernel::Kernel;
+use recrash_debuginfo::types::Shape;
 use recrash_vmcore::{ReadError, VirtAddr, VirtMem};
 use std::collections::HashSet;
 
@@ -39,6 +40,9 @@ pub enum Missing {
         /// That of the crashed kernel or module.
         dump: String,
     },
+    /// Debug information that is not there, is not this kernel's, or does not say it.
+    #[error("{0}")]
+    DebugInfo(String),
     /// The value read is not one that the kernel could have put there.
     #[error("{0}")]
     Implausible(String),
@@ -75,6 +79,14 @@ impl<'k> Object<'k> {
         Ok(self
             .at
             .wrapping_add(self.kernel.shared_field(self.of, field)?.offset))
+    }
+
+    /// What a field is: an integer, a pointer, an array of how many.
+    ///
+    /// # Errors
+    /// [`Missing::Type`] or [`Missing::Field`].
+    pub fn shape(&self, field: &str) -> Result<Shape, Missing> {
+        Ok(self.kernel.field(self.of, field)?.shape)
     }
 
     /// Whether the type information has this field.

@@ -37,7 +37,8 @@ pub(crate) struct ElfCore {
     unbacked: Vec<Extent>,
     /// What the file does not hold of a segment is zero (System V ABI), not excluded: our own
     /// sparse copies say so in the padding of `e_ident`. makedumpfile -E leaves excluded pages
-    /// out in the same way and gives no sign.
+    /// out in the same way, and copies `e_ident` from what it reads: but it packs notes and pages
+    /// without a gap, where a copy of /proc/vmcore has every segment at a page of the file.
     rest_is_zero: bool,
     /// File ranges of the note segments: offset, length.
     pub(crate) notes: Vec<(u64, u64)>,
@@ -101,6 +102,8 @@ impl ElfCore {
             phys_base: None,
         };
         for phdr in phdrs {
+            let is_aligned = phdr.offset != 0 && phdr.offset.is_multiple_of(PAGE);
+            core.rest_is_zero &= phdr.kind != PT_LOAD || is_aligned;
             core.add(&phdr, phoff)?;
         }
         if core.backed.is_empty() && core.unbacked.is_empty() {

@@ -129,9 +129,12 @@ impl Part {
     pub(crate) fn completeness(&self) -> Vec<String> {
         let source = &self.source;
         let mut warnings = Vec::new();
-        let end = match &self.memory {
-            Memory::Elf(core) => core.file_end,
-            Memory::Kdump(kdump) => kdump.expected_end(source),
+        let (end, unwritten) = match &self.memory {
+            Memory::Elf(core) => (core.file_end, false),
+            Memory::Kdump(kdump) => {
+                let found = kdump.completeness(source);
+                (found.expected_end, found.unwritten)
+            }
         };
         if let Some(at) = source.broken_at() {
             warnings.push(format!(
@@ -145,6 +148,12 @@ impl Part {
         }
         if self.kdump().is_some_and(Kdump::is_incomplete) {
             warnings.push("makedumpfile marked this dump as incomplete".to_owned());
+        } else if unwritten {
+            warnings.push(
+                "the last pages are not written: the tool that makes this dump is not done, or \
+                 ended early"
+                    .to_owned(),
+            );
         }
         warnings
     }

@@ -28,6 +28,9 @@ pub(crate) struct Missing {
 pub(crate) struct Source {
     file: Bytes,
     index: Option<Index>,
+    /// Bytes that were asked for, for tests that hold work against size.
+    #[cfg(test)]
+    pub(crate) touched: std::sync::atomic::AtomicU64,
 }
 
 /// The bytes of the file as it is.
@@ -66,7 +69,12 @@ impl Source {
         } else {
             None
         };
-        Ok(Self { file, index })
+        Ok(Self {
+            file,
+            index,
+            #[cfg(test)]
+            touched: Default::default(),
+        })
     }
 
     /// Whether the file is a flattened stream.
@@ -108,6 +116,7 @@ impl Source {
 
     /// Fills all of `buf` from `offset` on.
     pub(crate) fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), Missing> {
+        self.count(buf.len() as u64);
         if let Some(index) = &self.index {
             return index.read(self.file.as_slice(), offset, buf);
         }
@@ -118,6 +127,7 @@ impl Source {
 
     /// The bytes at `offset`; allocates no more than the file has.
     pub(crate) fn slice(&self, offset: u64, len: u64) -> Result<Cow<'_, [u8]>, Missing> {
+        self.count(len);
         let Some(index) = &self.index else {
             return self.plain(offset, len).map(Cow::Borrowed);
         };
@@ -133,6 +143,15 @@ impl Source {
         self.read(offset, &mut bytes)?;
         Ok(Cow::Owned(bytes))
     }
+
+    #[cfg(test)]
+    fn count(&self, len: u64) {
+        self.touched
+            .fetch_add(len, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    #[cfg(not(test))]
+    fn count(&self, _len: u64) {}
 
     fn plain(&self, offset: u64, len: u64) -> Result<&[u8], Missing> {
         let found = || {

@@ -71,6 +71,13 @@ impl Vmcore {
         Ok(Self::from_set(Set::join(parts.collect::<Result<_, _>>()?)?))
     }
 
+    /// Bytes of the files that were asked for so far.
+    #[cfg(test)]
+    pub(crate) fn touched(&self) -> u64 {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.files.first().source.touched.load(Relaxed)
+    }
+
     fn from_set(files: Set) -> Self {
         let mut warnings = files.warnings();
         let notes = files.first_some(|part| {

@@ -62,8 +62,11 @@ fn segments_with_bytes_are_present_from_any_address_on() {
 
 #[test]
 fn what_a_sparse_copy_leaves_out_is_present_as_zeros() {
-    let mut file = elf(&[segment(0x1000, 0x1000, 0x3000), segment(0x9000, 0x1000, 0)]);
-    file[9..16].copy_from_slice(b"recrash");
+    let core = ElfCore {
+        segments: vec![segment(0x1000, 0x1000, 0x3000), segment(0x9000, 0x1000, 0)],
+        ..ElfCore::default()
+    };
+    let file = core.build_sparse_copy();
     check(file, 0, &[0x1000..0x5000, 0x9000..0xa000]);
 }
 

@@ -1,11 +1,12 @@
 //! The account of a crash in plain words, with addresses: for people, never compared.
-use recrash_kernel::corruption::{Decoding, Meaning};
+use super::corruption;
+use recrash_debuginfo::dwarf::SourceFrame;
 use recrash_kernel::exception::Exception;
 use recrash_kernel::unwind::{self, End};
 use recrash_kernel::{Crash, Kernel, Missing};
 use recrash_vmcore::{PagingLevels, VirtAddr};
 
-use crate::report::{CrashReport, Fact, Frame, Register};
+use crate::report::{CrashReport, Fact, Frame, Register, SourceLine};
 
 pub(super) fn report(kernel: &Kernel<'_>, crash: &Crash) -> CrashReport {
     let mut report = CrashReport {
@@ -19,12 +20,13 @@ pub(super) fn report(kernel: &Kernel<'_>, crash: &Crash) -> CrashReport {
     let registers = out
         .take("registers", &crash.exception)
         .map(|e| registers(kernel, crash, e));
-    let corruption = corruption(crash, &mut out);
-    let slab = slab(crash);
+    let origins = origins(crash, &mut out);
+    let (corruption, slab) = corruption::account(kernel, crash, out.0);
     report.context = context;
     report.fault = fault;
     report.frames = frames;
     report.registers = registers.unwrap_or_default();
+    report.origins = origins;
     report.corruption = corruption;
     report.slab = slab;
     report.missing.dedup();
@@ -110,6 +112,30 @@ fn fault(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact> {
     facts
 }
 
+/// Where the registers came from, those of the faulting address first.
+fn origins(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact> {
+    let Some(slice) = gaps.take("origins of the registers", &crash.slice) else {
+        return Vec::new();
+    };
+    slice
+        .origins
+        .iter()
+        .map(|origin| {
+            let text = origin.to_string();
+            let value = text.split_once(' ').map_or("", |(_, rest)| rest);
+            let steps: Vec<String> = origin
+                .chain
+                .iter()
+                .map(|step| {
+                    let check = step.check.as_ref().map(|check| format!("; {check}"));
+                    format!("{:#x} {}: {}{}", step.at, step.text, step.meaning, check.unwrap_or_default())
+                })
+                .collect();
+            Fact::new(origin.register, value).proven_by(steps.join("\n"))
+        })
+        .collect()
+}
+
 fn frames(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Frame> {
     let Some(trace) = gaps.take("backtrace", &crash.backtrace) else {
         return Vec::new();
@@ -118,6 +144,30 @@ fn frames(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Frame> {
         gaps.0.push(format!("outer frames: {}", trace.end));
     }
     trace.frames.iter().map(raw_frame).collect()
+}
+
+/// Adds file, line and inlined functions to the frames, and why where there are none.
+pub(super) fn add_lines(report: &mut CrashReport, kernel: &Kernel<'_>, crash: &Crash) {
+    let Ok(trace) = &crash.backtrace else { return };
+    let mut reasons = Vec::new();
+    for (shown, frame) in report.frames.iter_mut().zip(&trace.frames) {
+        match kernel.source_frames(frame.pc.lookup()) {
+            Ok(frames) => shown.source = frames.into_iter().map(source).collect(),
+            Err(missing) => reasons.push(format!("source lines: {missing}")),
+        }
+    }
+    reasons.sort();
+    reasons.dedup();
+    report.missing.extend(reasons);
+}
+
+fn source(frame: SourceFrame) -> SourceLine {
+    SourceLine {
+        function: frame.function,
+        file: frame.file,
+        line: frame.line,
+        inlined: frame.inlined,
+    }
 }
 
 fn raw_frame(frame: &unwind::Frame) -> Frame {
@@ -134,6 +184,7 @@ fn raw_frame(frame: &unwind::Frame) -> Frame {
             },
         ),
         found_by: frame.source.label().into(),
+        source: Vec::new(),
     }
 }
 
@@ -190,110 +241,4 @@ fn meaning(kernel: &Kernel<'_>, crash: &Crash, value: u64) -> String {
     } else {
         "not canonical".into()
     }
-}
-
-fn corruption(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact> {
-    let mut facts = Vec::new();
-    let Some(hit) = gaps.take("corruption", &crash.freelist) else {
-        return facts;
-    };
-    let place = format!("freelist of {}", hit.cache.name);
-    facts.push(Fact::new("where", place).proven_by(format!(
-        "kmem_cache_cpu.freelist at {} is {}{}; the faulting address is that plus kmem_cache.offset {}",
-        hit.cpu_slab.at,
-        hit.cpu_slab.freelist,
-        hit.registers.iter().map(|name| format!(" == {name}")).collect::<String>(),
-        hit.cache.offset
-    )));
-    let Some(decoding) = &crash.decoding else {
-        return facts;
-    };
-    if let Some(gap) = &decoding.gap {
-        gaps.0.push(format!("objects of the active slab: {gap}"));
-    }
-    let overwrite = &decoding.overwrite;
-    if let Some(bytes) = overwrite.bytes {
-        let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let object = overwrite.object.map(|at| {
-            format!(
-                "in the object at {at}, offset {}, {}",
-                hit.cache.offset,
-                overwrite.coding.label()
-            )
-        });
-        facts.push(Fact::new("bytes", bytes.join(" ")).proven_by(object.unwrap_or_default()));
-    }
-    facts.push(Fact::new("what", what(decoding)).proven_by(decoding.tried.join("\n")));
-    if overwrite.still_there == Some(false) {
-        let value = "overwritten since: the object was handed out once more (and zeroed, with init_on_alloc)";
-        facts.push(Fact::new("evidence", value));
-    }
-    facts
-}
-
-fn what(decoding: &Decoding) -> String {
-    match &decoding.overwrite.meaning {
-        Meaning::DeviceDescriptor {
-            device,
-            id: (vendor, product),
-            string,
-            length,
-            text,
-            at,
-            ..
-        } => {
-            let name = string.map_or("device descriptor", |string| string.label());
-            let text = text
-                .as_ref()
-                .map(|text| format!("\n\"{text}\""))
-                .unwrap_or_default();
-            format!(
-                "bytes {at} to {} of the {length}-byte {name} of USB device {device} ({vendor:04x}:{product:04x}){text}",
-                at + 8
-            )
-        }
-        Meaning::DescriptorHead(head) => format!(
-            "head of a USB descriptor: type {}, {} bytes, text {:?}",
-            head.kind,
-            head.length,
-            head.text.as_deref().unwrap_or_default()
-        ),
-        Meaning::Utf16(text) => format!("UTF-16 text {text:?}; no device in the dump has it"),
-        Meaning::Ascii(text) => format!("ASCII text {text:?}"),
-        Meaning::Unknown => "not recognised".into(),
-    }
-}
-
-fn slab(crash: &Crash) -> Vec<Fact> {
-    let Ok(hit) = &crash.freelist else {
-        return Vec::new();
-    };
-    let cache = &hit.cache;
-    let hardened = if cache.random.is_some() {
-        "hardened"
-    } else {
-        "plain"
-    };
-    vec![
-        Fact::new(
-            "cache",
-            format!(
-                "{} (object size {}, size {})",
-                cache.name, cache.object_size, cache.size
-            ),
-        )
-        .proven_by(format!("struct kmem_cache at {}", cache.at)),
-        Fact::new(
-            "pointer",
-            format!("at offset {} of a free object, {hardened}", cache.offset),
-        ),
-        Fact::new(
-            "cpu slab",
-            format!(
-                "freelist {}, tid {}",
-                hit.cpu_slab.freelist, hit.cpu_slab.tid
-            ),
-        )
-        .proven_by(format!("struct kmem_cache_cpu at {}", hit.cpu_slab.at)),
-    ]
 }

@@ -11,6 +11,7 @@ mod convert;
 mod elf;
 mod frames;
 mod index;
+pub mod kept;
 mod lines;
 mod sections;
 #[cfg(test)]
@@ -138,6 +139,12 @@ impl<'a> Dwarf<'a> {
             sections,
             index: OnceLock::new(),
         })
+    }
+
+    /// The file's bytes.
+    #[must_use]
+    pub fn file(&self) -> &[u8] {
+        self.sections.file()
     }
 
     /// The file's GNU build id.

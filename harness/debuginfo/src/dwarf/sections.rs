@@ -57,16 +57,20 @@ impl<'a> Sections<'a> {
         })
     }
 
+    pub(super) fn file(&self) -> &[u8] {
+        (*self.file).as_ref()
+    }
+
     /// Bytes of a section that is not compressed, as they are in the file.
     pub(super) fn plain(&self, name: &str) -> Option<&[u8]> {
         let (_, section) = self.headers.find(name)?;
-        section.bytes((*self.file).as_ref())
+        section.bytes(self.file())
     }
 
     /// Whether the file has this debug section.
     pub(super) fn has(&self, id: SectionId) -> bool {
         self.find(id)
-            .is_some_and(|(_, s, _)| s.bytes((*self.file).as_ref()).is_some())
+            .is_some_and(|(_, s, _)| s.bytes(self.file()).is_some())
     }
 
     /// Contents of a debug section; empty where the file has none.
@@ -77,7 +81,7 @@ impl<'a> Sections<'a> {
         else {
             return Ok(&[]);
         };
-        let raw = section.bytes((*self.file).as_ref()).unwrap_or_default();
+        let raw = section.bytes(self.file()).unwrap_or_default();
         match slot.get_or_init(|| self.load(number, section, raw, old)) {
             Ok(Some(own)) => Ok(own),
             Ok(None) => Ok(raw),
@@ -173,7 +177,7 @@ impl<'a> Sections<'a> {
 
     /// Applies one table. Relocations of symbols that lie in no section leave their place as it is.
     fn relocate(&self, table: &Section, target: &mut [u8]) -> Result<(), DwarfError> {
-        let file = (*self.file).as_ref();
+        let file = self.file();
         let symbols = usize::try_from(table.link).ok();
         let symbols = symbols.and_then(|n| self.headers.sections.get(n)?.bytes(file));
         let symbols = symbols.unwrap_or_default();

@@ -222,6 +222,17 @@ impl Types {
         })
     }
 
+    /// Type of a per-CPU variable, in C's spelling, as the array or struct that it is. BTF has no other variables
+    /// (pahole 1.19 and later write these; kernels since 5.11).
+    #[must_use]
+    pub fn variable_type(&self, name: &str) -> Option<String> {
+        self.sources().find_map(|s| {
+            s.variables(name)
+                .first()
+                .map(|found| spell::spell(found.btf, found.id))
+        })
+    }
+
     fn sources(&self) -> impl Iterator<Item = &lookup::Source> {
         self.vmlinux
             .iter()

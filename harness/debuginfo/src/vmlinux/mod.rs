@@ -3,6 +3,7 @@
 //! Cuts sections and reads the symbol table and the build id. Reads no file itself, and does not
 //! look for the nameless kallsyms tables of a stripped vmlinux.
 
+mod blocks;
 mod bzimage;
 
 pub use bzimage::extract;
@@ -31,11 +32,9 @@ pub enum ImageError {
         /// Where, from the start of the file.
         offset: usize,
     },
-    /// A compression that is not read, or no compression known.
-    #[error("bzImage: the payload at offset {offset:#x} is {format}, which is not supported")]
+    /// No compression that the kernel's build knows.
+    #[error("bzImage: the payload at offset {offset:#x} is of no known compression")]
     Compression {
-        /// Name of the format.
-        format: &'static str,
         /// Where, from the start of the file.
         offset: usize,
     },

@@ -11,6 +11,7 @@ use crate::object::{Missing, Object, list_entries};
 use crate::open;
 use recrash_debuginfo::orc::{OrcLayout, OrcTable};
 use recrash_debuginfo::symbols::SymbolTable;
+use recrash_debuginfo::types::Shape;
 use recrash_vmcore::VirtAddr;
 
 pub use sections::ModuleSection;
@@ -19,6 +20,8 @@ pub(crate) use types::all as types;
 
 /// More modules than a kernel can load in practice; a longer list is a corrupt one.
 const MAX_MODULES: usize = 4096;
+/// More kinds of memory than a module has.
+const MAX_REGIONS: u64 = 32;
 
 /// A loaded module.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ pub struct Module {
     /// Where its BTF lies; `None` if it was built without.
     pub btf: Option<Region>,
     symbols: OnceLock<SymbolTable>,
+    sections: OnceLock<Result<Vec<ModuleSection>, Missing>>,
     orc_table: OnceLock<Option<OrcTable>>,
 }
 
@@ -78,15 +82,16 @@ impl Module {
     ///
     /// # Errors
     /// [`Missing`] on kernels that keep none (no CONFIG_KALLSYMS or no sysfs), and where they can't be read.
-    pub fn sections(&self, kernel: &Kernel<'_>) -> Result<Vec<ModuleSection>, Missing> {
-        sections::read(kernel, self)
+    pub fn sections(&self, kernel: &Kernel<'_>) -> Result<&[ModuleSection], Missing> {
+        let sections = self.sections.get_or_init(|| sections::read(kernel, self));
+        sections.as_deref().map_err(Clone::clone)
     }
 
-    /// GNU build id in lower-case hexadecimal.
+    /// GNU build id.
     ///
     /// # Errors
     /// As [`Module::sections`]; and where it was linked without.
-    pub fn build_id(&self, kernel: &Kernel<'_>) -> Result<String, Missing> {
+    pub fn build_id(&self, kernel: &Kernel<'_>) -> Result<Vec<u8>, Missing> {
         sections::build_id(kernel, self)
     }
 
@@ -146,6 +151,7 @@ fn read(object: Object<'_>, loaded_btf: &[(VirtAddr, Region)]) -> Result<Module,
             .find(|(module, _)| *module == object.at)
             .map(|(_, region)| region.clone()),
         symbols: OnceLock::new(),
+        sections: OnceLock::new(),
         orc_table: OnceLock::new(),
     })
 }
@@ -162,12 +168,18 @@ fn regions(object: Object<'_>) -> Result<(Regions, Regions), Missing> {
         let text = object.u64("core_layout.text_size")?;
         return Ok((vec![(base, size)], vec![(base, text.min(size))]));
     }
-    const INIT_TEXT: usize = 4;
+    const INIT_TEXT: u64 = 4;
+    // How many kinds of memory there are differs between kernels; behind the array lies another field.
+    let count = match object.shape("mem") {
+        Ok(Shape::Array { count, .. }) => count.clamp(1, MAX_REGIONS),
+        _ => 1,
+    };
     let (mut all, mut text) = (Vec::new(), Vec::new());
-    for index in 0..8 {
+    for index in 0..count {
         let (base, size) = (format!("mem[{index}].base"), format!("mem[{index}].size"));
         match (object.ptr(&base), object.u64(&size)) {
-            (Ok(base), Ok(size)) if size > 0 => {
+            // Initialisation memory that was given back keeps its size.
+            (Ok(base), Ok(size)) if size > 0 && base.0 != 0 => {
                 all.push((base, size));
                 if index == 0 || index == INIT_TEXT {
                     text.push((base, size));

@@ -2,7 +2,6 @@
 use super::Module;
 use crate::kernel::Kernel;
 use crate::object::{Missing, Object};
-use crate::open::hexadecimal;
 use recrash_debuginfo::vmlinux::gnu_build_id;
 use recrash_vmcore::VirtAddr;
 
@@ -83,9 +82,9 @@ fn address_path(attributes: &Object<'_>, index: u64) -> String {
 }
 
 /// From the section that the linker put it into.
-pub(super) fn build_id(kernel: &Kernel<'_>, module: &Module) -> Result<String, Missing> {
+pub(super) fn build_id(kernel: &Kernel<'_>, module: &Module) -> Result<Vec<u8>, Missing> {
     let unknown = || Missing::Implausible(format!("module {} has no build id", module.name));
-    let sections = read(kernel, module)?;
+    let sections = module.sections(kernel)?;
     let note = sections
         .iter()
         .find(|section| section.name == ".note.gnu.build-id")
@@ -93,5 +92,5 @@ pub(super) fn build_id(kernel: &Kernel<'_>, module: &Module) -> Result<String, M
     // The note may be the last thing on its page.
     let room = (4096 - note.at.0 % 4096).min(NOTE);
     let bytes = kernel.table(note.at, room, "build id of a module")?;
-    gnu_build_id(&bytes).map(hexadecimal).ok_or_else(unknown)
+    gnu_build_id(&bytes).map(<[u8]>::to_vec).ok_or_else(unknown)
 }

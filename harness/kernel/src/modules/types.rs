@@ -100,7 +100,7 @@ fn of_file(
         .build_id()
         .map(hexadecimal)
         .ok_or_else(|| unusable("it has no build id to compare".into()))?;
-    let dump = module.build_id(kernel)?;
+    let dump = hexadecimal(&module.build_id(kernel)?);
     if found != dump {
         let file = format!("the file of module {}", module.name);
         return Err(Missing::WrongBuild { file, found, dump });

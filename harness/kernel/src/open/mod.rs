@@ -10,7 +10,7 @@ mod sources;
 mod symbols;
 mod types;
 
-pub(crate) use build_id::{hexadecimal, in_memory as build_id_in_memory};
+pub(crate) use build_id::{hexadecimal, of_kernel as build_id_of_kernel};
 pub(crate) use image::Image;
 pub(crate) use orc::{of_kernel as orc_of_kernel, of_module as orc_of_module};
 pub use sources::{ModuleFile, Sources};

@@ -14,6 +14,8 @@ pub enum TypeSource {
     Btf,
     /// BTF of the kernel image that came with the dump.
     ImageBtf,
+    /// DWARF of the kernel image that came with the dump.
+    Dwarf,
     /// The table of known layouts, chosen by what the memory looks like.
     LayoutTable,
 }
@@ -25,6 +27,7 @@ impl TypeSource {
         match self {
             Self::Btf => "BTF in the dump",
             Self::ImageBtf => "BTF of the kernel image given",
+            Self::Dwarf => "DWARF of the kernel image given",
             Self::LayoutTable => "table of layouts, probed",
         }
     }
@@ -33,9 +36,10 @@ impl TypeSource {
 type Attempt = fn(&Kernel<'_>) -> Result<Types, Missing>;
 
 /// Tried in this order.
-const ATTEMPTS: [(TypeSource, Attempt); 2] = [
+const ATTEMPTS: [(TypeSource, Attempt); 3] = [
     (TypeSource::Btf, in_memory),
     (TypeSource::ImageBtf, of_image),
+    (TypeSource::Dwarf, of_debug_info),
 ];
 
 /// The types of the kernel and where they are from; else why there are none. A source other than the first gives a
@@ -74,6 +78,18 @@ fn of_image(kernel: &Kernel<'_>) -> Result<Types, Missing> {
         .section(".BTF")
         .ok_or_else(|| unusable(&"it has no .BTF section"))?;
     parse(bytes.to_vec())
+}
+
+/// For kernels built without BTF.
+fn of_debug_info(kernel: &Kernel<'_>) -> Result<Types, Missing> {
+    let debug = kernel
+        .sources()
+        .debug
+        .ok_or_else(|| Missing::DebugInfo("none was given or found".into()))?;
+    let bytes = debug
+        .types(kernel.build_id().as_deref())
+        .map_err(Missing::DebugInfo)?;
+    parse(bytes)
 }
 
 fn parse(bytes: Vec<u8>) -> Result<Types, Missing> {

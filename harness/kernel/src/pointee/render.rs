@@ -1,5 +1,6 @@
 //! A pointee in a few words.
 use super::{Characters, Kind, Mapping, Pointee, Region, pattern};
+use crate::slub::{Part, SlabObject};
 use std::fmt::{Display, Formatter, Result};
 
 impl Display for Pointee {
@@ -61,4 +62,16 @@ impl Region {
             Self::Other => "kernel half, no known region",
         }
     }
+}
+
+/// `kmalloc-256 object +0x10, allocated`.
+fn slab(f: &mut Formatter<'_>, value: u64, object: &SlabObject) -> Result {
+    let name = &object.cache.name;
+    match object.part {
+        Part::Object if object.at.0 == value => write!(f, "{name} object")?,
+        Part::Object => write!(f, "{name} object at {:#x}, +{:#x}", object.at, object.offset)?,
+        Part::LeftRedZone => write!(f, "red zone before the {name} object at {:#x}", object.at)?,
+        Part::Metadata => write!(f, "metadata behind the {name} object at {:#x}", object.at)?,
+    }
+    write!(f, ", {}", object.state)
 }

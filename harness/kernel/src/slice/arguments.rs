@@ -3,10 +3,9 @@
 use super::around::Around;
 use super::effect::{self, ARGUMENTS, Loc};
 use super::trace::{Kind, NodeId, Registers, Tracer, truncated};
-use super::{Slice, slice, typed};
+use super::{Slice, slice};
 use crate::object::Missing;
 use iced_x86::{FlowControl, Instruction};
-use recrash_vmcore::VirtAddr;
 
 /// Callee-saved registers (System V ABI for x86-64, 3.2.1): rbx, rbp, r12 to r15.
 const CALLEE_SAVED: [u8; 6] = [3, 5, 12, 13, 14, 15];
@@ -49,6 +48,17 @@ pub(super) fn of_function(tracer: &mut Tracer<'_>) -> Vec<Argument> {
         .find(|number| tracer.parameter(*number).is_some() || home(&homes, *number).is_some())
         .map_or(0, |last| last + 1);
     (0..count).map(|number| argument(tracer, &homes, number)).collect()
+}
+
+/// The values found, by position.
+pub(super) fn known(arguments: &[Argument]) -> [Option<u64>; 6] {
+    let mut known = [None; 6];
+    for argument in arguments {
+        if let Some(slot) = known.get_mut(argument.number.wrapping_sub(1)) {
+            *slot = argument.value.as_ref().ok().copied();
+        }
+    }
+    known
 }
 
 /// A place whose value is a parameter's: which one, how many of its bytes, the place, the value.
@@ -204,23 +214,13 @@ fn call_before(around: &dyn Around, back: u64) -> Result<Instruction, Missing> {
         .ok_or_else(none)
 }
 
-/// What a call's argument registers held, for a slice made at a call: the called function's parameters.
-#[must_use]
-pub(crate) fn passed(slice: &Slice, number: usize) -> Option<u64> {
-    let register = effect::name(*ARGUMENTS.get(number)?);
+/// What the argument register of this number (from 1) held at a call; for a slice made by
+/// [`super::of_call`].
+pub(super) fn passed(slice: &Slice, number: usize) -> Option<u64> {
+    let register = effect::name(*ARGUMENTS.get(number.checked_sub(1)?)?);
     slice
         .origins
         .iter()
         .find(|origin| origin.register == register && origin.role != super::Role::Via)
         .and_then(|origin| origin.value)
 }
-
-/// Name and type of the parameters of a function by its symbol.
-pub(crate) fn prototype(
-    types: &recrash_debuginfo::types::Types,
-    symbol: &str,
-) -> Option<recrash_debuginfo::types::FuncProto> {
-    let (name, trusted) = typed::source_name(symbol);
-    trusted.then(|| types.func_proto(name)).flatten()
-}
-

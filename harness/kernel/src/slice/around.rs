@@ -2,6 +2,7 @@
 //! The kernel answers it; tests answer it from arrays.
 use crate::kernel::{Kernel, Place};
 use crate::object::Missing;
+use crate::slub::{ObjectState, Slub};
 use recrash_debuginfo::types::Types;
 use recrash_vmcore::{VirtAddr, VirtMem};
 
@@ -40,6 +41,8 @@ pub(crate) trait Around {
     fn per_cpu_base(&self) -> Option<u64>;
     /// The per-CPU variable at an offset of the per-CPU area, and the distance from its start.
     fn per_cpu_variable(&self, offset: u64) -> Option<(String, u64)>;
+    /// Tag of the structure that an address is the start of, where the slab allocator has a cache for it alone.
+    fn structure_at(&self, at: u64) -> Option<String>;
     /// Exception table: instructions in `from..to` that may fault, and where the handler then goes on.
     fn fixups(&self, from: u64, to: u64) -> Vec<(u64, u64)>;
 }
@@ -48,6 +51,18 @@ pub(crate) trait Around {
 pub(crate) struct Crashed<'k> {
     pub(crate) kernel: &'k Kernel<'k>,
     pub(crate) cpu: Option<u32>,
+    slub: Option<Slub<'k>>,
+}
+
+impl<'k> Crashed<'k> {
+    /// A kernel, seen from `cpu`.
+    pub(crate) fn new(kernel: &'k Kernel<'k>, cpu: Option<u32>) -> Self {
+        Self {
+            kernel,
+            cpu,
+            slub: Slub::new(kernel).ok(),
+        }
+    }
 }
 
 impl Around for Crashed<'_> {
@@ -96,6 +111,16 @@ impl Around for Crashed<'_> {
 
     fn per_cpu_variable(&self, offset: u64) -> Option<(String, u64)> {
         crate::pointee::per_cpu_variable(self.kernel, offset)
+    }
+
+    fn structure_at(&self, at: u64) -> Option<String> {
+        let object = self.slub.as_ref()?.find_object(VirtAddr(at)).ok()?;
+        let cache = &object.cache;
+        // A merged cache has objects of several kinds under the first one's name.
+        let alone = cache.refcount.is_none_or(|count| count <= 1);
+        let used = !matches!(object.state, ObjectState::Free(_));
+        let fits = self.types().find_struct(&cache.name).is_some();
+        (object.at.0 == at && alone && used && fits).then(|| cache.name.clone())
     }
 
     fn fixups(&self, from: u64, to: u64) -> Vec<(u64, u64)> {

@@ -159,7 +159,7 @@ pub fn of_fault(kernel: &Kernel<'_>, regs: &PtRegs, cpu: Option<u32>) -> Result<
             *slot = Some(value);
         }
     }
-    slice(&Crashed { kernel, cpu }, regs.rip(), registers)
+    slice(&Crashed::new(kernel, cpu), regs.rip(), registers)
 }
 
 /// Slices a caller at its call: what it had put into the argument registers. `callee` is the slice of the function
@@ -168,13 +168,22 @@ pub fn of_fault(kernel: &Kernel<'_>, regs: &PtRegs, cpu: Option<u32>) -> Result<
 /// # Errors
 /// [`Missing`] when the caller can't be found or did not call that function directly.
 pub fn of_call(kernel: &Kernel<'_>, callee: &Slice, cpu: Option<u32>) -> Result<Slice, Missing> {
-    arguments::caller(&Crashed { kernel, cpu }, callee)
+    arguments::caller(&Crashed::new(kernel, cpu), callee)
+}
+
+/// What the caller had put into the register of the callee's argument `number` (from 1), in a slice made by
+/// [`of_call`].
+#[must_use]
+pub fn passed(caller: &Slice, number: usize) -> Option<u64> {
+    arguments::passed(caller, number)
 }
 
 fn slice(around: &dyn Around, at: u64, registers: Registers) -> Result<Slice, Missing> {
     let mut tracer = Tracer::new(around, at, registers)?;
-    let origins = render::origins(&mut tracer);
     let arguments = arguments::of_function(&mut tracer);
+    let known = arguments::known(&arguments);
+    tracer.start_again(known);
+    let origins = render::origins(&mut tracer);
     let saved = arguments::saved(&mut tracer);
     let mut notes = Vec::new();
     for jump in &tracer.code.unresolved {

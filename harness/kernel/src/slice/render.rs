@@ -6,7 +6,11 @@ use iced_x86::{OpAccess, Register};
 use recrash_vmcore::VirtAddr;
 
 /// Labels within labels.
-const MAX_DEPTH: usize = 6;
+const MAX_DEPTH: usize = 5;
+/// Characters of a label within another.
+const MAX_LABEL: usize = 60;
+/// Definitions behind an address register that are told, counted from it.
+const MAX_VIA: usize = 4;
 /// Steps shown of one chain.
 const MAX_STEPS: usize = 24;
 /// Origins of one slice.
@@ -19,12 +23,12 @@ pub(super) fn origins(tracer: &mut Tracer<'_>) -> Vec<Origin> {
     let (base, index, operands) = used(tracer);
     let mut origins: Vec<Origin> = Vec::new();
     let mut done: Vec<NodeId> = Vec::new();
-    let mut add = |tracer: &mut Tracer<'_>, origins: &mut Vec<Origin>, register: u8, role: Role| {
+    let mut add = |tracer: &mut Tracer<'_>, origins: &mut Vec<Origin>, register: u8, root_role: Role| {
         let here = tracer.here;
         let root = tracer.trace(Loc::Reg(register), 8, here, 0);
-        let mut work = vec![(root, role)];
-        while let Some((id, role)) = work.pop() {
-            if done.contains(&id) || origins.len() >= MAX_ORIGINS {
+        let mut work = vec![(root, root_role, 0)];
+        while let Some((id, role, depth)) = work.pop() {
+            if done.contains(&id) || origins.len() >= MAX_ORIGINS || depth > MAX_VIA {
                 continue;
             }
             done.push(id);
@@ -37,7 +41,10 @@ pub(super) fn origins(tracer: &mut Tracer<'_>) -> Vec<Origin> {
             if !origins.iter().any(told) {
                 origins.push(origin);
             }
-            work.extend(from.into_iter().rev().map(|id| (id, Role::Via)));
+            // What only the address's own history needs; the other registers stand for themselves.
+            if matches!(root_role, Role::Base | Role::Index) {
+                work.extend(from.into_iter().rev().map(|id| (id, Role::Via, depth + 1)));
+            }
         }
     };
     for (register, role) in [(base, Role::Base), (index, Role::Index)] {
@@ -166,7 +173,7 @@ fn own_input(tracer: &mut Tracer<'_>, node: &Node, chain: &mut Vec<Step>) {
 fn step(tracer: &mut Tracer<'_>, id: NodeId, node: &Node) -> Option<Step> {
     if matches!(
         node.kind,
-        Kind::Argument(_) | Kind::Entry(_) | Kind::OnStack(_) | Kind::Joined { .. }
+        Kind::Argument(_) | Kind::Entry(_) | Kind::OnStack(_) | Kind::Joined { .. } | Kind::Frame(_)
     ) {
         return None;
     }
@@ -189,12 +196,14 @@ fn step(tracer: &mut Tracer<'_>, id: NodeId, node: &Node) -> Option<Step> {
         at: VirtAddr(instruction.ip()),
         text: crate::instruction::spelled(&instruction),
         meaning: format!("{place} ← {made}"),
-        check: check(tracer, node),
+        check: check(tracer, id, node),
     })
 }
 
 fn slot_name(at: i64) -> String {
-    if at < 0 {
+    if !super::stack::same_frame(at, 0) {
+        "[realigned frame]".into()
+    } else if at < 0 {
         format!("[frame-{:#x}]", at.unsigned_abs())
     } else {
         format!("[frame+{at:#x}]")
@@ -209,24 +218,44 @@ fn place_name(tracer: &mut Tracer<'_>, id: NodeId) -> String {
     }
 }
 
-/// What the crash says about a load.
-fn check(tracer: &Tracer<'_>, node: &Node) -> Option<String> {
+/// What the crash says about a load, or about what was computed from loads.
+fn check(tracer: &Tracer<'_>, id: NodeId, node: &Node) -> Option<String> {
     let Kind::Load { from, size, .. } = &node.kind else {
-        return None;
+        // What was computed without memory is known, not checked.
+        let again = tracer.compute(id, 0).filter(|again| again.from_memory)?;
+        return Some(if again.value == node.value? {
+            "comes to the same with what memory holds now".into()
+        } else {
+            format!("comes to {:#x} with what memory holds now", again.value)
+        });
     };
-    let at = tracer.address(from)?;
+    let at = tracer.address(from, 0)?.value;
     let Some(now) = tracer.around.word(at, *size) else {
-        return Some(format!("{:#x} can't be read now", at));
+        return Some(format!("{at:#x} can't be read"));
     };
     Some(match node.value {
         Some(value) if value == now => format!("{at:#x} holds the same value now"),
-        Some(_) => format!("{at:#x} now holds {now:#x}"),
-        None => format!("{at:#x} now holds {now:#x}; the value loaded is not kept"),
+        Some(_) => format!("{at:#x} holds {now:#x} now"),
+        None => format!("{at:#x} holds {now:#x} now"),
     })
 }
 
 /// A definition in terms of registers, and what it means.
 fn said(tracer: &mut Tracer<'_>, id: NodeId) -> (String, Option<String>) {
+    let (expression, meaning) = said_by_code(tracer, id);
+    let by_value = tracer.node(id).filter(|node| node.by_value);
+    match by_value.and_then(|node| node.type_name.clone()) {
+        Some(type_name) => {
+            let known = format!("{type_name} by its value");
+            let meaning = meaning.filter(|meaning| *meaning != type_name);
+            let both = meaning.map_or(known.clone(), |meaning| format!("{meaning}, a {known}"));
+            (expression, Some(both))
+        }
+        None => (expression, meaning),
+    }
+}
+
+fn said_by_code(tracer: &mut Tracer<'_>, id: NodeId) -> (String, Option<String>) {
     let Some(node) = tracer.node(id).cloned() else {
         return ("?".into(), None);
     };
@@ -271,8 +300,16 @@ fn is_this_cpu_pointer(tracer: &Tracer<'_>, node: &Node) -> bool {
         if tracer.is_this_cpu(left) || tracer.is_this_cpu(right))
 }
 
-/// What a value is, in as few words as types allow.
+/// What a value is, in as few words as types allow; cut where it would fill the screen.
 pub(super) fn label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String {
+    let text = whole_label(tracer, id, depth);
+    match text.char_indices().nth(MAX_LABEL) {
+        Some((end, _)) if depth > 0 => format!("{}…", text.get(..end).unwrap_or_default()),
+        _ => text,
+    }
+}
+
+fn whole_label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String {
     let Some(node) = tracer.node(id).cloned() else {
         return "?".into();
     };
@@ -308,7 +345,10 @@ pub(super) fn label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String
         Kind::Returned { function: Some(function) } => format!("return value of {function}"),
         Kind::Returned { function: None } => "return value of a call through a pointer".into(),
         Kind::Argument(number) => argument_label(tracer, *number),
+        Kind::Frame(0) => "the stack pointer at entry".into(),
+        Kind::Frame(at) => slot_name(*at).trim_matches(['[', ']']).to_string(),
         Kind::Entry(register) => format!("the caller's {}", effect::name(*register)),
+        Kind::OnStack(0) => "the return address".into(),
         Kind::OnStack(at) => format!("what the caller had put on the stack at +{at:#x}"),
         Kind::Unknown(_) => match node.place {
             Some(Loc::Reg(register)) => effect::name(register).into(),
@@ -322,7 +362,9 @@ pub(super) fn label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String
 fn part(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String {
     let text = label(tracer, id, depth);
     let mut inner = id;
-    while let Some(Kind::Same(next)) = tracer.node(inner).map(|node| &node.kind) {
+    while let Some(Kind::Same(next) | Kind::Narrow { of: next, .. }) =
+        tracer.node(inner).map(|node| &node.kind)
+    {
         inner = *next;
     }
     match tracer.node(inner).map(|node| &node.kind) {
@@ -380,14 +422,7 @@ fn load_label(tracer: &mut Tracer<'_>, from: &Pointer, size: u32) -> Option<Stri
 fn address_label(tracer: &mut Tracer<'_>, pointer: &Pointer, depth: usize) -> String {
     let by = pointer.written.displacement;
     let Some(base) = pointer.base else {
-        let place = tracer.around.place(by).filter(|_| pointer.index.is_none());
-        return place.map_or_else(
-            || written(pointer.written),
-            |place| match place.offset {
-                0 => format!("&{}", place.symbol),
-                offset => format!("&{}+{offset:#x}", place.symbol),
-            },
-        );
+        return based_on_nothing(tracer, pointer, depth);
     };
     let type_name = tracer.node(base).and_then(|node| node.type_name.clone());
     let tag = type_name.as_deref().and_then(typed::pointed_struct);
@@ -407,6 +442,26 @@ fn address_label(tracer: &mut Tracer<'_>, pointer: &Pointer, depth: usize) -> St
         by if by < 0 => format!("{text} - {}", number(by.unsigned_abs())),
         _ => format!("{text} + {}", number(by)),
     }
+}
+
+/// A symbol's address, or a multiple of a register.
+fn based_on_nothing(tracer: &mut Tracer<'_>, pointer: &Pointer, depth: usize) -> String {
+    let by = pointer.written.displacement;
+    let place = tracer.around.place(by).filter(|_| by >> 63 == 1);
+    let fixed = match place {
+        Some(place) if place.offset == 0 => format!("&{}", place.symbol),
+        Some(place) => format!("&{}+{:#x}", place.symbol, place.offset),
+        None => number(by),
+    };
+    let Some(index) = pointer.index else {
+        return fixed;
+    };
+    let index = part(tracer, index, depth);
+    let scaled = match pointer.written.scale {
+        0 | 1 => index,
+        scale => format!("{index} * {scale}"),
+    };
+    if by == 0 { scaled } else { format!("{scaled} + {fixed}") }
 }
 
 fn number(value: u64) -> String {
@@ -438,11 +493,13 @@ fn ending(tracer: &mut Tracer<'_>, node: &Node) -> End {
     match &node.kind {
         Kind::Constant(value) => End::Constant(*value),
         Kind::Load { from, size, .. } => End::Load {
-            at: tracer.address(from).map(VirtAddr),
+            at: tracer.address(from, 0).map(|at| VirtAddr(at.value)),
             size: *size,
             field: load_label(tracer, from, *size),
         },
-        Kind::AddressOf(_) | Kind::Combined { .. } | Kind::Applied { .. } => End::Computed,
+        Kind::AddressOf(_) | Kind::Combined { .. } | Kind::Applied { .. } | Kind::Frame(_) => {
+            End::Computed
+        }
         Kind::Returned { function } => End::Return { function: function.clone() },
         Kind::Argument(number) => End::Argument {
             number: number + 1,
@@ -455,52 +512,36 @@ fn ending(tracer: &mut Tracer<'_>, node: &Node) -> End {
     }
 }
 
-/// The registers that a definition was made of.
+/// The registers that a definition was made of. An operand in memory, and the register's own earlier value, are
+/// parts of the definition: what those were made of counts.
 fn sources(tracer: &Tracer<'_>, id: NodeId, out: &mut Vec<NodeId>) {
     let Some(node) = tracer.node(id) else { return };
-    let in_register = |id: NodeId| {
-        tracer
-            .node(id)
-            .is_some_and(|node| matches!(node.place, Some(Loc::Reg(register)) if register != 4))
+    let parts: Vec<NodeId> = match &node.kind {
+        // A load through the register that it loads into: what was there before is another value.
+        Kind::Load { from, .. } => {
+            let parts = from.base.into_iter().chain(from.index);
+            out.extend(parts.filter(|part| in_register(tracer, *part)));
+            return;
+        }
+        Kind::AddressOf(from) => from.base.into_iter().chain(from.index).collect(),
+        Kind::Combined { left, right, .. } => vec![*left, *right],
+        Kind::Applied { to: inner, .. } | Kind::Same(inner) | Kind::Narrow { of: inner, .. } => {
+            vec![*inner]
+        }
+        _ => return,
     };
-    let mut add = |id: NodeId| {
-        let own = tracer.node(id).is_some_and(|inner| inner.place == node.place);
-        if in_register(id) && !own {
-            out.push(id);
-        }
-        own
-    };
-    let mut own = Vec::new();
-    match &node.kind {
-        Kind::Load { from, .. } | Kind::AddressOf(from) => {
-            for part in from.base.into_iter().chain(from.index) {
-                // A load through the register that it loads into: what was there before is another value.
-                if add(part) {
-                    out.push(part);
-                }
-            }
-        }
-        Kind::Combined { left, right, .. } => {
-            for part in [*left, *right] {
-                if add(part) {
-                    own.push(part);
-                } else if !in_register(part) {
-                    own.push(part);
-                }
-            }
-        }
-        Kind::Applied { to, .. } => {
-            if add(*to) || !in_register(*to) {
-                own.push(*to);
-            }
-        }
-        Kind::Same(inner) | Kind::Narrow { of: inner, .. } => own.push(*inner),
-        _ => {}
-    }
-    // An operand in memory, or the register's own earlier value: what those were made of.
-    for part in own {
-        if part < id {
+    for part in parts {
+        let own = tracer.node(part).is_some_and(|inner| inner.place == node.place);
+        if in_register(tracer, part) && !own {
+            out.push(part);
+        } else if part < id {
             sources(tracer, part, out);
         }
     }
+}
+
+/// A definition that lives in a general register other than the stack pointer.
+fn in_register(tracer: &Tracer<'_>, id: NodeId) -> bool {
+    let place = tracer.node(id).and_then(|node| node.place);
+    matches!(place, Some(Loc::Reg(register)) if register != 4)
 }

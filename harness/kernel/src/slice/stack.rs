@@ -3,6 +3,15 @@
 use super::code::Code;
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
+/// Where a realigned stack pointer is said to stand: how far that is from the entry is known at run time only, so
+/// the frame below is counted from a place of its own, far from all others.
+const REALIGNED: i64 = -(1 << 40);
+
+/// Whether two distances are counted from the same place.
+pub(super) fn same_frame(a: i64, b: i64) -> bool {
+    a.abs_diff(b) < REALIGNED.unsigned_abs() / 2
+}
+
 /// Distances from the stack pointer at entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Level {
@@ -127,6 +136,10 @@ fn computed(level: Level, instruction: &Instruction) -> Option<i64> {
     match instruction.mnemonic() {
         Mnemonic::Add => level.of(instruction.op0_register())?.checked_add(immediate()?),
         Mnemonic::Sub => level.of(instruction.op0_register())?.checked_sub(immediate()?),
+        Mnemonic::And if instruction.op0_register() == Register::RSP => {
+            let aligns = immediate()? < 0 && level.sp.is_some_and(|at| same_frame(at, 0));
+            aligns.then_some(REALIGNED)
+        }
         Mnemonic::Mov if instruction.op1_kind() == OpKind::Register => {
             level.of(instruction.op1_register())
         }

@@ -4,7 +4,7 @@ use super::around::Around;
 use super::code::{Code, callee};
 use super::effect::{self, ARGUMENTS, Address, Effect, Input, Loc};
 use super::reach::{Reach, Writes, kept, reaching};
-use super::stack::Stack;
+use super::stack::{Stack, same_frame};
 use super::typed::Layouts;
 use crate::object::Missing;
 use iced_x86::Mnemonic;
@@ -16,6 +16,9 @@ const MAX_NODES: usize = 4000;
 const MAX_DEPTH: usize = 48;
 /// Definitions that meet at one join.
 const MAX_JOIN: usize = 12;
+
+/// rsp's number.
+pub(super) const STACK_POINTER: u8 = 4;
 
 /// Number of a node.
 pub(super) type NodeId = usize;
@@ -36,6 +39,8 @@ pub(super) struct Node {
     pub(super) value: Option<u64>,
     /// Its type in C's spelling.
     pub(super) type_name: Option<String>,
+    /// The type was told by the value, not by the code.
+    pub(super) by_value: bool,
 }
 
 /// An address whose parts are defined.
@@ -61,6 +66,8 @@ pub(super) enum Kind {
     Returned { function: Option<String> },
     /// An argument register as the caller left it, counted from 0.
     Argument(usize),
+    /// The stack pointer, counted from where it stood at the function's entry.
+    Frame(i64),
     /// Another register as the caller left it.
     Entry(u8),
     /// An argument that the caller put on the stack, counted from the stack pointer at entry.
@@ -80,6 +87,8 @@ pub(super) struct Tracer<'a> {
     pub(super) registers: Registers,
     pub(super) nodes: Vec<Node>,
     pub(super) layouts: Layouts,
+    /// The function's arguments, where another place still holds them.
+    pub(super) arguments: [Option<u64>; 6],
     known: HashMap<(Loc, u32, usize), Option<NodeId>>,
 }
 
@@ -108,6 +117,7 @@ impl<'a> Tracer<'a> {
             registers,
             nodes: Vec::new(),
             layouts: Layouts::default(),
+            arguments: [None; 6],
             known: HashMap::new(),
         })
     }
@@ -129,6 +139,13 @@ impl<'a> Tracer<'a> {
         }
         if depth >= MAX_DEPTH || self.nodes.len() >= MAX_NODES {
             return self.unknown(Some(place), before, "the chain is too long to be followed");
+        }
+        if let (Loc::Reg(STACK_POINTER), Some(level)) =
+            (place, self.stack.at(before).and_then(|level| level.sp))
+        {
+            let id = self.push(Some(place), before, Kind::Frame(level));
+            self.settle(id);
+            return id;
         }
         self.known.insert(key, None);
         let ends = reaching(&self.code, &self.writes, place, width, before);
@@ -159,17 +176,27 @@ impl<'a> Tracer<'a> {
         }
         match place {
             Loc::Reg(register) => self.registers.get(usize::from(register)).copied().flatten(),
-            Loc::Slot(at) => {
-                let entry = self.stack_at_entry()?;
-                self.around.word(entry.wrapping_add_signed(at), width)
-            }
+            Loc::Slot(at) => self.around.word(self.frame_address(at)?, width),
         }
     }
 
     /// The stack pointer at the function's entry: the return address lies there.
     pub(super) fn stack_at_entry(&self) -> Option<u64> {
+        self.frame_address(0)
+    }
+
+    /// Address of a place in the frame.
+    pub(super) fn frame_address(&self, at: i64) -> Option<u64> {
         let level = self.stack.at(self.here)?.sp?;
-        Some(self.registers.get(4).copied().flatten()?.wrapping_sub(level.cast_unsigned()))
+        let pointer = self.registers.get(usize::from(STACK_POINTER)).copied().flatten()?;
+        same_frame(level, at).then(|| pointer.wrapping_add_signed(at.wrapping_sub(level)))
+    }
+
+    /// Forgets all definitions, to trace again with the arguments known.
+    pub(super) fn start_again(&mut self, arguments: [Option<u64>; 6]) {
+        self.arguments = arguments;
+        self.nodes.clear();
+        self.known.clear();
     }
 
     fn reached(
@@ -325,7 +352,34 @@ impl<'a> Tracer<'a> {
                 Kind::Narrow { of, width: size, signed }
             };
         }
-        Kind::Load { from: self.pointer(address, at, depth), size, signed }
+        let from = self.pointer(address, at, depth);
+        if let Some(slot) = self.in_frame(&from).filter(|_| !address.per_cpu) {
+            let of = self.trace(Loc::Slot(slot), size, at, depth);
+            return if size >= 8 {
+                Kind::Same(of)
+            } else {
+                Kind::Narrow { of, width: size, signed }
+            };
+        }
+        Kind::Load { from, size, signed }
+    }
+
+    /// The place in the frame that a pointer made of the stack pointer leads to.
+    fn in_frame(&self, pointer: &Pointer) -> Option<i64> {
+        let mut at = pointer.written.displacement.cast_signed();
+        let mut base = pointer.base.filter(|_| pointer.index.is_none())?;
+        for _ in 0..MAX_DEPTH {
+            match &self.node(base)?.kind {
+                Kind::Frame(level) => return at.checked_add(*level),
+                Kind::Same(inner) => base = *inner,
+                Kind::AddressOf(inner) if inner.index.is_none() => {
+                    at = at.checked_add(inner.written.displacement.cast_signed())?;
+                    base = inner.base?;
+                }
+                _ => return None,
+            }
+        }
+        None
     }
 
     fn pointer(&mut self, address: Address, at: usize, depth: usize) -> Pointer {
@@ -364,6 +418,7 @@ impl<'a> Tracer<'a> {
             kind,
             value: None,
             type_name: None,
+            by_value: false,
         });
         self.nodes.len() - 1
     }

@@ -32,7 +32,32 @@ impl Tracer<'_> {
             node.type_name = node.type_name.take().or(type_name);
             node.value = node.value.or(value);
         }
+        self.type_by_value(id);
         self.hand_down(id);
+    }
+
+    /// What no type says, the slab allocator may: a pointer to an object of the cache for one kind of structure.
+    fn type_by_value(&mut self, id: NodeId) {
+        let Some(node) = self.node(id) else { return };
+        let open = matches!(
+            node.kind,
+            Kind::Load { .. }
+                | Kind::Returned { .. }
+                | Kind::Argument(_)
+                | Kind::Joined { .. }
+                | Kind::Entry(_)
+                | Kind::Unknown(_)
+        );
+        let tells = node.type_name.as_deref().is_none_or(|name| typed::plain(name) == "void *");
+        let Some(value) = node.value.filter(|_| open && tells) else {
+            return;
+        };
+        if let Some(tag) = self.around.structure_at(value)
+            && let Some(node) = self.nodes.get_mut(id)
+        {
+            node.type_name = Some(format!("struct {tag} *"));
+            node.by_value = true;
+        }
     }
 
     /// What a copy holds, its original held.
@@ -57,6 +82,8 @@ impl Tracer<'_> {
         let of = |id: NodeId| self.node(id).and_then(|node| node.value);
         match &node.kind {
             Kind::Constant(value) => Some(*value),
+            Kind::Frame(at) => self.frame_address(*at),
+            Kind::Argument(number) => self.arguments.get(*number).copied().flatten(),
             Kind::Same(inner) => of(*inner),
             Kind::Narrow { of: inner, width, signed } => Some(extended(of(*inner)?, *width, *signed)),
             Kind::Joined { chosen: Some((inner, _)), .. } => of(*inner),
@@ -85,12 +112,12 @@ impl Tracer<'_> {
                 let inner = of(*inner)?;
                 Some(Computed { value: extended(inner.value, *width, *signed), ..inner })
             }
-            Kind::AddressOf(pointer) => self.address(pointer).map(known),
+            Kind::AddressOf(pointer) => self.address(pointer, depth),
             Kind::Load { from, size, signed } => {
-                let at = self.address(from)?;
+                let at = self.address(from, depth)?;
                 // The per-CPU area's own address never changes.
-                let from_memory = !self.is_per_cpu_base(from);
-                let value = extended(self.around.word(at, *size)?, *size, *signed);
+                let from_memory = !self.is_per_cpu_base(from) || at.from_memory;
+                let value = extended(self.around.word(at.value, *size)?, *size, *signed);
                 Some(Computed { value, from_memory })
             }
             Kind::Combined { sign, left, right, width } => {
@@ -110,17 +137,38 @@ impl Tracer<'_> {
         }
     }
 
-    /// Where a pointer's parts lead, if all of them are known.
-    pub(super) fn address(&self, pointer: &Pointer) -> Option<u64> {
-        let part = |id: Option<NodeId>| id.map_or(Some(0), |id| self.node(id)?.value);
-        let area = if pointer.written.per_cpu { self.around.per_cpu_base()? } else { 0 };
-        let index = part(pointer.index)?.wrapping_mul(pointer.written.scale.into());
-        Some(
-            part(pointer.base)?
-                .wrapping_add(index)
+    /// Where a pointer's parts lead, if all of them are known or can be worked out.
+    pub(super) fn address(&self, pointer: &Pointer, depth: usize) -> Option<Computed> {
+        let part = |id: Option<NodeId>| match id {
+            None => Some(Computed {
+                value: 0,
+                from_memory: false,
+            }),
+            Some(id) => match self.node(id)?.value {
+                Some(value) => Some(Computed {
+                    value,
+                    from_memory: false,
+                }),
+                None => (depth < MAX_DEPTH)
+                    .then(|| self.compute(id, depth + 1))
+                    .flatten(),
+            },
+        };
+        let area = if pointer.written.per_cpu {
+            self.around.per_cpu_base()?
+        } else {
+            0
+        };
+        let (base, index) = (part(pointer.base)?, part(pointer.index)?);
+        let scaled = index.value.wrapping_mul(pointer.written.scale.into());
+        Some(Computed {
+            value: base
+                .value
+                .wrapping_add(scaled)
                 .wrapping_add(pointer.written.displacement)
                 .wrapping_add(area),
-        )
+            from_memory: base.from_memory || index.from_memory,
+        })
     }
 
     /// `this_cpu_off`: what turns a per-CPU offset into this CPU's address.

@@ -10,9 +10,7 @@ use crate::task::{self, Task};
 use recrash_vmcore::{Gregs, Prstatus, VirtAddr, VirtMem};
 use std::collections::HashMap;
 
-/// Words that `asm_exc_nmi` has above the pt_regs on the NMI stack when it came from kernel mode: what the CPU pushed,
-/// rdx, the mark that an NMI is being handled, and a copy to return by (arch/x86/entry/entry_64.S).
-const NMI_WORDS: u64 = 5 + 1 + 1 + 5;
+use crate::exception::ABOVE_NMI_REGS;
 /// The mark, counted down from the stack's end.
 const NMI_MARK: u64 = 7;
 
@@ -141,7 +139,7 @@ fn nmi_regs(kernel: &Kernel<'_>, cpu: u32) -> Result<Saved, Missing> {
     let at = stack
         .high
         .0
-        .wrapping_sub(NMI_WORDS * 8)
+        .wrapping_sub(ABOVE_NMI_REGS)
         .wrapping_sub(PT_REGS_SIZE);
     let regs = crate::exception::read(kernel, VirtAddr(at))?;
     if (regs.rip(), regs.rsp()) != (word(5)?, word(2)?) {

@@ -8,7 +8,6 @@ mod cache;
 mod completeness;
 mod head;
 mod header;
-mod lzo;
 mod page;
 
 use std::ops::Range;
@@ -23,10 +22,6 @@ use page::{DESCRIPTOR_LEN, Descriptor, PAGE};
 
 use crate::source::{Fault, Missing, Source};
 use crate::{PhysAddr, ReadError};
-
-/// How many of the last descriptors are looked at to see whether the file is whole: many may
-/// share one page of zeros near its start.
-const LAST_DESCRIPTORS: u64 = 1024;
 
 /// One file in the kdump-compressed format.
 #[derive(Debug)]
@@ -67,23 +62,6 @@ impl Kdump {
     /// Page frames whose data this file holds.
     pub(crate) fn frames(&self) -> Range<u64> {
         self.frames.clone()
-    }
-
-    /// Where the file would have to end to hold its bitmaps, its descriptors and the last pages'
-    /// data.
-    pub(crate) fn expected_end(&self, source: &Source) -> u64 {
-        let Some(count) = completeness::descriptors(self, source) else {
-            return self.layout.descriptors;
-        };
-        let descriptor = |index: u64| {
-            let found = self.descriptor(source, index).ok()?;
-            found.check().ok()?;
-            found.offset.checked_add(u64::from(found.size))
-        };
-        let last = (count.saturating_sub(LAST_DESCRIPTORS)..count)
-            .filter_map(descriptor)
-            .max();
-        self.descriptor_at(count).max(last.unwrap_or_default())
     }
 
     /// File offset of a descriptor.
@@ -225,6 +203,11 @@ impl Kdump {
             .map_err(truncated)?;
         page::restore(descriptor.compression, &data, page)
             .map_err(|what| corrupt(descriptor.offset, what))
+    }
+
+    /// What is not whole.
+    pub(crate) fn completeness(&self, source: &Source) -> completeness::Completeness {
+        completeness::check(self, source)
     }
 
     /// Whether makedumpfile itself says that it could not write everything.

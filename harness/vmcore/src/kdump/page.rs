@@ -1,9 +1,9 @@
 //! The data of one page: its descriptor, and how it is restored.
 
 use flate2::{Decompress, FlushDecompress, Status};
+use recrash_lzo as lzo;
 use ruzstd::decoding::FrameDecoder;
 
-use super::lzo;
 use crate::bytes::{u32_le, u64_le};
 
 /// Length of a page descriptor (`struct page_desc` in diskdump_mod.h), in bytes.

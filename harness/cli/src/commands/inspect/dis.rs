@@ -2,13 +2,14 @@
 use anyhow::anyhow;
 use recrash_kernel::Kernel;
 use recrash_kernel::disassembly::{self, Line};
-use recrash_vmcore::VirtAddr;
+use recrash_vmcore::{VirtAddr, VirtMem as _};
 use serde::Serialize;
 
 use super::super::Outcome;
 use super::address;
 use super::reply::{Hex, Reply, clean};
 use super::session::Session;
+use super::source::{self, SourceLine};
 use crate::failure::Failure;
 
 /// More instructions than any function has.
@@ -76,31 +77,37 @@ struct Symbol {
     module: Option<String>,
 }
 
-#[derive(Debug, Serialize, PartialEq, Eq)]
-struct SourceLine {
-    file: String,
-    line: u32,
-}
-
 impl Args {
     pub(super) fn run(self, session: &Session<'_>) -> Outcome {
         let kernel = session.kernel()?;
         let at = VirtAddr(address::address(session, &self.address)?);
         let (from, until, count) = self.range(kernel, at)?;
-        let (lines, missing) = disassembly::lines(kernel, from, until, count);
+        let (mut lines, missing) = disassembly::lines(kernel, from, until, count);
+        if self.count.is_none() && !self.reverse {
+            while lines.len() > 1 && lines.last().is_some_and(is_padding) {
+                lines.pop();
+            }
+        }
         if lines.is_empty() {
             return Err(session.nothing(missing.map_or_else(
                 || format!("no instruction at {at}"),
                 |missing| missing.to_string(),
             )));
         }
-        let code = Code {
+        let mut code = Code {
             instructions: lines.iter().map(|line| shown(kernel, line)).collect(),
             hexadecimal: self.hexadecimal,
         };
         let mut missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
         if self.lines {
-            missing.push("source lines: no debug information".into());
+            for shown in &mut code.instructions {
+                match source::lines(kernel, VirtAddr(shown.address.0)) {
+                    Ok(lines) => shown.source = lines,
+                    Err(why) if missing.len() < 8 => missing.push(format!("source lines: {why}")),
+                    Err(_) => {}
+                }
+            }
+            missing.dedup();
         }
         session.show(&code, &missing)
     }
@@ -168,9 +175,27 @@ fn shown(kernel: &Kernel<'_>, line: &Line) -> Shown {
         target: target.map(Hex::from),
         target_symbol: target.and_then(|at| symbol(kernel, at)),
         is_branch: line.branch.is_some(),
-        is_ftrace_nop: line.bytes == FTRACE_NOP,
+        is_ftrace_nop: line.bytes == FTRACE_NOP && starts_function(kernel, line.at),
         source: Vec::new(),
     }
+}
+
+/// The first instruction, or the one behind an endbr64 of 4 bytes: elsewhere the same nop is a static branch.
+fn starts_function(kernel: &Kernel<'_>, at: VirtAddr) -> bool {
+    let Some(place) = kernel.place(at) else {
+        return false;
+    };
+    let endbr = || {
+        let before = kernel.memory().u32_at(at.offset(-4));
+        before.is_ok_and(|bytes| bytes == 0xfa1e_0ff3)
+    };
+    place.offset == 0 || (place.offset == 4 && endbr())
+}
+
+/// What fills the space up to the next function. A symbol's size is not known to the byte.
+fn is_padding(line: &Line) -> bool {
+    let nop = ["nop", "data16 ", "cs nop", "xchg   %ax,%ax"];
+    nop.iter().any(|start| line.text.starts_with(start))
 }
 
 impl Reply for Code {
@@ -180,9 +205,10 @@ impl Reply for Code {
         let mut text = String::new();
         let mut last: Option<&SourceLine> = None;
         for shown in &self.instructions {
-            if let Some(source) = shown.source.first()
-                && last != Some(source)
-            {
+            let same = |source: &&SourceLine| {
+                last.is_some_and(|last| (&last.file, last.line) == (&source.file, source.line))
+            };
+            if let Some(source) = shown.source.first().filter(|source| !same(source)) {
                 text.push_str(&format!("{}: {}\n", clean(&source.file), source.line));
                 last = Some(source);
             }

@@ -146,7 +146,7 @@ impl Reply for Modules {
             names.max().unwrap_or(0).max(wanted)
         };
         if self.taints {
-            return self.tainted(width(4));
+            return self.tainted();
         }
         let width = width(4);
         let base = if self.split { "TEXT_BASE" } else { "BASE" };
@@ -169,13 +169,16 @@ impl Reply for Modules {
 }
 
 impl Modules {
-    fn tainted(&self, width: usize) -> String {
+    fn tainted(&self) -> String {
+        let tainted = || {
+            self.modules
+                .iter()
+                .filter(|module| !module.taints.is_empty())
+        };
+        let width = tainted().map(|module| module.name.chars().count()).max();
+        let width = width.unwrap_or(0).max(4);
         let mut text = format!("{:<width$}  TAINTS\n", "NAME");
-        for module in self
-            .modules
-            .iter()
-            .filter(|module| !module.taints.is_empty())
-        {
+        for module in tainted() {
             text.push_str(&format!(
                 "{:<width$}  {}\n",
                 clean(&module.name),

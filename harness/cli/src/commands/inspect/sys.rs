@@ -1,5 +1,6 @@
 //! `sys`: which machine and kernel this was, when and of what it died, and what recrash found to read it by.
-use recrash_kernel::{Kernel, Missing, Object};
+use recrash_kernel::open::TypeSource;
+use recrash_kernel::{Kernel, Missing, Object, printk, task};
 use recrash_vmcore::{PagingLevels, VirtAddr, VirtMem as _};
 use serde::Serialize;
 
@@ -48,11 +49,29 @@ struct System {
     paging_levels: Option<u32>,
     build_id: Option<String>,
     tainted: Option<Hex>,
-    symbols: Option<usize>,
+    symbols: Option<Symbols>,
+    /// The vmlinux with debug information, where one was given or found.
+    vmlinux: Option<String>,
     /// Where types come from; absent without any.
-    types: Option<String>,
-    unwinding: Option<String>,
+    types: Option<&'static str>,
+    unwinding: Option<&'static str>,
     modules: Option<usize>,
+    crashed: Option<Crashed>,
+}
+
+#[derive(Debug, Serialize)]
+struct Symbols {
+    count: usize,
+    source: &'static str,
+}
+
+/// The task that the CPU that died was running.
+#[derive(Debug, Serialize)]
+struct Crashed {
+    pid: i32,
+    comm: String,
+    task: Hex,
+    cpu: Option<u32>,
 }
 
 impl Args {
@@ -61,6 +80,7 @@ impl Args {
         let mut system = headers(session);
         match session.try_kernel() {
             Ok(kernel) => {
+                missing.extend(session.notes().iter().cloned());
                 missing.extend(kernel.notes().iter().cloned());
                 ask(kernel, &mut system, &mut missing);
             }
@@ -81,6 +101,7 @@ fn headers(session: &Session<'_>) -> System {
     let written = header.and_then(|header| i64::try_from(header.timestamp?).ok());
     System {
         dumpfile: session.file.to_owned(),
+        vmlinux: session.vmlinux(),
         format: session.dump.format().to_string(),
         dump_level: header.and_then(|header| header.dump_level),
         cpus: header.map(|header| header.nr_cpus),
@@ -137,29 +158,57 @@ fn ask(kernel: &Kernel<'_>, system: &mut System, missing: &mut Vec<String>) {
         PagingLevels::Four => 4,
         PagingLevels::Five => 5,
     });
-    if let Some(info) = system
-        .kaslr_offset
-        .is_none()
-        .then(|| kernel.info().kernel_offset())
-        .flatten()
-    {
-        system.kaslr_offset = Some(Hex(info));
+    if let Ok(offset) = kernel.kaslr() {
+        system.kaslr_offset = Some(Hex(offset));
     }
-    system.symbols = Some(
-        kernel
-            .symbols()
-            .filter(|symbol| symbol.module.is_none())
-            .count(),
-    );
+    if let Some(id) = kernel.build_id() {
+        system.build_id = Some(crate::debug_cache::hex(&id));
+    }
+    let own = kernel.symbols().filter(|symbol| symbol.module.is_none());
+    system.symbols = Some(Symbols {
+        count: own.count(),
+        source: kernel.symbol_source().describe(),
+    });
     system.modules = Some(kernel.modules().len());
-    system.types = kernel
-        .types()
-        .vmlinux()
-        .map(|_| "BTF in the dump".to_owned());
+    system.types = kernel.type_source().map(TypeSource::describe);
     let covered = kernel
         .symbol("_stext")
         .is_ok_and(|text| kernel.orc(text.0.wrapping_add(16)).is_some());
-    system.unwinding = covered.then(|| "ORC in the dump".to_owned());
+    system.unwinding = covered.then_some("ORC");
+    let (tasks, gaps) = task::list(kernel);
+    system.tasks = Some(tasks.len()).filter(|count| *count > 0);
+    for why in gaps {
+        note("tasks", why.clone());
+    }
+    death(kernel, system, &mut note);
+}
+
+/// What the kernel died of, by its own words, and who was running.
+fn death(kernel: &Kernel<'_>, system: &mut System, note: &mut dyn FnMut(&str, Missing)) {
+    match printk::records(kernel) {
+        Ok(log) => {
+            let last = printk::last_oops(&log);
+            let banner = last.banner.map(|(_, text)| text);
+            let panic = last
+                .panic
+                .map(|(_, text)| format!("Kernel panic - not syncing: {text}"));
+            // As crash: what struck first says more than the panic that followed.
+            system.panic = banner.or(panic);
+        }
+        Err(why) => note("log", why),
+    }
+    let (crashed, why) = super::task::crashed(kernel);
+    match (crashed, why) {
+        (Ok(task), None) => {
+            system.crashed = Some(Crashed {
+                pid: task.pid,
+                comm: task.comm,
+                task: task.at.into(),
+                cpu: task.cpu,
+            });
+        }
+        (_, Some(why)) | (Err(why), _) => note("the CPU that crashed", why),
+    }
 }
 
 fn names(kernel: &Kernel<'_>, system: &mut System) -> Result<(), Missing> {
@@ -254,6 +303,7 @@ impl Reply for System {
 
     fn text(&self) -> String {
         let mut rows = self.as_crash();
+        rows.extend(self.crashed());
         rows.extend(self.our_own());
         rows.iter()
             .map(|(name, value)| format!("{name:>12}: {}\n", clean(value)))
@@ -281,10 +331,10 @@ impl System {
         let mhz = self
             .cpu_mhz
             .map_or_else(String::new, |mhz| format!("  ({mhz} Mhz)"));
-        let kernel = if self.types.is_some() {
-            "(read from the dump)"
-        } else {
-            "(unknown)"
+        let kernel = match &self.vmlinux {
+            Some(file) => file,
+            None if self.symbols.is_some() => "(read from the dump)",
+            None => "(unknown)",
         };
         vec![
             (
@@ -319,6 +369,20 @@ impl System {
         ]
     }
 
+    /// What crash shows below when it starts.
+    fn crashed(&self) -> Vec<Row> {
+        let Some(task) = &self.crashed else {
+            return Vec::new();
+        };
+        let cpu = task.cpu.map_or_else(|| "?".into(), |cpu| cpu.to_string());
+        vec![
+            ("PID", task.pid.to_string()),
+            ("COMMAND", format!("{:?}", task.comm)),
+            ("TASK", task.task.to_string()),
+            ("CPU", cpu),
+        ]
+    }
+
     fn is_tainted(&self) -> bool {
         self.tainted.is_some_and(|mask| mask.0 != 0)
     }
@@ -330,7 +394,7 @@ impl System {
             self.format,
             self.dump_level.map_or_else(String::new, level)
         );
-        let or = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".into());
+        let or = |value: Option<&str>| value.unwrap_or("none").to_owned();
         let mut rows = vec![("FORMAT", format)];
         if let Some(offset) = self.kaslr_offset {
             rows.push(("KASLR", format!("0x{offset}")));
@@ -341,13 +405,14 @@ impl System {
         if let Some(levels) = self.paging_levels {
             rows.push(("PAGING", format!("{levels} levels")));
         }
-        rows.push(("BUILD ID", or(&self.build_id)));
-        let symbols = self
-            .symbols
-            .map_or_else(|| "none".into(), |count| count.to_string());
+        rows.push(("BUILD ID", or(self.build_id.as_deref())));
+        let symbols = self.symbols.as_ref().map_or_else(
+            || "none".into(),
+            |symbols| format!("{} ({})", symbols.count, symbols.source),
+        );
         rows.push(("SYMBOLS", symbols));
-        rows.push(("TYPES", or(&self.types)));
-        rows.push(("UNWINDING", or(&self.unwinding)));
+        rows.push(("TYPES", or(self.types)));
+        rows.push(("UNWINDING", or(self.unwinding)));
         if let Some(modules) = self.modules {
             rows.push(("MODULES", modules.to_string()));
         }

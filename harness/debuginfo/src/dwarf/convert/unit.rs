@@ -10,11 +10,7 @@ use super::super::{DwarfError, Reader};
 const ENTRIES_MAX: usize = 2_000_000;
 
 /// Languages whose types are not C's. Assembly names functions, but as returning nothing.
-const NOT_C: [gimli::DwLang; 3] = [
-    dw::DW_LANG_Rust,
-    dw::DW_LANG_Mips_Assembler,
-    dw::DW_LANG_lo_user,
-];
+const NOT_C: [gimli::DwLang; 2] = [dw::DW_LANG_Rust, dw::DW_LANG_Mips_Assembler];
 
 /// No type: void, or one that lies in another unit.
 pub(super) const NONE: u32 = u32::MAX;

@@ -1,18 +1,22 @@
-//! LZO1X decompression into a buffer of known size.
+//! LZO1X decompression into a buffer of known size: for pages of a dump and for kernel images.
 //!
 //! Written for untrusted input, from the description of the stream in the kernel
 //! (Documentation/staging/lzo.rst): every read and copy is checked. Only version 0 streams,
-//! without run-length extensions, which is what makedumpfile and QEMU write.
+//! without run-length extensions, which is what makedumpfile, QEMU and lzop write.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 /// The stream is not LZO1X, or does not fit the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Invalid;
+pub struct Invalid;
 
 /// Distance above which a match of the longest kind begins.
 const FAR: usize = 16384;
 
 /// Decompresses all of `input`; returns how many bytes of `output` it filled.
-pub(crate) fn decompress(input: &[u8], output: &mut [u8]) -> Result<usize, Invalid> {
+///
+/// # Errors
+/// [`Invalid`] where the stream is not LZO1X, needs more room, or does not end with the input.
+pub fn decompress(input: &[u8], output: &mut [u8]) -> Result<usize, Invalid> {
     let mut stream = Stream {
         input,
         output,
