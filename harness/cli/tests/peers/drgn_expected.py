@@ -10,6 +10,8 @@ Of the registers only those are kept that have the same value in every boot (KAS
 import re
 import sys
 
+from bisect import bisect_right
+
 from drgn import TypeKind
 from drgn.helpers.linux.list import list_for_each_entry
 
@@ -18,9 +20,9 @@ LAYOUTS = """task_struct mm_struct signal_struct files_struct cred kmem_cache km
 module pt_regs printk_ringbuffer printk_info list_head rq file inode dentry usb_device urb usb_hcd usb_bus""".split()
 VALUES = {
     "kmem_cache": """flags min_partial size object_size offset cpu_partial oo.x min.x allocflags refcount inuse align
-        red_left_pad name useroffset usersize""",
+        red_left_pad useroffset usersize""",
     "task_struct": """comm thread_info.cpu thread_info.status __state on_cpu on_rq prio static_prio normal_prio
-        rt_priority policy nr_cpus_allowed exit_state exit_code in_execve personality tgid""",
+        rt_priority policy nr_cpus_allowed exit_state exit_code in_execve personality""",
 }
 
 
@@ -61,6 +63,10 @@ def registers(texts):
             print(f"register {name} {number:#x}")
 
 
+symbols = {}
+for symbol in prog.symbols():
+    symbols.setdefault(symbol.address, set()).add(symbol.name)
+addresses = sorted(symbols)
 thread = prog.crashed_thread().object
 print("# Written by drgn_expected.py out of drgn's and crash's answers.")
 print("release", prog["init_uts_ns"].name.release.string_().decode())
@@ -68,8 +74,9 @@ for frame in prog.stack_trace(thread):
     if frame.is_inline or frame.pc < 1 << 63:
         continue
     look_up = frame.pc if frame.interrupted else frame.pc - 1
-    symbol = prog.symbol(look_up)
-    print(f"frame {symbol.name}+{frame.pc - symbol.address:#x}")
+    # The nearest symbol, as kallsyms and the kernel's own oops have it: it may be a label inside drgn's function.
+    nearest = addresses[bisect_right(addresses, look_up) - 1]
+    print(f"frame {'|'.join(sorted(symbols[nearest]))}+{frame.pc - nearest:#x}")
 registers([open(name).read() for name in sys.argv[1:]])
 for name in LAYOUTS:
     layout(name)
