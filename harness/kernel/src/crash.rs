@@ -1,11 +1,12 @@
 //! One crash, put together: who died, where, of what, in which call, and what the wild pointer was. Each part is
 //! there or says why it is not; one missing part hides no other.
+use crate::allocation::{self, Allocation};
 use crate::corruption::{self, CorruptFreelist, Decoding};
 use crate::exception::{self, Exception};
-use crate::instruction::{self, Faulting};
+use crate::instruction::{self, BadJump, Faulting};
 use crate::kernel::Kernel;
 use crate::object::Missing;
-use crate::regs::PtRegs;
+use crate::slice::{self, Slice};
 use crate::syscall::{self, Syscall};
 use crate::task::{self, Task};
 use crate::unwind::{self, Backtrace};
@@ -24,6 +25,12 @@ pub struct Crash {
     pub backtrace: Result<Backtrace, Missing>,
     /// The instruction that faulted.
     pub faulting: Result<Faulting, Missing>,
+    /// Where control went, if it went to where there is no code.
+    pub jump: Option<BadJump>,
+    /// Where the registers of the faulting function came from.
+    pub slice: Result<Slice, Missing>,
+    /// The allocation that died, where it was one.
+    pub allocation: Result<Allocation, Missing>,
     /// The system call that the task was in.
     pub syscall: Result<Syscall, Missing>,
     /// USB devices present.
@@ -50,7 +57,18 @@ impl Crash {
             .as_ref()
             .map(|exception| exception.regs)
             .map_err(Clone::clone);
-        let faulting = regs.and_then(|regs| instruction::faulting(kernel, &regs));
+        let slice = regs
+            .clone()
+            .and_then(|regs| slice::of_fault(kernel, &regs, cpu.as_ref().ok().copied()));
+        let allocation = slice.as_ref().map_err(Clone::clone).and_then(|slice| {
+            allocation::of(kernel, slice, cpu.as_ref().ok().copied())
+        });
+        let jump = regs
+            .as_ref()
+            .ok()
+            .and_then(|regs| instruction::bad_jump(kernel, regs));
+        let faulting = regs
+            .and_then(|regs| instruction::faulting(kernel, &regs, cpu.as_ref().ok().copied()));
         let syscall = syscall(kernel, backtrace.as_ref());
         let (devices, device_gaps) = match usb::devices(kernel) {
             Ok((devices, gaps)) => (Ok(devices), gaps),
@@ -68,6 +86,9 @@ impl Crash {
             exception,
             backtrace,
             faulting,
+            jump,
+            slice,
+            allocation,
             syscall,
             devices,
             device_gaps,
@@ -85,8 +106,8 @@ fn stack(
     task: &Task,
     cpu: u32,
 ) -> (Result<Exception, Missing>, Result<Backtrace, Missing>) {
-    let saved = match saved_regs(kernel, task, cpu) {
-        Ok(saved) => saved,
+    let saved = match unwind::saved_regs(kernel, cpu) {
+        Ok(saved) => saved.regs,
         Err(missing) => return (Err(missing.clone()), Err(missing)),
     };
     let trace = unwind::from_regs(kernel, &saved);
@@ -106,32 +127,6 @@ fn stack(
         }
         None => (found, Ok(trace)),
     }
-}
-
-fn saved_regs(kernel: &Kernel<'_>, task: &Task, cpu: u32) -> Result<PtRegs, Missing> {
-    let notes = kernel.prstatus();
-    let by_pid = || {
-        notes
-            .iter()
-            .find(|note| i64::from(note.pid) == i64::from(task.pid))
-    };
-    // One note a CPU that was online; with all online the index is the CPU's number.
-    let by_cpu = || usize::try_from(cpu).ok().and_then(|cpu| notes.get(cpu));
-    let note = by_cpu()
-        .filter(|note| i64::from(note.pid) == i64::from(task.pid))
-        .or_else(by_pid);
-    let note = note.ok_or_else(|| {
-        Missing::Implausible(format!(
-            "no NT_PRSTATUS note is of task {} on CPU {cpu}",
-            task.pid
-        ))
-    })?;
-    // user_regs_struct begins with the 21 slots of pt_regs, in the same order.
-    let mut slots = [0; 21];
-    for (slot, (_, value)) in slots.iter_mut().zip(note.regs.named()) {
-        *slot = value;
-    }
-    Ok(PtRegs(slots))
 }
 
 fn syscall(

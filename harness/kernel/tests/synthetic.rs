@@ -162,7 +162,7 @@ fn a_return_address_outside_all_text_ends_the_stack_and_hides_nothing_else() {
     check(world, |_, crash| {
         let trace = crash.backtrace.unwrap();
         assert_eq!(trace.frames.len(), 3);
-        assert_eq!(trace.end, End::NoRule(VirtAddr(0xdead_beef)));
+        assert_eq!(trace.end, End::NotText(VirtAddr(0xdead_beef)));
         assert!(crash.syscall.is_err());
         assert!(crash.freelist.is_ok() && crash.decoding.is_some());
     });

@@ -1,15 +1,16 @@
 //! The account of a crash in plain words, with addresses: for people, never compared.
 use super::corruption;
+use recrash_debuginfo::dwarf::SourceFrame;
 use recrash_kernel::exception::Exception;
-use recrash_kernel::unwind::{self, End, FrameSource};
+use recrash_kernel::unwind::{self, End};
 use recrash_kernel::{Crash, Kernel, Missing};
 use recrash_vmcore::{PagingLevels, VirtAddr};
 
-use crate::report::{CrashReport, Fact, Frame, Register};
+use crate::report::{CrashReport, Fact, Frame, Register, SourceLine};
 
 pub(super) fn report(kernel: &Kernel<'_>, crash: &Crash) -> CrashReport {
     let mut report = CrashReport {
-        missing: kernel.notes().to_vec(),
+        missing: kernel.notes(),
         ..CrashReport::default()
     };
     let mut out = Gaps(&mut report.missing);
@@ -19,11 +20,13 @@ pub(super) fn report(kernel: &Kernel<'_>, crash: &Crash) -> CrashReport {
     let registers = out
         .take("registers", &crash.exception)
         .map(|e| registers(kernel, crash, e));
+    let origins = origins(crash, &mut out);
     let (corruption, slab) = corruption::account(kernel, crash, out.0);
     report.context = context;
     report.fault = fault;
     report.frames = frames;
     report.registers = registers.unwrap_or_default();
+    report.origins = origins;
     report.corruption = corruption;
     report.slab = slab;
     report.missing.dedup();
@@ -109,6 +112,30 @@ fn fault(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact> {
     facts
 }
 
+/// Where the registers came from, those of the faulting address first.
+fn origins(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact> {
+    let Some(slice) = gaps.take("origins of the registers", &crash.slice) else {
+        return Vec::new();
+    };
+    slice
+        .origins
+        .iter()
+        .map(|origin| {
+            let text = origin.to_string();
+            let value = text.split_once(' ').map_or("", |(_, rest)| rest);
+            let steps: Vec<String> = origin
+                .chain
+                .iter()
+                .map(|step| {
+                    let check = step.check.as_ref().map(|check| format!("; {check}"));
+                    format!("{:#x} {}: {}{}", step.at, step.text, step.meaning, check.unwrap_or_default())
+                })
+                .collect();
+            Fact::new(origin.register, value).proven_by(steps.join("\n"))
+        })
+        .collect()
+}
+
 fn frames(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Frame> {
     let Some(trace) = gaps.take("backtrace", &crash.backtrace) else {
         return Vec::new();
@@ -117,6 +144,30 @@ fn frames(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Frame> {
         gaps.0.push(format!("outer frames: {}", trace.end));
     }
     trace.frames.iter().map(raw_frame).collect()
+}
+
+/// Adds file, line and inlined functions to the frames, and why where there are none.
+pub(super) fn add_lines(report: &mut CrashReport, kernel: &Kernel<'_>, crash: &Crash) {
+    let Ok(trace) = &crash.backtrace else { return };
+    let mut reasons = Vec::new();
+    for (shown, frame) in report.frames.iter_mut().zip(&trace.frames) {
+        match kernel.source_frames(frame.pc.lookup()) {
+            Ok(frames) => shown.source = frames.into_iter().map(source).collect(),
+            Err(missing) => reasons.push(format!("source lines: {missing}")),
+        }
+    }
+    reasons.sort();
+    reasons.dedup();
+    report.missing.extend(reasons);
+}
+
+fn source(frame: SourceFrame) -> SourceLine {
+    SourceLine {
+        function: frame.function,
+        file: frame.file,
+        line: frame.line,
+        inlined: frame.inlined,
+    }
 }
 
 fn raw_frame(frame: &unwind::Frame) -> Frame {
@@ -132,12 +183,8 @@ fn raw_frame(frame: &unwind::Frame) -> Frame {
                 place.to_string()
             },
         ),
-        found_by: match frame.source {
-            FrameSource::Registers => "registers",
-            FrameSource::ExceptionRegs => "exception frame",
-            FrameSource::Orc => "ORC",
-        }
-        .into(),
+        found_by: frame.source.label().into(),
+        source: Vec::new(),
     }
 }
 

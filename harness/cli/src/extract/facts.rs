@@ -259,7 +259,13 @@ fn slab(crash: &Crash) -> Slab {
 }
 
 fn context(kernel: &Kernel<'_>, crash: &Crash, accelerator: Option<&str>) -> Context {
-    let not_sliced = "registers are not yet traced back to the allocator's parameters";
+    let asked = crash.allocation.as_ref();
+    let size = asked
+        .map_err(Clone::clone)
+        .and_then(|asked| asked.size.clone());
+    let flags = asked
+        .map_err(Clone::clone)
+        .and_then(|asked| asked.flag_names.clone());
     let accelerator = accelerator.map(str::to_string);
     let release = kernel.info().osrelease().map(str::to_string);
     let init_on_alloc = slub::init_on_alloc(kernel);
@@ -275,7 +281,7 @@ fn context(kernel: &Kernel<'_>, crash: &Crash, accelerator: Option<&str>) -> Con
         ),
         comm: fact(crash.task.as_ref(), TYPES, |task| task.comm.clone()),
         cpu: fact(crash.cpu.as_ref(), SYMBOLS, |cpu| *cpu),
-        gfp_flags: Fact::absent(not_sliced),
+        gfp_flags: fact(flags.as_ref(), TYPES, Clone::clone),
         init_on_alloc: fact(init_on_alloc.as_ref(), SYMBOLS, |on| *on),
         kaslr: Fact::from_option(
             kernel.info().kernel_offset().map(|offset| offset != 0),
@@ -292,6 +298,8 @@ fn context(kernel: &Kernel<'_>, crash: &Crash, accelerator: Option<&str>) -> Con
             Ok(None) => Fact::absent("the call's request is not one that is decoded"),
             Err(missing) => absent(missing),
         },
-        requested_size: Fact::absent(not_sliced),
+        requested_size: fact(size.as_ref(), TYPES, |found| {
+            u32::try_from(found.value).unwrap_or(u32::MAX)
+        }),
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct CrashReport {
     pub(crate) fault: Vec<Fact>,
     /// The registers at the fault, in the order of `pt_regs`.
     pub(crate) registers: Vec<Register>,
+    /// Where the registers came from, those of the faulting address first.
+    pub(crate) origins: Vec<Fact>,
     /// The stack, innermost frame first, nothing collapsed.
     pub(crate) frames: Vec<Frame>,
     /// What was overwritten, by what, and how that is known.
@@ -76,4 +78,20 @@ pub(crate) struct Frame {
     pub(crate) symbol: String,
     /// How it was found: registers, ORC, stack scan.
     pub(crate) found_by: String,
+    /// Where in the source, innermost inlined function first; empty without debug information.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) source: Vec<SourceLine>,
+}
+
+/// A place in the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct SourceLine {
+    /// Function, as the source calls it.
+    pub(crate) function: String,
+    /// File; empty if not known.
+    pub(crate) file: String,
+    /// Line; 0 if not known.
+    pub(crate) line: u32,
+    /// Inlined into the one that follows.
+    pub(crate) inlined: bool,
 }

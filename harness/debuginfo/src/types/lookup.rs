@@ -72,6 +72,16 @@ impl Source {
         protos.map(|id| Found { btf: &self.btf, id }).collect()
     }
 
+    /// Variables of this name, as their types' ids.
+    pub(super) fn variables(&self, name: &str) -> Vec<Found<'_>> {
+        let target = |kind: &Kind<'_>| match *kind {
+            Kind::Var { target } => Some(target),
+            _ => None,
+        };
+        let types = self.btf.own_named(name).filter_map(|t| target(&t.kind));
+        types.map(|id| Found { btf: &self.btf, id }).collect()
+    }
+
     pub(super) fn enum_value(&self, name: &str) -> Option<i64> {
         let index = self
             .enumerators

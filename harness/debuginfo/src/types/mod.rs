@@ -10,6 +10,9 @@ mod lookup;
 mod spell;
 #[cfg(test)]
 mod tests;
+mod type_ref;
+
+pub use type_ref::{Form, MemberRef, TypeRef};
 
 use std::sync::Arc;
 
@@ -143,6 +146,15 @@ impl Types {
         self.modules.iter().map(|(name, _)| &**name)
     }
 
+    /// A type by name: `page`, `struct page`, `enum pid_type`, `gfp_t`. As [`Types::find_struct`], but of any kind,
+    /// and with anonymous members where the source has them.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<TypeRef<'_>> {
+        self.sources()
+            .find_map(|source| source.definitions(name).into_iter().next())
+            .map(TypeRef::from)
+    }
+
     /// Layout of a struct or union: by tag, with or without keyword, or by typedef. vmlinux's
     /// definition is taken before a module's; forward declarations are none.
     #[must_use]
@@ -207,6 +219,17 @@ impl Types {
             s.functions(name)
                 .into_iter()
                 .find_map(|f| layout::prototype(&f))
+        })
+    }
+
+    /// Type of a per-CPU variable, in C's spelling, as the array or struct that it is. BTF has no other variables
+    /// (pahole 1.19 and later write these; kernels since 5.11).
+    #[must_use]
+    pub fn variable_type(&self, name: &str) -> Option<String> {
+        self.sources().find_map(|s| {
+            s.variables(name)
+                .first()
+                .map(|found| spell::spell(found.btf, found.id))
         })
     }
 

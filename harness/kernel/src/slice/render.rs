@@ -1,0 +1,547 @@
+//! Definitions in words: labels, steps, origins. Decides nothing.
+use super::effect::{self, Address, Loc};
+use super::trace::{Kind, Node, NodeId, Pointer, Tracer};
+use super::{End, Origin, Role, Step, typed};
+use iced_x86::{OpAccess, Register};
+use recrash_vmcore::VirtAddr;
+
+/// Labels within labels.
+const MAX_DEPTH: usize = 5;
+/// Characters of a label within another.
+const MAX_LABEL: usize = 60;
+/// Definitions behind an address register that are told, counted from it.
+const MAX_VIA: usize = 4;
+/// Steps shown of one chain.
+const MAX_STEPS: usize = 24;
+/// Origins of one slice.
+const MAX_ORIGINS: usize = 40;
+/// Definitions named where several are possible.
+const MAX_NAMED: usize = 4;
+
+/// Where every register of the context came from.
+pub(super) fn origins(tracer: &mut Tracer<'_>) -> Vec<Origin> {
+    let (base, index, operands) = used(tracer);
+    let mut origins: Vec<Origin> = Vec::new();
+    let mut done: Vec<NodeId> = Vec::new();
+    let mut add = |tracer: &mut Tracer<'_>, origins: &mut Vec<Origin>, register: u8, root_role: Role| {
+        let here = tracer.here;
+        let root = tracer.trace(Loc::Reg(register), 8, here, 0);
+        let mut work = vec![(root, root_role, 0)];
+        while let Some((id, role, depth)) = work.pop() {
+            if done.contains(&id) || origins.len() >= MAX_ORIGINS || depth > MAX_VIA {
+                continue;
+            }
+            done.push(id);
+            let Some((origin, from)) = origin(tracer, id, role) else {
+                continue;
+            };
+            let told = |known: &Origin| {
+                known.register == origin.register && known.chain == origin.chain
+            };
+            if !origins.iter().any(told) {
+                origins.push(origin);
+            }
+            // What only the address's own history needs; the other registers stand for themselves.
+            if matches!(root_role, Role::Base | Role::Index) {
+                work.extend(from.into_iter().rev().map(|id| (id, Role::Via, depth + 1)));
+            }
+        }
+    };
+    for (register, role) in [(base, Role::Base), (index, Role::Index)] {
+        if let Some(register) = register {
+            add(tracer, &mut origins, register, role);
+        }
+    }
+    for register in 0..16u8 {
+        let role = if operands & (1u16 << register) != 0 { Role::Operand } else { Role::Other };
+        if register != 4 && Some(register) != base && Some(register) != index {
+            add(tracer, &mut origins, register, role);
+        }
+    }
+    // Operands before the rest; each with what it came from behind it.
+    let at_the_end = |origin: &Origin| {
+        origin.role == Role::Other && matches!(origin.end, End::Unknown(_))
+    };
+    let (mut told, silent): (Vec<_>, Vec<_>) =
+        origins.into_iter().partition(|origin| !at_the_end(origin));
+    told.extend(silent);
+    told
+}
+
+/// Base, index, and the set of other registers that the instruction reads.
+fn used(tracer: &Tracer<'_>) -> (Option<u8>, Option<u8>, u16) {
+    let Some(instruction) = tracer.code.get(tracer.here) else {
+        return (None, None, 0);
+    };
+    let mut factory = iced_x86::InstructionInfoFactory::new();
+    let info = factory.info(instruction);
+    let memory = info.used_memory().first().copied();
+    let part = |register: Option<Register>| {
+        register.and_then(effect::general).filter(|register| *register != 4)
+    };
+    let base = part(memory.map(|memory| memory.base()));
+    let index = part(memory.map(|memory| memory.index()));
+    let mut operands = 0;
+    for used in info.used_registers() {
+        let reads = !matches!(used.access(), OpAccess::Write | OpAccess::CondWrite);
+        if let Some(register) = effect::general(used.register()).filter(|_| reads) {
+            operands |= 1u16 << register;
+        }
+    }
+    (base, index, operands)
+}
+
+/// One register's origin, and the definitions of the registers that it came from.
+fn origin(tracer: &mut Tracer<'_>, id: NodeId, role: Role) -> Option<(Origin, Vec<NodeId>)> {
+    let node = tracer.node(id)?.clone();
+    let Some(Loc::Reg(register)) = node.place else {
+        return None;
+    };
+    let mut chain = Vec::new();
+    let last = follow(tracer, id, &mut chain);
+    let end = tracer.node(last)?.clone();
+    let (expression, meaning) = said(tracer, last);
+    let origin = Origin {
+        register: effect::name(register),
+        role,
+        value: node.value,
+        chain,
+        end: ending(tracer, &end),
+        expression,
+        meaning,
+        type_name: node.type_name.clone().or_else(|| end.type_name.clone()),
+    };
+    let mut from = Vec::new();
+    sources(tracer, last, &mut from);
+    Some((origin, from))
+}
+
+/// Follows copies to where the value was made; collects the steps.
+fn follow(tracer: &mut Tracer<'_>, mut id: NodeId, chain: &mut Vec<Step>) -> NodeId {
+    for _ in 0..MAX_STEPS {
+        let Some(node) = tracer.node(id).cloned() else {
+            return id;
+        };
+        let next = match &node.kind {
+            Kind::Same(inner) | Kind::Narrow { of: inner, .. } => *inner,
+            Kind::Joined { chosen: Some((inner, _)), .. } => *inner,
+            _ => {
+                chain.extend(step(tracer, id, &node));
+                own_input(tracer, &node, chain);
+                return id;
+            }
+        };
+        match &node.kind {
+            Kind::Joined { chosen: Some((inner, why)), of } => {
+                let named = label(tracer, *inner, 0);
+                let at = tracer.code.get(node.at).map_or(0, |i| i.ip());
+                chain.push(Step {
+                    at: VirtAddr(at),
+                    text: String::new(),
+                    meaning: format!("of {} definitions that meet here: {named}", of.len()),
+                    check: Some(why.clone()),
+                });
+            }
+            _ => chain.extend(step(tracer, id, &node)),
+        }
+        id = next;
+    }
+    id
+}
+
+/// An operation on a register's own earlier value: how that came there belongs to the same chain.
+fn own_input(tracer: &mut Tracer<'_>, node: &Node, chain: &mut Vec<Step>) {
+    let mut node = node.clone();
+    while chain.len() < MAX_STEPS {
+        let inner = match node.kind {
+            Kind::Combined { left, .. } => left,
+            Kind::Applied { to, .. } => to,
+            _ => return,
+        };
+        let Some(own) = tracer.node(inner).cloned().filter(|own| own.place == node.place) else {
+            return;
+        };
+        if matches!(own.kind, Kind::Joined { .. } | Kind::Unknown(_)) {
+            return;
+        }
+        chain.extend(step(tracer, inner, &own));
+        node = own;
+    }
+}
+
+/// The instruction that made a definition; none for what was there at entry.
+fn step(tracer: &mut Tracer<'_>, id: NodeId, node: &Node) -> Option<Step> {
+    if matches!(
+        node.kind,
+        Kind::Argument(_) | Kind::Entry(_) | Kind::OnStack(_) | Kind::Joined { .. } | Kind::Frame(_)
+    ) {
+        return None;
+    }
+    let instruction = tracer.code.get(node.at).copied()?;
+    let place = match node.place? {
+        Loc::Reg(register) => effect::name(register).to_string(),
+        Loc::Slot(at) => slot_name(at),
+    };
+    let made = match &node.kind {
+        Kind::Same(inner) | Kind::Narrow { of: inner, .. } => place_name(tracer, *inner),
+        _ => {
+            let (expression, meaning) = said(tracer, id);
+            match meaning.or_else(|| node.type_name.clone()) {
+                Some(meaning) if meaning != expression => format!("{expression} = {meaning}"),
+                _ => expression,
+            }
+        }
+    };
+    Some(Step {
+        at: VirtAddr(instruction.ip()),
+        text: crate::instruction::spelled(&instruction),
+        meaning: format!("{place} ← {made}"),
+        check: check(tracer, id, node),
+    })
+}
+
+fn slot_name(at: i64) -> String {
+    if !super::stack::same_frame(at, 0) {
+        "[realigned frame]".into()
+    } else if at < 0 {
+        format!("[frame-{:#x}]", at.unsigned_abs())
+    } else {
+        format!("[frame+{at:#x}]")
+    }
+}
+
+fn place_name(tracer: &mut Tracer<'_>, id: NodeId) -> String {
+    match tracer.node(id).and_then(|node| node.place) {
+        Some(Loc::Reg(register)) => effect::name(register).into(),
+        Some(Loc::Slot(at)) => slot_name(at),
+        None => label(tracer, id, 0),
+    }
+}
+
+/// What the crash says about a load, or about what was computed from loads.
+fn check(tracer: &Tracer<'_>, id: NodeId, node: &Node) -> Option<String> {
+    let Kind::Load { from, size, .. } = &node.kind else {
+        // What was computed without memory is known, not checked.
+        let again = tracer.compute(id, 0).filter(|again| again.from_memory)?;
+        return Some(if again.value == node.value? {
+            "comes to the same with what memory holds now".into()
+        } else {
+            format!("comes to {:#x} with what memory holds now", again.value)
+        });
+    };
+    let at = tracer.address(from, 0)?.value;
+    let Some(now) = tracer.around.word(at, *size) else {
+        return Some(format!("{at:#x} can't be read"));
+    };
+    Some(match node.value {
+        Some(value) if value == now => format!("{at:#x} holds the same value now"),
+        Some(_) => format!("{at:#x} holds {now:#x} now"),
+        None => format!("{at:#x} holds {now:#x} now"),
+    })
+}
+
+/// A definition in terms of registers, and what it means.
+fn said(tracer: &mut Tracer<'_>, id: NodeId) -> (String, Option<String>) {
+    let (expression, meaning) = said_by_code(tracer, id);
+    let by_value = tracer.node(id).filter(|node| node.by_value);
+    match by_value.and_then(|node| node.type_name.clone()) {
+        Some(type_name) => {
+            let known = format!("{type_name} by its value");
+            let meaning = meaning.filter(|meaning| *meaning != type_name);
+            let both = meaning.map_or(known.clone(), |meaning| format!("{meaning}, a {known}"));
+            (expression, Some(both))
+        }
+        None => (expression, meaning),
+    }
+}
+
+fn said_by_code(tracer: &mut Tracer<'_>, id: NodeId) -> (String, Option<String>) {
+    let Some(node) = tracer.node(id).cloned() else {
+        return ("?".into(), None);
+    };
+    match &node.kind {
+        Kind::Load { from, size, .. } => {
+            let meaning = load_label(tracer, from, *size);
+            let written = written(from.written);
+            if from.base.is_none() && from.index.is_none() {
+                if let Some(named) = meaning.clone() {
+                    return (named, node.type_name.clone());
+                }
+            }
+            (written, meaning)
+        }
+        Kind::AddressOf(pointer) => {
+            let text = written(pointer.written);
+            let text = text.trim_start_matches('[').trim_end_matches(']').to_string();
+            let meaning = label(tracer, id, 0);
+            (text.clone(), Some(meaning).filter(|meaning| *meaning != text))
+        }
+        Kind::Combined { .. } if is_this_cpu_pointer(tracer, &node) => {
+            (label(tracer, id, 0), node.type_name.clone())
+        }
+        Kind::Combined { sign, left, right, .. } => {
+            let parts = (place_name(tracer, *left), place_name(tracer, *right));
+            let text = format!("{} {sign} {}", parts.0, parts.1);
+            let meaning = label(tracer, id, 0);
+            (text.clone(), Some(meaning).filter(|meaning| *meaning != text))
+        }
+        Kind::Applied { operation, to, .. } => {
+            let text = format!("{operation}({})", place_name(tracer, *to));
+            let meaning = label(tracer, id, 0);
+            (text.clone(), Some(meaning).filter(|meaning| *meaning != text))
+        }
+        Kind::Unknown(why) => (format!("not known: {why}"), None),
+        _ => (label(tracer, id, 0), node.type_name.clone()),
+    }
+}
+
+fn is_this_cpu_pointer(tracer: &Tracer<'_>, node: &Node) -> bool {
+    matches!(node.kind, Kind::Combined { sign: "+", left, right, .. }
+        if tracer.is_this_cpu(left) || tracer.is_this_cpu(right))
+}
+
+/// What a value is, in as few words as types allow; cut where it would fill the screen.
+pub(super) fn label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String {
+    let text = whole_label(tracer, id, depth);
+    match text.char_indices().nth(MAX_LABEL) {
+        Some((end, _)) if depth > 0 => format!("{}…", text.get(..end).unwrap_or_default()),
+        _ => text,
+    }
+}
+
+fn whole_label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String {
+    let Some(node) = tracer.node(id).cloned() else {
+        return "?".into();
+    };
+    if depth > MAX_DEPTH {
+        return "…".into();
+    }
+    let deeper = depth + 1;
+    match &node.kind {
+        Kind::Constant(value) => number(*value),
+        Kind::Same(inner) | Kind::Narrow { of: inner, .. } => label(tracer, *inner, deeper),
+        Kind::Joined { chosen: Some((inner, _)), .. } => label(tracer, *inner, deeper),
+        Kind::Joined { of, .. } => {
+            let named = alternatives(tracer, of, deeper);
+            match named.as_slice() {
+                [only] => only.clone(),
+                _ => format!("one of: {}", named.join("; ")),
+            }
+        }
+        Kind::Load { from, size, .. } => {
+            load_label(tracer, from, *size).unwrap_or_else(|| written(from.written))
+        }
+        Kind::AddressOf(pointer) => address_label(tracer, pointer, deeper),
+        Kind::Combined { sign, left, right, .. } => {
+            if is_this_cpu_pointer(tracer, &node) {
+                let pointer = if tracer.is_this_cpu(*right) { *left } else { *right };
+                return format!("this_cpu {}", label(tracer, pointer, deeper));
+            }
+            let left = part(tracer, *left, deeper);
+            let right = part(tracer, *right, deeper);
+            format!("{left} {sign} {right}")
+        }
+        Kind::Applied { operation, to, .. } => format!("{operation}({})", label(tracer, *to, deeper)),
+        Kind::Returned { function: Some(function) } => format!("return value of {function}"),
+        Kind::Returned { function: None } => "return value of a call through a pointer".into(),
+        Kind::Argument(number) => argument_label(tracer, *number),
+        Kind::Frame(0) => "the stack pointer at entry".into(),
+        Kind::Frame(at) => slot_name(*at).trim_matches(['[', ']']).to_string(),
+        Kind::Entry(register) => format!("the caller's {}", effect::name(*register)),
+        Kind::OnStack(0) => "the return address".into(),
+        Kind::OnStack(at) => format!("what the caller had put on the stack at +{at:#x}"),
+        Kind::Unknown(_) => match node.place {
+            Some(Loc::Reg(register)) => effect::name(register).into(),
+            Some(Loc::Slot(at)) => slot_name(at),
+            None => "?".into(),
+        },
+    }
+}
+
+/// As part of a sum: in parentheses where it is one itself.
+fn part(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String {
+    let text = label(tracer, id, depth);
+    let mut inner = id;
+    while let Some(Kind::Same(next) | Kind::Narrow { of: next, .. }) =
+        tracer.node(inner).map(|node| &node.kind)
+    {
+        inner = *next;
+    }
+    match tracer.node(inner).map(|node| &node.kind) {
+        Some(Kind::Combined { .. } | Kind::Joined { chosen: None, .. }) => format!("({text})"),
+        _ => text,
+    }
+}
+
+fn alternatives(tracer: &mut Tracer<'_>, of: &[NodeId], depth: usize) -> Vec<String> {
+    let mut named: Vec<String> = Vec::new();
+    for one in of {
+        let text = match tracer.node(*one).map(|node| node.kind.clone()) {
+            Some(Kind::Unknown(why)) => format!("not known ({why})"),
+            _ => label(tracer, *one, depth),
+        };
+        if !named.contains(&text) {
+            named.push(text);
+        }
+    }
+    if named.len() > MAX_NAMED {
+        let more = named.len() - MAX_NAMED;
+        named.truncate(MAX_NAMED);
+        named.push(format!("{more} more"));
+    }
+    named
+}
+
+fn argument_label(tracer: &Tracer<'_>, number: usize) -> String {
+    let function = &tracer.code.function.name;
+    match tracer.parameter(number) {
+        Some((name, _)) if !name.is_empty() => format!("parameter {name} of {function}"),
+        _ => format!("argument {} of {function}", number + 1),
+    }
+}
+
+/// The field, variable or symbol that a load reads.
+fn load_label(tracer: &mut Tracer<'_>, from: &Pointer, size: u32) -> Option<String> {
+    if let Some((name, rest)) = tracer.per_cpu_variable(from) {
+        let field = tracer.field(from, size).filter(|field| field.rest == 0);
+        let plain = if rest == 0 { name } else { format!("{name}+{rest:#x}") };
+        return Some(format!("this_cpu {}", field.map_or(plain, |field| field.path)));
+    }
+    if from.base.is_none() && !from.written.per_cpu {
+        let place = tracer.around.place(from.written.displacement)?;
+        let offset = (place.offset > 0).then(|| format!("+{:#x}", place.offset));
+        let element = from.index.map_or("", |_| "[…]");
+        return Some(format!("{}{}{element}", place.symbol, offset.unwrap_or_default()));
+    }
+    let field = tracer.field(from, size)?;
+    let rest = (field.rest > 0).then(|| format!(" at +{:#x}", field.rest)).unwrap_or_default();
+    let cpu = if from.written.per_cpu { "this_cpu " } else { "" };
+    Some(format!("{cpu}{}{rest}", field.path))
+}
+
+fn address_label(tracer: &mut Tracer<'_>, pointer: &Pointer, depth: usize) -> String {
+    let by = pointer.written.displacement;
+    let Some(base) = pointer.base else {
+        return based_on_nothing(tracer, pointer, depth);
+    };
+    let type_name = tracer.node(base).and_then(|node| node.type_name.clone());
+    let tag = type_name.as_deref().and_then(typed::pointed_struct);
+    if let Some(tag) = tag.filter(|_| pointer.index.is_none() && by != 0)
+        && let Some(field) = tracer.field_of(&tag, by, 0).filter(|field| field.rest == 0)
+    {
+        return format!("&{}", field.path);
+    }
+    let mut text = part(tracer, base, depth);
+    if let Some(index) = pointer.index {
+        let scale = pointer.written.scale;
+        let index = part(tracer, index, depth);
+        text = if scale > 1 { format!("{text} + {index} * {scale}") } else { format!("{text} + {index}") };
+    }
+    match by.cast_signed() {
+        0 => text,
+        by if by < 0 => format!("{text} - {}", number(by.unsigned_abs())),
+        _ => format!("{text} + {}", number(by)),
+    }
+}
+
+/// A symbol's address, or a multiple of a register.
+fn based_on_nothing(tracer: &mut Tracer<'_>, pointer: &Pointer, depth: usize) -> String {
+    let by = pointer.written.displacement;
+    let place = tracer.around.place(by).filter(|_| by >> 63 == 1);
+    let fixed = match place {
+        Some(place) if place.offset == 0 => format!("&{}", place.symbol),
+        Some(place) => format!("&{}+{:#x}", place.symbol, place.offset),
+        None => number(by),
+    };
+    let Some(index) = pointer.index else {
+        return fixed;
+    };
+    let index = part(tracer, index, depth);
+    let scaled = match pointer.written.scale {
+        0 | 1 => index,
+        scale => format!("{index} * {scale}"),
+    };
+    if by == 0 { scaled } else { format!("{scaled} + {fixed}") }
+}
+
+fn number(value: u64) -> String {
+    if value < 10 { value.to_string() } else { format!("{value:#x}") }
+}
+
+/// An address as the instruction writes it.
+fn written(address: Address) -> String {
+    let mut text = String::from(if address.per_cpu { "gs:[" } else { "[" });
+    let mut parts = Vec::new();
+    parts.extend(address.base.map(|base| effect::name(base).to_string()));
+    parts.extend(address.index.map(|index| match address.scale {
+        0 | 1 => effect::name(index).to_string(),
+        scale => format!("{}*{scale}", effect::name(index)),
+    }));
+    text.push_str(&parts.join("+"));
+    let by = address.displacement.cast_signed();
+    match by {
+        0 if !parts.is_empty() => {}
+        _ if parts.is_empty() => text.push_str(&format!("{:#x}", address.displacement)),
+        by if by < 0 => text.push_str(&format!("-{:#x}", by.unsigned_abs())),
+        by => text.push_str(&format!("+{by:#x}")),
+    }
+    text.push(']');
+    text
+}
+
+fn ending(tracer: &mut Tracer<'_>, node: &Node) -> End {
+    match &node.kind {
+        Kind::Constant(value) => End::Constant(*value),
+        Kind::Load { from, size, .. } => End::Load {
+            at: tracer.address(from, 0).map(|at| VirtAddr(at.value)),
+            size: *size,
+            field: load_label(tracer, from, *size),
+        },
+        Kind::AddressOf(_) | Kind::Combined { .. } | Kind::Applied { .. } | Kind::Frame(_) => {
+            End::Computed
+        }
+        Kind::Returned { function } => End::Return { function: function.clone() },
+        Kind::Argument(number) => End::Argument {
+            number: number + 1,
+            name: tracer.parameter(*number).map(|(name, _)| name).filter(|name| !name.is_empty()),
+        },
+        Kind::Entry(_) | Kind::OnStack(_) => End::Caller,
+        Kind::Joined { of, .. } => End::Several(alternatives(tracer, of, 0)),
+        Kind::Same(_) | Kind::Narrow { .. } => End::Unknown("the chain is too long".into()),
+        Kind::Unknown(why) => End::Unknown(why.clone()),
+    }
+}
+
+/// The registers that a definition was made of. An operand in memory, and the register's own earlier value, are
+/// parts of the definition: what those were made of counts.
+fn sources(tracer: &Tracer<'_>, id: NodeId, out: &mut Vec<NodeId>) {
+    let Some(node) = tracer.node(id) else { return };
+    let parts: Vec<NodeId> = match &node.kind {
+        // A load through the register that it loads into: what was there before is another value.
+        Kind::Load { from, .. } => {
+            let parts = from.base.into_iter().chain(from.index);
+            out.extend(parts.filter(|part| in_register(tracer, *part)));
+            return;
+        }
+        Kind::AddressOf(from) => from.base.into_iter().chain(from.index).collect(),
+        Kind::Combined { left, right, .. } => vec![*left, *right],
+        Kind::Applied { to: inner, .. } | Kind::Same(inner) | Kind::Narrow { of: inner, .. } => {
+            vec![*inner]
+        }
+        _ => return,
+    };
+    for part in parts {
+        let own = tracer.node(part).is_some_and(|inner| inner.place == node.place);
+        if in_register(tracer, part) && !own {
+            out.push(part);
+        } else if part < id {
+            sources(tracer, part, out);
+        }
+    }
+}
+
+/// A definition that lives in a general register other than the stack pointer.
+fn in_register(tracer: &Tracer<'_>, id: NodeId) -> bool {
+    let place = tracer.node(id).and_then(|node| node.place);
+    matches!(place, Some(Loc::Reg(register)) if register != 4)
+}
