@@ -93,7 +93,11 @@ impl Rates {
         println!("{what}: {} words", self.words);
         for (key, count) in &self.found {
             let rate = *count as f64 / self.words as f64;
-            println!("  {:14} {:10} {count:8} {rate:.1e}", key.0, format!("{:?}", key.1));
+            println!(
+                "  {:14} {:10} {count:8} {rate:.1e}",
+                key.0,
+                format!("{:?}", key.1)
+            );
             for example in self.examples.get(key).into_iter().flatten() {
                 println!("      {example}");
             }

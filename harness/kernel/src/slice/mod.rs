@@ -10,8 +10,8 @@
 //! A slice stops where it cannot know: at a call's result, at an argument, at a load, at an instruction that it
 //! does not follow; and says so. It looks at one function; [`of_call`] looks at a caller with the registers that
 //! its callee saved.
-mod around;
 mod arguments;
+mod around;
 mod code;
 mod effect;
 mod reach;

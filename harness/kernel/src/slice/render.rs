@@ -23,45 +23,49 @@ pub(super) fn origins(tracer: &mut Tracer<'_>) -> Vec<Origin> {
     let (base, index, operands) = used(tracer);
     let mut origins: Vec<Origin> = Vec::new();
     let mut done: Vec<NodeId> = Vec::new();
-    let mut add = |tracer: &mut Tracer<'_>, origins: &mut Vec<Origin>, register: u8, root_role: Role| {
-        let here = tracer.here;
-        let root = tracer.trace(Loc::Reg(register), 8, here, 0);
-        let mut work = vec![(root, root_role, 0)];
-        while let Some((id, role, depth)) = work.pop() {
-            if done.contains(&id) || origins.len() >= MAX_ORIGINS || depth > MAX_VIA {
-                continue;
+    let mut add =
+        |tracer: &mut Tracer<'_>, origins: &mut Vec<Origin>, register: u8, root_role: Role| {
+            let here = tracer.here;
+            let root = tracer.trace(Loc::Reg(register), 8, here, 0);
+            let mut work = vec![(root, root_role, 0)];
+            while let Some((id, role, depth)) = work.pop() {
+                if done.contains(&id) || origins.len() >= MAX_ORIGINS || depth > MAX_VIA {
+                    continue;
+                }
+                done.push(id);
+                let Some((origin, from)) = origin(tracer, id, role) else {
+                    continue;
+                };
+                let told = |known: &Origin| {
+                    known.register == origin.register && known.chain == origin.chain
+                };
+                if !origins.iter().any(told) {
+                    origins.push(origin);
+                }
+                // What only the address's own history needs; the other registers stand for themselves.
+                if matches!(root_role, Role::Base | Role::Index) {
+                    work.extend(from.into_iter().rev().map(|id| (id, Role::Via, depth + 1)));
+                }
             }
-            done.push(id);
-            let Some((origin, from)) = origin(tracer, id, role) else {
-                continue;
-            };
-            let told = |known: &Origin| {
-                known.register == origin.register && known.chain == origin.chain
-            };
-            if !origins.iter().any(told) {
-                origins.push(origin);
-            }
-            // What only the address's own history needs; the other registers stand for themselves.
-            if matches!(root_role, Role::Base | Role::Index) {
-                work.extend(from.into_iter().rev().map(|id| (id, Role::Via, depth + 1)));
-            }
-        }
-    };
+        };
     for (register, role) in [(base, Role::Base), (index, Role::Index)] {
         if let Some(register) = register {
             add(tracer, &mut origins, register, role);
         }
     }
     for register in 0..16u8 {
-        let role = if operands & (1u16 << register) != 0 { Role::Operand } else { Role::Other };
+        let role = if operands & (1u16 << register) != 0 {
+            Role::Operand
+        } else {
+            Role::Other
+        };
         if register != 4 && Some(register) != base && Some(register) != index {
             add(tracer, &mut origins, register, role);
         }
     }
     // Operands before the rest; each with what it came from behind it.
-    let at_the_end = |origin: &Origin| {
-        origin.role == Role::Other && matches!(origin.end, End::Unknown(_))
-    };
+    let at_the_end =
+        |origin: &Origin| origin.role == Role::Other && matches!(origin.end, End::Unknown(_));
     let (mut told, silent): (Vec<_>, Vec<_>) =
         origins.into_iter().partition(|origin| !at_the_end(origin));
     told.extend(silent);
@@ -77,7 +81,9 @@ fn used(tracer: &Tracer<'_>) -> (Option<u8>, Option<u8>, u16) {
     let info = factory.info(instruction);
     let memory = info.used_memory().first().copied();
     let part = |register: Option<Register>| {
-        register.and_then(effect::general).filter(|register| *register != 4)
+        register
+            .and_then(effect::general)
+            .filter(|register| *register != 4)
     };
     let base = part(memory.map(|memory| memory.base()));
     let index = part(memory.map(|memory| memory.index()));
@@ -124,7 +130,10 @@ fn follow(tracer: &mut Tracer<'_>, mut id: NodeId, chain: &mut Vec<Step>) -> Nod
         };
         let next = match &node.kind {
             Kind::Same(inner) | Kind::Narrow { of: inner, .. } => *inner,
-            Kind::Joined { chosen: Some((inner, _)), .. } => *inner,
+            Kind::Joined {
+                chosen: Some((inner, _)),
+                ..
+            } => *inner,
             _ => {
                 chain.extend(step(tracer, id, &node));
                 own_input(tracer, &node, chain);
@@ -132,7 +141,10 @@ fn follow(tracer: &mut Tracer<'_>, mut id: NodeId, chain: &mut Vec<Step>) -> Nod
             }
         };
         match &node.kind {
-            Kind::Joined { chosen: Some((inner, why)), of } => {
+            Kind::Joined {
+                chosen: Some((inner, why)),
+                of,
+            } => {
                 let named = label(tracer, *inner, 0);
                 let at = tracer.code.get(node.at).map_or(0, |i| i.ip());
                 chain.push(Step {
@@ -158,7 +170,11 @@ fn own_input(tracer: &mut Tracer<'_>, node: &Node, chain: &mut Vec<Step>) {
             Kind::Applied { to, .. } => to,
             _ => return,
         };
-        let Some(own) = tracer.node(inner).cloned().filter(|own| own.place == node.place) else {
+        let Some(own) = tracer
+            .node(inner)
+            .cloned()
+            .filter(|own| own.place == node.place)
+        else {
             return;
         };
         if matches!(own.kind, Kind::Joined { .. } | Kind::Unknown(_)) {
@@ -173,7 +189,11 @@ fn own_input(tracer: &mut Tracer<'_>, node: &Node, chain: &mut Vec<Step>) {
 fn step(tracer: &mut Tracer<'_>, id: NodeId, node: &Node) -> Option<Step> {
     if matches!(
         node.kind,
-        Kind::Argument(_) | Kind::Entry(_) | Kind::OnStack(_) | Kind::Joined { .. } | Kind::Frame(_)
+        Kind::Argument(_)
+            | Kind::Entry(_)
+            | Kind::OnStack(_)
+            | Kind::Joined { .. }
+            | Kind::Frame(_)
     ) {
         return None;
     }
@@ -272,23 +292,37 @@ fn said_by_code(tracer: &mut Tracer<'_>, id: NodeId) -> (String, Option<String>)
         }
         Kind::AddressOf(pointer) => {
             let text = written(pointer.written);
-            let text = text.trim_start_matches('[').trim_end_matches(']').to_string();
+            let text = text
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_string();
             let meaning = label(tracer, id, 0);
-            (text.clone(), Some(meaning).filter(|meaning| *meaning != text))
+            (
+                text.clone(),
+                Some(meaning).filter(|meaning| *meaning != text),
+            )
         }
         Kind::Combined { .. } if is_this_cpu_pointer(tracer, &node) => {
             (label(tracer, id, 0), node.type_name.clone())
         }
-        Kind::Combined { sign, left, right, .. } => {
+        Kind::Combined {
+            sign, left, right, ..
+        } => {
             let parts = (place_name(tracer, *left), place_name(tracer, *right));
             let text = format!("{} {sign} {}", parts.0, parts.1);
             let meaning = label(tracer, id, 0);
-            (text.clone(), Some(meaning).filter(|meaning| *meaning != text))
+            (
+                text.clone(),
+                Some(meaning).filter(|meaning| *meaning != text),
+            )
         }
         Kind::Applied { operation, to, .. } => {
             let text = format!("{operation}({})", place_name(tracer, *to));
             let meaning = label(tracer, id, 0);
-            (text.clone(), Some(meaning).filter(|meaning| *meaning != text))
+            (
+                text.clone(),
+                Some(meaning).filter(|meaning| *meaning != text),
+            )
         }
         Kind::Unknown(why) => (format!("not known: {why}"), None),
         _ => (label(tracer, id, 0), node.type_name.clone()),
@@ -320,7 +354,10 @@ fn whole_label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String {
     match &node.kind {
         Kind::Constant(value) => number(*value),
         Kind::Same(inner) | Kind::Narrow { of: inner, .. } => label(tracer, *inner, deeper),
-        Kind::Joined { chosen: Some((inner, _)), .. } => label(tracer, *inner, deeper),
+        Kind::Joined {
+            chosen: Some((inner, _)),
+            ..
+        } => label(tracer, *inner, deeper),
         Kind::Joined { of, .. } => {
             let named = alternatives(tracer, of, deeper);
             match named.as_slice() {
@@ -332,17 +369,27 @@ fn whole_label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String {
             load_label(tracer, from, *size).unwrap_or_else(|| written(from.written))
         }
         Kind::AddressOf(pointer) => address_label(tracer, pointer, deeper),
-        Kind::Combined { sign, left, right, .. } => {
+        Kind::Combined {
+            sign, left, right, ..
+        } => {
             if is_this_cpu_pointer(tracer, &node) {
-                let pointer = if tracer.is_this_cpu(*right) { *left } else { *right };
+                let pointer = if tracer.is_this_cpu(*right) {
+                    *left
+                } else {
+                    *right
+                };
                 return format!("this_cpu {}", label(tracer, pointer, deeper));
             }
             let left = part(tracer, *left, deeper);
             let right = part(tracer, *right, deeper);
             format!("{left} {sign} {right}")
         }
-        Kind::Applied { operation, to, .. } => format!("{operation}({})", label(tracer, *to, deeper)),
-        Kind::Returned { function: Some(function) } => format!("return value of {function}"),
+        Kind::Applied { operation, to, .. } => {
+            format!("{operation}({})", label(tracer, *to, deeper))
+        }
+        Kind::Returned {
+            function: Some(function),
+        } => format!("return value of {function}"),
         Kind::Returned { function: None } => "return value of a call through a pointer".into(),
         Kind::Argument(number) => argument_label(tracer, *number),
         Kind::Frame(0) => "the stack pointer at entry".into(),
@@ -404,18 +451,35 @@ fn argument_label(tracer: &Tracer<'_>, number: usize) -> String {
 fn load_label(tracer: &mut Tracer<'_>, from: &Pointer, size: u32) -> Option<String> {
     if let Some((name, rest)) = tracer.per_cpu_variable(from) {
         let field = tracer.field(from, size).filter(|field| field.rest == 0);
-        let plain = if rest == 0 { name } else { format!("{name}+{rest:#x}") };
-        return Some(format!("this_cpu {}", field.map_or(plain, |field| field.path)));
+        let plain = if rest == 0 {
+            name
+        } else {
+            format!("{name}+{rest:#x}")
+        };
+        return Some(format!(
+            "this_cpu {}",
+            field.map_or(plain, |field| field.path)
+        ));
     }
     if from.base.is_none() && !from.written.per_cpu {
         let place = tracer.around.place(from.written.displacement)?;
         let offset = (place.offset > 0).then(|| format!("+{:#x}", place.offset));
         let element = from.index.map_or("", |_| "[…]");
-        return Some(format!("{}{}{element}", place.symbol, offset.unwrap_or_default()));
+        return Some(format!(
+            "{}{}{element}",
+            place.symbol,
+            offset.unwrap_or_default()
+        ));
     }
     let field = tracer.field(from, size)?;
-    let rest = (field.rest > 0).then(|| format!(" at +{:#x}", field.rest)).unwrap_or_default();
-    let cpu = if from.written.per_cpu { "this_cpu " } else { "" };
+    let rest = (field.rest > 0)
+        .then(|| format!(" at +{:#x}", field.rest))
+        .unwrap_or_default();
+    let cpu = if from.written.per_cpu {
+        "this_cpu "
+    } else {
+        ""
+    };
     Some(format!("{cpu}{}{rest}", field.path))
 }
 
@@ -435,7 +499,11 @@ fn address_label(tracer: &mut Tracer<'_>, pointer: &Pointer, depth: usize) -> St
     if let Some(index) = pointer.index {
         let scale = pointer.written.scale;
         let index = part(tracer, index, depth);
-        text = if scale > 1 { format!("{text} + {index} * {scale}") } else { format!("{text} + {index}") };
+        text = if scale > 1 {
+            format!("{text} + {index} * {scale}")
+        } else {
+            format!("{text} + {index}")
+        };
     }
     match by.cast_signed() {
         0 => text,
@@ -461,11 +529,19 @@ fn based_on_nothing(tracer: &mut Tracer<'_>, pointer: &Pointer, depth: usize) ->
         0 | 1 => index,
         scale => format!("{index} * {scale}"),
     };
-    if by == 0 { scaled } else { format!("{scaled} + {fixed}") }
+    if by == 0 {
+        scaled
+    } else {
+        format!("{scaled} + {fixed}")
+    }
 }
 
 fn number(value: u64) -> String {
-    if value < 10 { value.to_string() } else { format!("{value:#x}") }
+    if value < 10 {
+        value.to_string()
+    } else {
+        format!("{value:#x}")
+    }
 }
 
 /// An address as the instruction writes it.
@@ -500,10 +576,15 @@ fn ending(tracer: &mut Tracer<'_>, node: &Node) -> End {
         Kind::AddressOf(_) | Kind::Combined { .. } | Kind::Applied { .. } | Kind::Frame(_) => {
             End::Computed
         }
-        Kind::Returned { function } => End::Return { function: function.clone() },
+        Kind::Returned { function } => End::Return {
+            function: function.clone(),
+        },
         Kind::Argument(number) => End::Argument {
             number: number + 1,
-            name: tracer.parameter(*number).map(|(name, _)| name).filter(|name| !name.is_empty()),
+            name: tracer
+                .parameter(*number)
+                .map(|(name, _)| name)
+                .filter(|name| !name.is_empty()),
         },
         Kind::Entry(_) | Kind::OnStack(_) => End::Caller,
         Kind::Joined { of, .. } => End::Several(alternatives(tracer, of, 0)),
@@ -531,7 +612,9 @@ fn sources(tracer: &Tracer<'_>, id: NodeId, out: &mut Vec<NodeId>) {
         _ => return,
     };
     for part in parts {
-        let own = tracer.node(part).is_some_and(|inner| inner.place == node.place);
+        let own = tracer
+            .node(part)
+            .is_some_and(|inner| inner.place == node.place);
         if in_register(tracer, part) && !own {
             out.push(part);
         } else if part < id {
