@@ -3,11 +3,14 @@
 pub mod btf;
 pub mod descriptor;
 mod dumps;
+pub mod dwarf;
 pub mod elf;
 pub mod flattened;
 pub mod image;
 pub mod kallsyms;
+pub mod kallsyms_find;
 pub mod kdump;
+pub mod lzo;
 pub mod notes;
 pub mod orc;
 pub mod paging;
