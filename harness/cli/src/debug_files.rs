@@ -162,6 +162,11 @@ impl DebugFiles {
         }
     }
 
+    /// The vmlinux to ask, if there is one.
+    pub(crate) fn vmlinux_path(&self) -> Option<&Path> {
+        self.vmlinux.as_ref().map(|file| file.path.as_path())
+    }
+
     /// Whether there is a vmlinux to ask.
     pub(crate) fn has_lines(&self) -> bool {
         self.vmlinux.is_some()
@@ -208,7 +213,9 @@ impl DebugFiles {
     fn vmlinux(&self, build_id: Option<&[u8]>) -> Result<&DebugFile, String> {
         let missing = || {
             let dir = self.dir.display();
-            format!("no vmlinux with debug information was given, and none of this build is in {dir}")
+            format!(
+                "no vmlinux with debug information was given, and none of this build is in {dir}"
+            )
         };
         let file = self.vmlinux.as_ref().ok_or_else(missing)?;
         match build_id {
@@ -308,7 +315,11 @@ impl DebugInfo for DebugFiles {
     fn frames(&self, code: CodeIn<'_>) -> Result<Vec<SourceFrame>, String> {
         match code {
             CodeIn::Vmlinux { build_id, address } => self.vmlinux_frames(build_id, address),
-            CodeIn::Module { build_id: None, name, .. } => Err(format!(
+            CodeIn::Module {
+                build_id: None,
+                name,
+                ..
+            } => Err(format!(
                 "the dump does not say the build id of module {name}, so no file can be told to be its own"
             )),
             CodeIn::Module {

@@ -1,6 +1,7 @@
 //! From a crash to its signature and its report: the one place where the two meet. Decides nothing about
 //! sameness; every fact that the dump does not give becomes an absent one with the reason.
 mod account;
+mod corruption;
 mod facts;
 
 use std::path::Path;
@@ -53,7 +54,10 @@ pub(crate) fn analyze(vmcore: &Path, how: How<'_>) -> Result<Analysis, Failure> 
     let kernel = Kernel::open_with(&dump, info, dump.prstatus(), &sources)
         .with_context(|| format!("{}: no kernel found in the dump", vmcore.display()))
         .map_err(unreadable)?;
-    let notes = files.as_ref().map(|files| files.check(&kernel)).transpose()?;
+    let notes = files
+        .as_ref()
+        .map(|files| files.check(&kernel))
+        .transpose()?;
     let crash = Crash::read(&kernel);
     let signature = facts::signature(&kernel, &crash, how.accelerator);
     let mut report = account::report(&kernel, &crash);
@@ -61,7 +65,9 @@ pub(crate) fn analyze(vmcore: &Path, how: How<'_>) -> Result<Analysis, Failure> 
         account::add_lines(&mut report, &kernel, &crash);
     }
     let notes = notes.unwrap_or_default();
-    report.missing.splice(0..0, dump.warnings().iter().cloned().chain(notes));
+    report
+        .missing
+        .splice(0..0, dump.warnings().iter().cloned().chain(notes));
     Ok(Analysis { signature, report })
 }
 

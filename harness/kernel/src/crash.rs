@@ -6,7 +6,6 @@ use crate::exception::{self, Exception};
 use crate::instruction::{self, BadJump, Faulting};
 use crate::kernel::Kernel;
 use crate::object::Missing;
-use crate::regs::PtRegs;
 use crate::slice::{self, Slice};
 use crate::syscall::{self, Syscall};
 use crate::task::{self, Task};

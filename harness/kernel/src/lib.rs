@@ -5,7 +5,7 @@
 pub mod allocation;
 pub mod corruption;
 pub mod crash;
-pub mod descriptor;
+pub mod decode;
 pub mod disassembly;
 pub mod exception;
 pub mod gfp;

@@ -3,8 +3,8 @@ use anyhow::{Context, anyhow};
 use std::path::PathBuf;
 
 use super::Outcome;
-use crate::exit::Exit;
 use crate::debug_files::DebugArgs;
+use crate::exit::Exit;
 use crate::extract::{self, How};
 use crate::failure::Failure;
 use crate::output;

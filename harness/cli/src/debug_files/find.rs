@@ -28,7 +28,9 @@ pub(super) fn vmlinux(dir: &Path, release: Option<&str>, build_id: &[u8]) -> Vec
 
 /// `.build-id/xx/yyyy.debug`, as gdb and others look files up.
 pub(super) fn by_build_id(dir: &Path, build_id: &[u8]) -> Option<PathBuf> {
-    let (first, rest) = build_id.split_first().filter(|(_, rest)| !rest.is_empty())?;
+    let (first, rest) = build_id
+        .split_first()
+        .filter(|(_, rest)| !rest.is_empty())?;
     let rest = crate::debug_cache::hex(rest);
     Some(dir.join(format!(".build-id/{first:02x}/{rest}.debug")))
 }
@@ -51,7 +53,9 @@ pub(super) fn modules(dir: &Path, release: Option<&str>) -> HashMap<String, Path
             if seen > TREE_MAX {
                 return found;
             }
-            let Ok(kind) = entry.file_type() else { continue };
+            let Ok(kind) = entry.file_type() else {
+                continue;
+            };
             // A link to a folder is not followed, so the walk ends.
             if kind.is_dir() && depth < DEPTH_MAX {
                 open.push((entry.path(), depth + 1));
@@ -102,7 +106,10 @@ mod tests {
     #[test]
     fn a_release_that_would_leave_the_folder_is_not_looked_for() {
         for release in ["../../etc", "..", "", "a/b", ".hidden", "a\0b", "6.1 x"] {
-            assert_eq!(vmlinux(Path::new("/d"), Some(release), &[1]), Vec::<PathBuf>::new());
+            assert_eq!(
+                vmlinux(Path::new("/d"), Some(release), &[1]),
+                Vec::<PathBuf>::new()
+            );
         }
     }
 

@@ -132,7 +132,9 @@ impl Args {
         let mut traces = Vec::new();
         for task in &tasks {
             match unwind::of_task(kernel, task) {
-                Ok(trace) => traces.push(self.trace(kernel, task, &trace, &mut missing)),
+                Ok(trace) => {
+                    traces.push(self.trace(kernel, task, &trace, session.json(), &mut missing))
+                }
                 Err(why) => {
                     missing.push(format!("stack of task {} ({}): {why}", task.pid, task.comm));
                     traces.push(untraced(task, why.to_string()));
@@ -203,6 +205,7 @@ impl Args {
         kernel: &Kernel<'_>,
         task: &Task,
         trace: &Backtrace,
+        json: bool,
         missing: &mut Vec<String>,
     ) -> Trace {
         let saved = task
@@ -221,7 +224,9 @@ impl Args {
             .map(|frame| row(kernel, trace, frame, saved.as_ref()))
             .collect();
         for (row, frame) in frames.iter_mut().zip(&trace.frames) {
-            locate(kernel, frame, row, self.lines, missing);
+            if self.lines || json {
+                locate(kernel, frame, row, self.lines, missing);
+            }
         }
         if self.full {
             stack_words(kernel, trace, &mut frames);

@@ -16,12 +16,14 @@ mod source;
 mod structure;
 mod sys;
 mod task;
+mod usb;
 mod vtop;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::Outcome;
+use crate::debug_files::DebugArgs;
 use session::Session;
 
 const HELP: &str = "\
@@ -48,6 +50,8 @@ pub(crate) struct Args {
     /// Print one JSON object
     #[arg(long, global = true)]
     json: bool,
+    #[command(flatten)]
+    debug: DebugArgs,
     #[command(subcommand)]
     command: Inspect,
 }
@@ -64,6 +68,7 @@ enum Inspect {
     Struct(structure::Args),
     Rd(rd::Args),
     Dis(dis::Args),
+    Usb(usb::Args),
     Vtop(vtop::Args),
     Search(search::Args),
 }
@@ -71,8 +76,8 @@ enum Inspect {
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
-        let opened = session::open(&self.vmcore, &self.split)?;
-        let session = Session::new(&opened, self.json);
+        let opened = session::open(&self.vmcore, &self.split, &self.debug)?;
+        let session = Session::new(&opened, self.json)?;
         match self.command {
             Inspect::Sys(args) => args.run(&session),
             Inspect::Log(args) => args.run(&session),
@@ -83,6 +88,7 @@ impl Args {
             Inspect::Struct(args) => args.run(&session),
             Inspect::Rd(args) => args.run(&session),
             Inspect::Dis(args) => args.run(&session),
+            Inspect::Usb(args) => args.run(&session),
             Inspect::Vtop(args) => args.run(&session),
             Inspect::Search(args) => args.run(&session),
         }

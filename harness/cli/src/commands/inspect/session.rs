@@ -7,6 +7,7 @@ use recrash_vmcore::{Vmcore, Vmcoreinfo};
 
 use super::super::Outcome;
 use super::reply::{self, Reply};
+use crate::debug_files::{DebugArgs, DebugFiles};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
@@ -14,11 +15,12 @@ use crate::failure::Failure;
 pub(super) struct Opened {
     file: String,
     dump: Vmcore,
+    files: DebugFiles,
     no_info: Vmcoreinfo,
 }
 
-/// Opens the dump; `split` are the other files of a split one.
-pub(super) fn open(vmcore: &Path, split: &[PathBuf]) -> Result<Opened, Failure> {
+/// Opens the dump and looks for debug files; `split` are the other files of a split dump.
+pub(super) fn open(vmcore: &Path, split: &[PathBuf], debug: &DebugArgs) -> Result<Opened, Failure> {
     let files: Vec<PathBuf> = std::iter::once(vmcore.to_owned())
         .chain(split.iter().cloned())
         .collect();
@@ -34,6 +36,7 @@ pub(super) fn open(vmcore: &Path, split: &[PathBuf]) -> Result<Opened, Failure> 
     })?;
     Ok(Opened {
         file: vmcore.display().to_string(),
+        files: debug.open(dump.vmcoreinfo())?,
         dump,
         no_info: Vmcoreinfo::default(),
     })
@@ -46,18 +49,42 @@ pub(super) struct Session<'d> {
     /// Its memory and headers.
     pub(super) dump: &'d Vmcore,
     kernel: Result<Kernel<'d>, Missing>,
+    files: &'d DebugFiles,
+    notes: Vec<String>,
     json: bool,
 }
 
 impl<'d> Session<'d> {
-    pub(super) fn new(opened: &'d Opened, json: bool) -> Self {
+    /// # Errors
+    /// A vmlinux that was named is of another kernel.
+    pub(super) fn new(opened: &'d Opened, json: bool) -> Result<Self, Failure> {
         let info = opened.dump.vmcoreinfo().unwrap_or(&opened.no_info);
-        Self {
+        let sources = opened.files.sources();
+        let kernel = Kernel::open_with(&opened.dump, info, opened.dump.prstatus(), &sources);
+        let notes = match &kernel {
+            Ok(kernel) => opened.files.check(kernel)?,
+            Err(_) => Vec::new(),
+        };
+        Ok(Self {
             file: &opened.file,
             dump: &opened.dump,
-            kernel: Kernel::open(&opened.dump, info, opened.dump.prstatus()),
+            kernel,
+            files: &opened.files,
+            notes,
             json,
-        }
+        })
+    }
+
+    /// What there is to say about the debug files.
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Name of the vmlinux with debug information, if there is one.
+    pub(super) fn vmlinux(&self) -> Option<String> {
+        self.files
+            .vmlinux_path()
+            .map(|path| path.display().to_string())
     }
 
     /// The kernel.

@@ -1,4 +1,5 @@
 //! File and line of a code address, with the functions inlined there, where debug information was given or found.
+use recrash_debuginfo::dwarf::SourceFrame;
 use recrash_kernel::Kernel;
 use recrash_vmcore::VirtAddr;
 use serde::Serialize;
@@ -16,6 +17,11 @@ pub(super) struct SourceLine {
 /// # Errors
 /// Why there is none.
 pub(super) fn lines(kernel: &Kernel<'_>, at: VirtAddr) -> Result<Vec<SourceLine>, String> {
-    let _ = (kernel, at);
-    Err("no debug information was given or found".into())
+    let frames = kernel.source_frames(at).map_err(|why| why.to_string())?;
+    let line = |frame: SourceFrame| SourceLine {
+        function: frame.function,
+        file: frame.file,
+        line: frame.line,
+    };
+    Ok(frames.into_iter().map(line).collect())
 }

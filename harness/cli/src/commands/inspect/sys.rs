@@ -50,6 +50,8 @@ struct System {
     build_id: Option<String>,
     tainted: Option<Hex>,
     symbols: Option<Symbols>,
+    /// The vmlinux with debug information, where one was given or found.
+    vmlinux: Option<String>,
     /// Where types come from; absent without any.
     types: Option<&'static str>,
     unwinding: Option<&'static str>,
@@ -78,6 +80,7 @@ impl Args {
         let mut system = headers(session);
         match session.try_kernel() {
             Ok(kernel) => {
+                missing.extend(session.notes().iter().cloned());
                 missing.extend(kernel.notes().iter().cloned());
                 ask(kernel, &mut system, &mut missing);
             }
@@ -98,6 +101,7 @@ fn headers(session: &Session<'_>) -> System {
     let written = header.and_then(|header| i64::try_from(header.timestamp?).ok());
     System {
         dumpfile: session.file.to_owned(),
+        vmlinux: session.vmlinux(),
         format: session.dump.format().to_string(),
         dump_level: header.and_then(|header| header.dump_level),
         cpus: header.map(|header| header.nr_cpus),
@@ -327,10 +331,10 @@ impl System {
         let mhz = self
             .cpu_mhz
             .map_or_else(String::new, |mhz| format!("  ({mhz} Mhz)"));
-        let kernel = if self.types.is_some() {
-            "(read from the dump)"
-        } else {
-            "(unknown)"
+        let kernel = match &self.vmlinux {
+            Some(file) => file,
+            None if self.symbols.is_some() => "(read from the dump)",
+            None => "(unknown)",
         };
         vec![
             (

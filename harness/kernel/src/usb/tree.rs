@@ -1,8 +1,9 @@
-//! The USB devices that the kernel knew when it died: place on the bus, ids, strings, descriptors.
-//! Walks `usb_bus_idr` and the hubs (drivers/usb/core); says nothing about what they mean for a crash.
+//! Finds every USB device: `usb_bus_idr` and the hubs (drivers/usb/core). What a device is: its neighbour.
+use super::device::{self, UsbDevice};
 use crate::kernel::{Kernel, missing};
 use crate::object::{Missing, Object};
 use recrash_vmcore::{VirtAddr, VirtMem};
+use std::collections::HashSet;
 
 /// USB_MAXBUS (drivers/usb/core/hcd.c).
 const MAX_BUSES: usize = 64;
@@ -12,61 +13,34 @@ const MAX_DEVICES: usize = MAX_BUSES * 128;
 const MAX_PORTS: u64 = 31;
 /// Deepest chain of devices: root hub, five hubs, device (USB 2.0, 4.1.1), with room to spare.
 const MAX_DEPTH: u32 = 8;
-/// MAX_USB_STRING_SIZE: 126 UTF-16 units as UTF-8, with its NUL (drivers/usb/core/message.c).
-const MAX_STRING: usize = 127 * 3 + 1;
 
-/// A USB device of the crashed machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsbDevice {
-    /// Address of its `struct usb_device`.
-    pub at: VirtAddr,
-    /// Name as in sysfs: `usb1` for a root hub, `1-4.2` for a device.
-    pub name: String,
-    /// idVendor.
-    pub vendor: u16,
-    /// idProduct.
-    pub product_id: u16,
-    /// Strings that the kernel keeps, with what each one is.
-    pub strings: Vec<(StringKind, String)>,
-    /// The device descriptor, 18 bytes as on the wire.
-    pub device_descriptor: Vec<u8>,
-}
-
-/// Which string of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StringKind {
-    /// iProduct.
-    Product,
-    /// iManufacturer.
-    Manufacturer,
-    /// iSerialNumber.
-    Serial,
-}
-
-impl StringKind {
-    /// What it is called in prose.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Product => "product string",
-            Self::Manufacturer => "manufacturer string",
-            Self::Serial => "serial number string",
-        }
-    }
-}
-
-/// All devices on all buses, and why the walk ended early where it did.
+/// All devices on all buses, each hub before what is plugged into it, and why the walk ended early where it did.
 ///
 /// # Errors
 /// [`Missing`] when usbcore is not there or its types are not known.
 pub fn devices(kernel: &Kernel<'_>) -> Result<(Vec<UsbDevice>, Vec<Missing>), Missing> {
-    let idr = Object::new(kernel, "idr", kernel.symbol("usb_bus_idr")?);
+    let (found, mut gaps) = objects(kernel)?;
+    let mut devices = Vec::new();
+    for object in found {
+        match device::read(kernel, object) {
+            Ok(device) => devices.push(device),
+            Err(missing) => gaps.push(missing),
+        }
+    }
+    Ok((devices, gaps))
+}
+
+/// The `struct usb_device` of each.
+pub(super) fn objects<'k>(
+    kernel: &'k Kernel<'k>,
+) -> Result<(Vec<Object<'k>>, Vec<Missing>), Missing> {
     let mut walk = Walk {
         kernel,
         found: Vec::new(),
+        seen: HashSet::new(),
         gaps: Vec::new(),
     };
-    for bus in idr_entries(kernel, idr, MAX_BUSES)? {
+    for bus in buses(kernel)? {
         match Object::new(kernel, "usb_bus", bus).follow("root_hub", "usb_device") {
             Ok(Some(hub)) => walk.visit(hub, 0),
             Ok(None) => {}
@@ -76,26 +50,29 @@ pub fn devices(kernel: &Kernel<'_>) -> Result<(Vec<UsbDevice>, Vec<Missing>), Mi
     Ok((walk.found, walk.gaps))
 }
 
+/// The `struct usb_bus` of each bus.
+pub(super) fn buses(kernel: &Kernel<'_>) -> Result<Vec<VirtAddr>, Missing> {
+    let idr = Object::new(kernel, "idr", kernel.symbol("usb_bus_idr")?);
+    idr_entries(kernel, idr, MAX_BUSES)
+}
+
 struct Walk<'k> {
     kernel: &'k Kernel<'k>,
-    found: Vec<UsbDevice>,
+    found: Vec<Object<'k>>,
+    seen: HashSet<VirtAddr>,
     gaps: Vec<Missing>,
 }
 
 impl<'k> Walk<'k> {
     fn visit(&mut self, device: Object<'k>, depth: u32) {
-        let seen = self.found.iter().any(|known| known.at == device.at);
-        if seen || depth > MAX_DEPTH || self.found.len() >= MAX_DEVICES {
+        if !self.seen.insert(device.at) || depth > MAX_DEPTH || self.found.len() >= MAX_DEVICES {
             self.gaps.push(Missing::Implausible(format!(
                 "the device tree does not end at {}",
                 device.at
             )));
             return;
         }
-        match read(self.kernel, device) {
-            Ok(found) => self.found.push(found),
-            Err(missing) => return self.gaps.push(missing),
-        }
+        self.found.push(device);
         match self.children(device) {
             Ok(children) => children
                 .into_iter()
@@ -137,41 +114,6 @@ impl<'k> Walk<'k> {
         }
         Ok(children)
     }
-}
-
-fn read(kernel: &Kernel<'_>, device: Object<'_>) -> Result<UsbDevice, Missing> {
-    let bus = device
-        .follow("bus", "usb_bus")?
-        .ok_or_else(|| Missing::Implausible(format!("usb_device at {} has no bus", device.at)))?
-        .u64("busnum")?;
-    let path = device.char_array("devpath")?;
-    let mut strings = Vec::new();
-    for (kind, field) in [
-        (StringKind::Product, "product"),
-        (StringKind::Manufacturer, "manufacturer"),
-        (StringKind::Serial, "serial"),
-    ] {
-        if let Ok(Some(text)) = device.string(field, MAX_STRING) {
-            strings.push((kind, text));
-        }
-    }
-    let number = |field: &str| {
-        device
-            .u64(field)
-            .map(|value| u16::try_from(value).unwrap_or(0))
-    };
-    Ok(UsbDevice {
-        at: device.at,
-        name: if path == "0" {
-            format!("usb{bus}")
-        } else {
-            format!("{bus}-{path}")
-        },
-        vendor: number("descriptor.idVendor")?,
-        product_id: number("descriptor.idProduct")?,
-        strings,
-        device_descriptor: kernel.table(device.addr_of("descriptor")?, 18, "device descriptor")?,
-    })
 }
 
 /// The pointers in an IDR: an XArray since 4.20 (`xa_head`, nodes tagged 2), a radix tree before (`rnode`,
