@@ -4,7 +4,7 @@ mod account;
 mod corruption;
 mod facts;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use recrash_kernel::{Crash, Kernel};
@@ -33,6 +33,8 @@ pub(crate) struct How<'a> {
     pub(crate) debug: Option<&'a DebugArgs>,
     /// The report shall have source lines, where there is debug information.
     pub(crate) lines: bool,
+    /// The other files of a split dump.
+    pub(crate) split: &'a [PathBuf],
 }
 
 /// Reads a vmcore.
@@ -41,10 +43,13 @@ pub(crate) struct How<'a> {
 /// Inconclusive when the file is no vmcore, or no kernel can be found in it; a kernel that is only partly there
 /// gives a signature with absent facts. Usage when a debug file that was named is of another kernel.
 pub(crate) fn analyze(vmcore: &Path, how: How<'_>) -> Result<Analysis, Failure> {
-    let dump = Vmcore::open(vmcore).map_err(|error| unreadable(error.into()))?;
+    let files: Vec<PathBuf> = std::iter::once(vmcore.to_owned())
+        .chain(how.split.iter().cloned())
+        .collect();
+    let dump = Vmcore::open_set(&files).map_err(|error| unreadable(error.into()))?;
     let info = dump.vmcoreinfo().with_context(|| {
         format!(
-            "{}: no VMCOREINFO note, by which the kernel would be found",
+            "{}: no VMCOREINFO, neither a note nor in memory, by which the kernel would be found",
             vmcore.display()
         )
     });

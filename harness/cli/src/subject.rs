@@ -95,6 +95,7 @@ impl Subject {
             accelerator,
             debug: Some(debug),
             lines: false,
+            split: &[],
         };
         match extract::analyze(path, how) {
             Ok(analysis) => Ok(Self::Crash(Box::new(analysis.signature))),
