@@ -46,7 +46,7 @@ targets!(
     dwarf,
     system_map,
     image,
-    descriptor,
+    decode,
     signature,
     usbredir,
 );

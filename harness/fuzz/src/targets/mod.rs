@@ -1,7 +1,7 @@
 //! The targets, one module each.
 
 pub mod btf;
-pub mod descriptor;
+pub mod decode;
 mod dumps;
 pub mod dwarf;
 pub mod elf;
