@@ -72,7 +72,9 @@ pub struct Origin {
     pub register: &'static str,
     /// Why it was followed.
     pub role: Role,
-    /// Its value at the place looked at; for [`Role::Via`] when it was used, if the crash still shows that.
+    /// Whether the register still holds this at the place looked at; otherwise it held it before.
+    pub current: bool,
+    /// Its value when it held this, if the crash still shows that.
     pub value: Option<u64>,
     /// The instructions that it came through, latest first.
     pub chain: Vec<Step>,

@@ -1,6 +1,6 @@
 //! Definitions in words: labels, steps, origins. Decides nothing.
 use super::effect::{self, Address, Loc};
-use super::trace::{Kind, Node, NodeId, Pointer, Tracer};
+use super::trace::{Kind, Node, NodeId, Pointer, STACK_POINTER, Tracer};
 use super::{End, Origin, Role, Step, typed};
 use iced_x86::{OpAccess, Register};
 use recrash_vmcore::VirtAddr;
@@ -21,51 +21,55 @@ const MAX_NAMED: usize = 4;
 /// Where every register of the context came from.
 pub(super) fn origins(tracer: &mut Tracer<'_>) -> Vec<Origin> {
     let (base, index, operands) = used(tracer);
-    let mut origins: Vec<Origin> = Vec::new();
-    let mut done: Vec<NodeId> = Vec::new();
-    let mut add = |tracer: &mut Tracer<'_>, origins: &mut Vec<Origin>, register: u8, root_role: Role| {
+    let role = |register: u8| match operands & (1u16 << register) {
+        0 => Role::Other,
+        _ => Role::Operand,
+    };
+    let mut roots: Vec<(u8, Role)> = Vec::new();
+    roots.extend(base.map(|base| (base, Role::Base)));
+    roots.extend(index.map(|index| (index, Role::Index)));
+    let mut others: Vec<(u8, Role)> = (0..16u8)
+        .filter(|register| ![Some(STACK_POINTER), base, index].contains(&Some(*register)))
+        .map(|register| (register, role(register)))
+        .collect();
+    others.sort_by_key(|(_, role)| *role);
+    roots.extend(others);
+    let mut told = Vec::new();
+    for (register, role) in roots {
         let here = tracer.here;
         let root = tracer.trace(Loc::Reg(register), 8, here, 0);
-        let mut work = vec![(root, root_role, 0)];
-        while let Some((id, role, depth)) = work.pop() {
-            if done.contains(&id) || origins.len() >= MAX_ORIGINS || depth > MAX_VIA {
-                continue;
-            }
-            done.push(id);
-            let Some((origin, from)) = origin(tracer, id, role) else {
-                continue;
-            };
-            let told = |known: &Origin| {
-                known.register == origin.register && known.chain == origin.chain
-            };
-            if !origins.iter().any(told) {
-                origins.push(origin);
-            }
-            // What only the address's own history needs; the other registers stand for themselves.
-            if matches!(root_role, Role::Base | Role::Index) {
-                work.extend(from.into_iter().rev().map(|id| (id, Role::Via, depth + 1)));
-            }
-        }
-    };
-    for (register, role) in [(base, Role::Base), (index, Role::Index)] {
-        if let Some(register) = register {
-            add(tracer, &mut origins, register, role);
-        }
+        tell(tracer, &mut told, root, role, 0);
     }
-    for register in 0..16u8 {
-        let role = if operands & (1u16 << register) != 0 { Role::Operand } else { Role::Other };
-        if register != 4 && Some(register) != base && Some(register) != index {
-            add(tracer, &mut origins, register, role);
-        }
-    }
-    // Operands before the rest; each with what it came from behind it.
-    let at_the_end = |origin: &Origin| {
-        origin.role == Role::Other && matches!(origin.end, End::Unknown(_))
-    };
-    let (mut told, silent): (Vec<_>, Vec<_>) =
-        origins.into_iter().partition(|origin| !at_the_end(origin));
-    told.extend(silent);
+    // What nothing is known of says nothing.
+    told.sort_by_key(|origin| origin.role == Role::Other && matches!(origin.end, End::Unknown(_)));
     told
+}
+
+/// Adds a definition's origin, and behind an address register those of what it was made of; the other registers
+/// stand for themselves.
+fn tell(tracer: &mut Tracer<'_>, told: &mut Vec<Origin>, id: NodeId, role: Role, depth: usize) {
+    if told.len() >= MAX_ORIGINS || depth > MAX_VIA {
+        return;
+    }
+    let Some((origin, from)) = origin(tracer, id, role) else {
+        return;
+    };
+    let same = |known: &&mut Origin| {
+        known.register == origin.register
+            && known.chain == origin.chain
+            && known.expression == origin.expression
+    };
+    if let Some(known) = told.iter_mut().find(same) {
+        known.current |= origin.current;
+        known.value = known.value.or(origin.value);
+        return;
+    }
+    told.push(origin);
+    if matches!(role, Role::Base | Role::Index | Role::Via) {
+        for part in from {
+            tell(tracer, told, part, Role::Via, depth + 1);
+        }
+    }
 }
 
 /// Base, index, and the set of other registers that the instruction reads.
@@ -104,6 +108,7 @@ fn origin(tracer: &mut Tracer<'_>, id: NodeId, role: Role) -> Option<(Origin, Ve
     let origin = Origin {
         register: effect::name(register),
         role,
+        current: role != Role::Via,
         value: node.value,
         chain,
         end: ending(tracer, &end),

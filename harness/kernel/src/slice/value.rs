@@ -337,8 +337,10 @@ impl Tracer<'_> {
 
     fn field_of_variable(&mut self, name: &str, rest: u64, size: u32) -> Option<FieldAt> {
         let type_name = self.around.types().variable_type(name)?;
-        let tag = typed::pointed_struct(&typed::pointer_to(&type_name))?;
-        if let Some(mut field) = self.field_of(&tag, rest, size) {
+        let tag = typed::pointed_struct(&typed::pointer_to(&type_name));
+        if let Some(tag) = tag
+            && let Some(mut field) = self.field_of(&tag, rest, size)
+        {
             field.path = field.path.replacen(&tag, name, 1);
             return Some(field);
         }
