@@ -97,7 +97,10 @@ fn is_flags(argument: &Argument) -> bool {
 }
 
 fn is_size(argument: &Argument) -> bool {
-    argument.name.as_deref().is_some_and(|name| SIZE_NAMES.contains(&name))
+    argument
+        .name
+        .as_deref()
+        .is_some_and(|name| SIZE_NAMES.contains(&name))
 }
 
 /// A parameter that a register or a stack slot still holds.
@@ -120,7 +123,11 @@ fn passed(callee: &Slice, caller: &Slice, wanted: fn(&Argument) -> bool) -> Opti
     let argument = callee.arguments.iter().find(|argument| wanted(argument))?;
     let value = slice::passed(caller, argument.number)?;
     // gfp_t is 32 bits wide, and the rest of its register may be anything.
-    let value = if is_flags(argument) { value & u64::from(u32::MAX) } else { value };
+    let value = if is_flags(argument) {
+        value & u64::from(u32::MAX)
+    } else {
+        value
+    };
     Some(Found {
         value,
         by: format!(

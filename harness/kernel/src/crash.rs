@@ -61,15 +61,16 @@ impl Crash {
         let slice = regs
             .clone()
             .and_then(|regs| slice::of_fault(kernel, &regs, cpu.as_ref().ok().copied()));
-        let allocation = slice.as_ref().map_err(Clone::clone).and_then(|slice| {
-            allocation::of(kernel, slice, cpu.as_ref().ok().copied())
-        });
+        let allocation = slice
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|slice| allocation::of(kernel, slice, cpu.as_ref().ok().copied()));
         let jump = regs
             .as_ref()
             .ok()
             .and_then(|regs| instruction::bad_jump(kernel, regs));
-        let faulting = regs
-            .and_then(|regs| instruction::faulting(kernel, &regs, cpu.as_ref().ok().copied()));
+        let faulting =
+            regs.and_then(|regs| instruction::faulting(kernel, &regs, cpu.as_ref().ok().copied()));
         let syscall = syscall(kernel, backtrace.as_ref());
         let (devices, device_gaps) = match usb::devices(kernel) {
             Ok((devices, gaps)) => (Ok(devices), gaps),

@@ -41,10 +41,18 @@ impl GfpNames {
         // The class was kmem_alloc until 6.0 (commit 11e9734bcb6a "mm/slab_common: unify NUMA and UMA version of
         // tracepoints", 6.1).
         for symbol in ["print_fmt_kmalloc", "print_fmt_kmem_alloc"] {
-            let text = kernel.symbol(symbol).ok().and_then(|at| format_at(kernel, at));
-            let names = text.map(|text| from_format(&text, kernel.types())).unwrap_or_default();
+            let text = kernel
+                .symbol(symbol)
+                .ok()
+                .and_then(|at| format_at(kernel, at));
+            let names = text
+                .map(|text| from_format(&text, kernel.types()))
+                .unwrap_or_default();
             if names.iter().any(|(_, name)| name == "GFP_KERNEL") {
-                return Ok(Self { names, source: Source::TraceFormat });
+                return Ok(Self {
+                    names,
+                    source: Source::TraceFormat,
+                });
             }
         }
         let enumerated = |name: &str| {
@@ -52,11 +60,19 @@ impl GfpNames {
             1u64.checked_shl(u32::try_from(bit).ok()?)
         };
         if enumerated("__GFP_IO").is_some() {
-            let bits = ORDER.iter().filter_map(|name| Some((*name, enumerated(name)?)));
-            return Ok(Self { names: with_composites(bits.collect()), source: Source::Types });
+            let bits = ORDER
+                .iter()
+                .filter_map(|name| Some((*name, enumerated(name)?)));
+            return Ok(Self {
+                names: with_composites(bits.collect()),
+                source: Source::Types,
+            });
         }
         by_version(kernel.info().osrelease().unwrap_or_default())
-            .map(|names| Self { names, source: Source::Table })
+            .map(|names| Self {
+                names,
+                source: Source::Table,
+            })
             .ok_or_else(|| {
                 Missing::Implausible("nothing in the dump names its allocation flags".into())
             })
@@ -176,10 +192,17 @@ impl Expression<'_> {
     /// `(gfp_t)`, `(unsigned long)`: a parenthesis with nothing but a type's name.
     fn cast(&mut self) -> bool {
         self.skip();
-        let Some((inside, rest)) = self.rest.strip_prefix('(').and_then(|rest| rest.split_once(')')) else {
+        let Some((inside, rest)) = self
+            .rest
+            .strip_prefix('(')
+            .and_then(|rest| rest.split_once(')'))
+        else {
             return false;
         };
-        let is_type = matches!(inside.trim(), "gfp_t" | "__force gfp_t" | "unsigned long" | "unsigned int" | "u32" | "int");
+        let is_type = matches!(
+            inside.trim(),
+            "gfp_t" | "__force gfp_t" | "unsigned long" | "unsigned int" | "u32" | "int"
+        );
         if is_type {
             self.rest = rest;
         }
@@ -236,23 +259,64 @@ const ORDER: &[&str] = &[
 const COMPOSITES: &[(&str, &[&str])] = &[
     (
         "GFP_HIGHUSER_MOVABLE",
-        &["__GFP_DIRECT_RECLAIM", "__GFP_KSWAPD_RECLAIM", "__GFP_IO", "__GFP_FS", "__GFP_HARDWALL", "__GFP_HIGHMEM", "__GFP_MOVABLE"],
+        &[
+            "__GFP_DIRECT_RECLAIM",
+            "__GFP_KSWAPD_RECLAIM",
+            "__GFP_IO",
+            "__GFP_FS",
+            "__GFP_HARDWALL",
+            "__GFP_HIGHMEM",
+            "__GFP_MOVABLE",
+        ],
     ),
     (
         "GFP_HIGHUSER",
-        &["__GFP_DIRECT_RECLAIM", "__GFP_KSWAPD_RECLAIM", "__GFP_IO", "__GFP_FS", "__GFP_HARDWALL", "__GFP_HIGHMEM"],
+        &[
+            "__GFP_DIRECT_RECLAIM",
+            "__GFP_KSWAPD_RECLAIM",
+            "__GFP_IO",
+            "__GFP_FS",
+            "__GFP_HARDWALL",
+            "__GFP_HIGHMEM",
+        ],
     ),
     (
         "GFP_USER",
-        &["__GFP_DIRECT_RECLAIM", "__GFP_KSWAPD_RECLAIM", "__GFP_IO", "__GFP_FS", "__GFP_HARDWALL"],
+        &[
+            "__GFP_DIRECT_RECLAIM",
+            "__GFP_KSWAPD_RECLAIM",
+            "__GFP_IO",
+            "__GFP_FS",
+            "__GFP_HARDWALL",
+        ],
     ),
     (
         "GFP_KERNEL_ACCOUNT",
-        &["__GFP_DIRECT_RECLAIM", "__GFP_KSWAPD_RECLAIM", "__GFP_IO", "__GFP_FS", "__GFP_ACCOUNT"],
+        &[
+            "__GFP_DIRECT_RECLAIM",
+            "__GFP_KSWAPD_RECLAIM",
+            "__GFP_IO",
+            "__GFP_FS",
+            "__GFP_ACCOUNT",
+        ],
     ),
-    ("GFP_KERNEL", &["__GFP_DIRECT_RECLAIM", "__GFP_KSWAPD_RECLAIM", "__GFP_IO", "__GFP_FS"]),
-    ("GFP_NOFS", &["__GFP_DIRECT_RECLAIM", "__GFP_KSWAPD_RECLAIM", "__GFP_IO"]),
-    ("GFP_NOIO", &["__GFP_DIRECT_RECLAIM", "__GFP_KSWAPD_RECLAIM"]),
+    (
+        "GFP_KERNEL",
+        &[
+            "__GFP_DIRECT_RECLAIM",
+            "__GFP_KSWAPD_RECLAIM",
+            "__GFP_IO",
+            "__GFP_FS",
+        ],
+    ),
+    (
+        "GFP_NOFS",
+        &["__GFP_DIRECT_RECLAIM", "__GFP_KSWAPD_RECLAIM", "__GFP_IO"],
+    ),
+    (
+        "GFP_NOIO",
+        &["__GFP_DIRECT_RECLAIM", "__GFP_KSWAPD_RECLAIM"],
+    ),
 ];
 
 fn with_composites(bits: Vec<(&str, u64)>) -> Vec<(u64, String)> {
@@ -341,15 +405,25 @@ mod tests {
     use super::*;
 
     fn spelled(names: Vec<(u64, String)>, flags: u64) -> String {
-        GfpNames { names, source: Source::Table }.spell(flags)
+        GfpNames {
+            names,
+            source: Source::Table,
+        }
+        .spell(flags)
     }
 
     #[test]
     fn the_real_dumps_flags_have_the_names_of_their_kernel_line() {
         let names = || by_version("4.18.0-147.5.1.el8_1.5es.14.x86_64").unwrap();
         assert_eq!(spelled(names(), 0x6080c0), "GFP_KERNEL|__GFP_ZERO");
-        assert_eq!(spelled(names(), 0x60_0640), "GFP_NOFS|__GFP_NOWARN|__GFP_RETRY_MAYFAIL");
-        assert_eq!(spelled(by_version("6.1.0").unwrap(), 0xdc0), "GFP_KERNEL|__GFP_ZERO");
+        assert_eq!(
+            spelled(names(), 0x60_0640),
+            "GFP_NOFS|__GFP_NOWARN|__GFP_RETRY_MAYFAIL"
+        );
+        assert_eq!(
+            spelled(by_version("6.1.0").unwrap(), 0xdc0),
+            "GFP_KERNEL|__GFP_ZERO"
+        );
         assert_eq!(by_version("3.10.0"), None);
     }
 
@@ -362,7 +436,11 @@ mod tests {
         let names = from_format(text, &Types::default());
         assert_eq!(
             names,
-            [(0xc40, "GFP_NOFS".to_string()), (0x100, "__GFP_ZERO".into()), (0xf, "low".into())]
+            [
+                (0xc40, "GFP_NOFS".to_string()),
+                (0x100, "__GFP_ZERO".into()),
+                (0xf, "low".into())
+            ]
         );
         assert_eq!(spelled(names, 0xd41), "GFP_NOFS|__GFP_ZERO|0x1");
     }
@@ -370,7 +448,10 @@ mod tests {
     #[test]
     fn flags_without_a_name_stay_numbers() {
         assert_eq!(spelled(Vec::new(), 0), "0x0");
-        assert_eq!(spelled(by_version("6.1.0").unwrap(), 0x8000_0000), "0x80000000");
+        assert_eq!(
+            spelled(by_version("6.1.0").unwrap(), 0x8000_0000),
+            "0x80000000"
+        );
     }
 
     proptest::proptest! {

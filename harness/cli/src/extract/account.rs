@@ -1,9 +1,11 @@
 //! The account of a crash in plain words, with addresses: for people, never compared.
 use recrash_kernel::corruption::{Decoding, Meaning};
 use recrash_kernel::exception::Exception;
-use recrash_kernel::unwind::{self, End, FrameSource};
+use recrash_kernel::instruction::{self, BadJump, Came, Faulting, MemoryOperand, Verdict};
+use recrash_kernel::pointee::Landmarks;
+use recrash_kernel::slice::{End, Origin, Role};
+use recrash_kernel::unwind::{self, FrameSource};
 use recrash_kernel::{Crash, Kernel, Missing};
-use recrash_vmcore::{PagingLevels, VirtAddr};
 
 use crate::report::{CrashReport, Fact, Frame, Register};
 
@@ -14,7 +16,7 @@ pub(super) fn report(kernel: &Kernel<'_>, crash: &Crash) -> CrashReport {
     };
     let mut out = Gaps(&mut report.missing);
     let context = context(kernel, crash, &mut out);
-    let fault = fault(crash, &mut out);
+    let fault = fault(kernel, crash, &mut out);
     let frames = frames(crash, &mut out);
     let registers = out
         .take("registers", &crash.exception)
@@ -70,7 +72,7 @@ fn context(kernel: &Kernel<'_>, crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact>
     facts
 }
 
-fn fault(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact> {
+fn fault(kernel: &Kernel<'_>, crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact> {
     let mut facts = Vec::new();
     if let Some(exception) = gaps.take("exception", &crash.exception) {
         let value = exception.trap.map_or_else(
@@ -89,25 +91,132 @@ fn fault(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact> {
                 .map(|code| Fact::new("error code", format!("{code:#x}"))),
         );
     }
+    if let Some(jump) = &crash.jump {
+        facts.push(jumped(jump));
+    }
     if let Some(faulting) = gaps.take("faulting instruction", &crash.faulting) {
-        facts.push(
-            Fact::new("instruction", &faulting.text).proven_by(format!("at {}", faulting.at)),
+        let bytes: Vec<String> = faulting
+            .bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let proof = format!("at {}, bytes {}", faulting.at, bytes.join(" "));
+        facts.push(Fact::new("instruction", &faulting.text).proven_by(proof));
+        facts.extend(faulting.operand.as_ref().map(address));
+        facts.push(hardware(kernel, crash, faulting));
+    }
+    facts.extend(requested(crash));
+    facts
+}
+
+/// The address that the instruction used, and how.
+fn address(operand: &MemoryOperand) -> Fact {
+    let kind = if operand.canonical {
+        "canonical"
+    } else {
+        "not canonical"
+    };
+    let segment = match operand.segment {
+        "ss" => "stack segment".to_string(),
+        "gs" => "gs, the CPU's own data".into(),
+        "ds" | "es" => "data segment".into(),
+        other => format!("segment {other}"),
+    };
+    let access = match (operand.reads, operand.writes) {
+        (true, true) => "read and written",
+        (false, true) => "written",
+        _ => "read",
+    };
+    let size = match operand.size {
+        0 => String::new(),
+        size => format!(", {size} bytes"),
+    };
+    let value = format!("{} ({kind}, {segment}, {access}{size})", operand.address());
+    Fact::new("address", value)
+}
+
+/// What hardware raises for the instruction, held against what came.
+fn hardware(kernel: &Kernel<'_>, crash: &Crash, faulting: &Faulting) -> Fact {
+    let expected = &faulting.expected;
+    let Some(vector) = expected.vector else {
+        return Fact::new(
+            "hardware",
+            format!("raises nothing for it: {}", expected.why),
         );
-        if let Some(operand) = &faulting.operand {
-            let kind = if operand.canonical {
-                "canonical"
-            } else {
-                "not canonical"
-            };
-            let segment = if operand.stack_segment {
-                "stack segment"
-            } else {
-                "data segment"
-            };
-            let access = if operand.writes { "written" } else { "read" };
-            let value = format!("{} ({kind}, {segment}, {access})", operand.effective);
-            facts.push(Fact::new("address", value));
+    };
+    let name = recrash_kernel::trap::TRAPS
+        .iter()
+        .find(|trap| trap.vector == vector)
+        .map_or_else(
+            || format!("vector {vector}"),
+            |trap| trap.mnemonic.to_string(),
+        );
+    let code = expected
+        .code
+        .map(|code| format!(", error code {:#x}", code.bits()));
+    let fact = Fact::new(
+        "hardware",
+        format!(
+            "raises {name}{}: {}",
+            code.unwrap_or_default(),
+            expected.why
+        ),
+    );
+    let Some(came) = came(crash) else { return fact };
+    let levels = kernel.memory().levels();
+    match instruction::judge(expected, faulting.operand.as_ref(), came, levels) {
+        Verdict::Same => fact
+            .proven_by("as it came; the saved rip is the instruction itself (a fault, not a trap)"),
+        Verdict::Explained(why) => fact.proven_by(why),
+        Verdict::Unexplained(what) => {
+            fact.proven_by(format!("{what}, which this does not explain"))
         }
+        Verdict::Open => fact,
+    }
+}
+
+fn came(crash: &Crash) -> Option<Came> {
+    let exception = crash.exception.as_ref().ok()?;
+    Some(Came {
+        vector: exception.trap?.vector,
+        error_code: exception.error_code,
+        cr2: None,
+    })
+}
+
+/// A jump to where there is no code.
+fn jumped(jump: &BadJump) -> Fact {
+    let what = match (jump.canonical, jump.mapped) {
+        (false, _) => "not canonical",
+        (true, Some(true)) => "mapped, but code of nothing known",
+        (true, Some(false)) => "not mapped",
+        (true, None) => "whether it is mapped is not known",
+    };
+    let fact = Fact::new("jump", format!("to {} ({what})", jump.target));
+    match &jump.from {
+        Some((at, text)) => fact.proven_by(format!(
+            "by `{text}` at {at}, whose return address is on the stack"
+        )),
+        None => fact,
+    }
+}
+
+/// What the allocator was asked for.
+fn requested(crash: &Crash) -> Vec<Fact> {
+    let Ok(allocation) = &crash.allocation else {
+        return Vec::new();
+    };
+    let mut facts = Vec::new();
+    if let Ok(size) = &allocation.size {
+        facts.push(Fact::new("requested", format!("{} bytes", size.value)).proven_by(&size.by));
+    }
+    if let Ok(flags) = &allocation.flags {
+        let names = allocation
+            .flag_names
+            .as_ref()
+            .map(|names| format!(" = {names}"));
+        let value = format!("{:#x}{}", flags.value, names.unwrap_or_default());
+        facts.push(Fact::new("gfp flags", value).proven_by(&flags.by));
     }
     facts
 }
@@ -117,30 +226,52 @@ fn origins(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact> {
     let Some(slice) = gaps.take("origins of the registers", &crash.slice) else {
         return Vec::new();
     };
+    gaps.0.extend(slice.notes.iter().cloned());
+    let known =
+        |origin: &&Origin| !(origin.role == Role::Other && matches!(origin.end, End::Unknown(_)));
+    let start = slice.start.0;
     slice
         .origins
         .iter()
-        .map(|origin| {
-            let text = origin.to_string();
-            let value = text.split_once(' ').map_or("", |(_, rest)| rest);
-            let steps: Vec<String> = origin
-                .chain
-                .iter()
-                .map(|step| {
-                    let check = step.check.as_ref().map(|check| format!("; {check}"));
-                    format!("{:#x} {}: {}{}", step.at, step.text, step.meaning, check.unwrap_or_default())
-                })
-                .collect();
-            Fact::new(origin.register, value).proven_by(steps.join("\n"))
-        })
+        .filter(known)
+        .map(|origin| told(origin, start))
         .collect()
+}
+
+/// An origin, with the instructions that it came through as offsets in the function.
+fn told(origin: &Origin, start: u64) -> Fact {
+    let name = match origin.current {
+        true => origin.register.to_string(),
+        false => format!("{} before", origin.register),
+    };
+    let mut value = format!("← {}", origin.expression);
+    if let Some(known) = origin.meaning.as_ref().or(origin.type_name.as_ref()) {
+        value.push_str(&format!(" = {known}"));
+    }
+    let alone = origin.chain.len() == 1;
+    let steps: Vec<String> = origin
+        .chain
+        .iter()
+        .map(|step| {
+            let at = step.at.0.wrapping_sub(start);
+            let mut line = format!("+{at:#x} {}", step.text);
+            if !alone {
+                line.push_str(&format!(": {}", step.meaning));
+            }
+            if let Some(check) = &step.check {
+                line.push_str(&format!("; {check}"));
+            }
+            line
+        })
+        .collect();
+    Fact::new(name, value).proven_by(steps.join("\n"))
 }
 
 fn frames(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Frame> {
     let Some(trace) = gaps.take("backtrace", &crash.backtrace) else {
         return Vec::new();
     };
-    if !matches!(trace.end, End::User | End::Outermost) {
+    if !matches!(trace.end, unwind::End::User | unwind::End::Outermost) {
         gaps.0.push(format!("outer frames: {}", trace.end));
     }
     trace.frames.iter().map(raw_frame).collect()
@@ -169,58 +300,75 @@ fn raw_frame(frame: &unwind::Frame) -> Frame {
 }
 
 fn registers(kernel: &Kernel<'_>, crash: &Crash, exception: &Exception) -> Vec<Register> {
+    let landmarks = Landmarks::of(kernel);
     exception
         .regs
         .iter()
         .map(|(name, value)| Register {
             name: name.into(),
             value,
-            meaning: meaning(kernel, crash, value),
+            meaning: meaning(crash, &landmarks, name, value),
         })
         .collect()
 }
 
-/// What a register's value is, as far as this crash's own parts say it.
-fn meaning(kernel: &Kernel<'_>, crash: &Crash, value: u64) -> String {
-    let at = VirtAddr(value);
-    if let Ok(hit) = &crash.freelist {
-        let is = |what: String| format!("{what} of {}", hit.cache.name);
-        if value == hit.cpu_slab.freelist.0 {
-            return is("kmem_cache_cpu.freelist".into());
+/// What a register's value is: as a part of this crash, or as what any value can be.
+fn meaning(crash: &Crash, landmarks: &Landmarks<'_>, name: &str, value: u64) -> String {
+    match name {
+        "orig_rax" if value == u64::MAX => {
+            return "no system call: the entry code put -1 over the error code".into();
         }
-        if value == hit.cache.at.0 {
-            return is("struct kmem_cache".into());
-        }
-        if value == hit.cpu_slab.at.0 {
-            return is("struct kmem_cache_cpu".into());
-        }
-        if value == hit.cpu_slab.freelist.wrapping_add(hit.cache.offset).0 {
-            return is("kmem_cache_cpu.freelist + kmem_cache.offset".into());
-        }
-        if value == hit.cpu_slab.tid && value != 0 {
-            return is("kmem_cache_cpu.tid".into());
-        }
+        "cs" | "ss" | "orig_rax" => return String::new(),
+        "rflags" => return flags(value),
+        _ => {}
     }
-    if kernel.is_text(at) {
-        return kernel
-            .place(at)
-            .map(|place| place.to_string())
-            .unwrap_or_default();
+    match of_freelist(crash, value) {
+        Some(known) => known,
+        None => landmarks.describe(value).to_string(),
     }
-    if let Ok(task) = &crash.task {
-        if value == task.at.0 {
-            return "current task".into();
-        }
-        if value.wrapping_sub(task.stack.0) < 16 << 10 {
-            return format!("stack+{:#x}", value.wrapping_sub(task.stack.0));
-        }
-    }
-    let levels: PagingLevels = kernel.memory().levels();
-    if at.is_canonical(levels) {
-        String::new()
-    } else {
-        "not canonical".into()
-    }
+}
+
+/// The flags that are set (Intel SDM volume 1, 3.4.3).
+fn flags(value: u64) -> String {
+    const NAMES: [(u32, &str); 12] = [
+        (0, "CF"),
+        (2, "PF"),
+        (4, "AF"),
+        (6, "ZF"),
+        (7, "SF"),
+        (8, "TF"),
+        (9, "IF"),
+        (10, "DF"),
+        (11, "OF"),
+        (14, "NT"),
+        (16, "RF"),
+        (18, "AC"),
+    ];
+    let set: Vec<&str> = NAMES
+        .iter()
+        .filter(|(bit, _)| value >> bit & 1 == 1)
+        .map(|(_, name)| *name)
+        .collect();
+    set.join(" ")
+}
+
+/// The parts of the freelist that the faulting instruction followed.
+fn of_freelist(crash: &Crash, value: u64) -> Option<String> {
+    let hit = crash.freelist.as_ref().ok()?;
+    let parts = [
+        (hit.cpu_slab.freelist.0, "kmem_cache_cpu.freelist"),
+        (hit.cache.at.0, "struct kmem_cache"),
+        (hit.cpu_slab.at.0, "struct kmem_cache_cpu"),
+        (
+            hit.cpu_slab.freelist.wrapping_add(hit.cache.offset).0,
+            "kmem_cache_cpu.freelist + kmem_cache.offset",
+        ),
+        (hit.cpu_slab.tid, "kmem_cache_cpu.tid"),
+    ];
+    let (_, what) = parts
+        .iter()
+        .find(|(known, _)| *known == value && value != 0)?;
+    Some(format!("{what} of {}", hit.cache.name))
 }
 
 fn corruption(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact> {

@@ -15,6 +15,8 @@ pub struct Expected {
     pub code: Option<PageFaultCode>,
     /// Why.
     pub why: String,
+    /// For the target of a branch.
+    pub branch: bool,
 }
 
 /// Bits of a page fault's error code (Intel SDM volume 3, 4.7) that follow from the access.
@@ -92,7 +94,10 @@ pub(super) fn expect(
         return (expected, None);
     }
     let why = if PRIVILEGED.contains(&instruction.mnemonic()) {
-        return simple(13, "a privileged instruction that was given what it refuses");
+        return simple(
+            13,
+            "a privileged instruction that was given what it refuses",
+        );
     } else if operands.is_empty() {
         "uses no memory and can't fail by its registers"
     } else {
@@ -102,6 +107,7 @@ pub(super) fn expect(
         vector: None,
         code: None,
         why: why.into(),
+        branch: false,
     };
     (nothing, None)
 }
@@ -124,6 +130,7 @@ fn raised(vector: u8, why: String) -> Expected {
         vector: Some(vector),
         code: None,
         why,
+        branch: false,
     }
 }
 
@@ -163,9 +170,9 @@ fn for_address(instruction: &Instruction, operand: &MemoryOperand) -> Option<Exp
 fn for_mapping(operand: &MemoryOperand, world: &World<'_>) -> Option<Expected> {
     let first = operand.linear?;
     let last = first.wrapping_add(u64::from(operand.size.max(1)) - 1);
-    let absent = [first, last].into_iter().find(|at| {
-        matches!((world.translate)(*at), Err(ReadError::NotPresent { .. }))
-    })?;
+    let absent = [first, last]
+        .into_iter()
+        .find(|at| matches!((world.translate)(*at), Err(ReadError::NotPresent { .. })))?;
     Some(Expected {
         vector: Some(14),
         code: Some(PageFaultCode {
@@ -174,6 +181,7 @@ fn for_mapping(operand: &MemoryOperand, world: &World<'_>) -> Option<Expected> {
             fetch: false,
         }),
         why: format!("{absent} is not mapped"),
+        branch: false,
     })
 }
 
@@ -199,7 +207,10 @@ fn for_target(
     };
     let target = VirtAddr(target);
     if !target.is_canonical(world.levels) {
-        return Some(raised(13, format!("the branch's target {target} is not canonical")));
+        return Some(Expected {
+            branch: true,
+            ..raised(13, format!("the branch's target {target} is not canonical"))
+        });
     }
     None
 }
@@ -233,7 +244,10 @@ fn for_division(
     if divisor == 0 {
         return Some(raised(0, "division by 0".into()));
     }
-    let (low, high) = (regs.get(Register::RAX)? & mask, regs.get(Register::RDX)? & mask);
+    let (low, high) = (
+        regs.get(Register::RAX)? & mask,
+        regs.get(Register::RDX)? & mask,
+    );
     // An unsigned quotient fits where the dividend's upper half is smaller than the divisor.
     let overflows = if signed {
         signed_overflow(high, low, divisor, bits)
@@ -260,7 +274,12 @@ fn signed_overflow(high: u64, low: u64, divisor: u64, bits: u32) -> bool {
 
 /// Holds what came against what hardware raises.
 #[must_use]
-pub fn judge(expected: &Expected, faulted: Option<&MemoryOperand>, came: Came, levels: PagingLevels) -> Verdict {
+pub fn judge(
+    expected: &Expected,
+    faulted: Option<&MemoryOperand>,
+    came: Came,
+    levels: PagingLevels,
+) -> Verdict {
     let Some(vector) = expected.vector else {
         return nothing_expected(came);
     };
@@ -308,8 +327,8 @@ fn page_fault(expected: &Expected, faulted: Option<&MemoryOperand>, came: Came) 
 }
 
 fn mnemonic(vector: u8) -> String {
-    TRAPS
-        .iter()
-        .find(|trap| trap.vector == vector)
-        .map_or_else(|| format!("vector {vector}"), |trap| trap.mnemonic.to_string())
+    TRAPS.iter().find(|trap| trap.vector == vector).map_or_else(
+        || format!("vector {vector}"),
+        |trap| trap.mnemonic.to_string(),
+    )
 }

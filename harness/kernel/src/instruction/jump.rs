@@ -46,14 +46,21 @@ pub fn bad_jump(kernel: &Kernel<'_>, regs: &PtRegs) -> Option<BadJump> {
 fn caller(kernel: &Kernel<'_>, regs: &PtRegs) -> Option<(VirtAddr, String)> {
     let back = VirtAddr(kernel.memory().u64_at(VirtAddr(regs.rsp())).ok()?);
     let (start, _) = kernel.function_range(back.offset(-1))?;
-    let size = back.checked_since(start).filter(|size| *size <= MAX_FUNCTION)?;
-    let bytes = kernel.memory().bytes(start, usize::try_from(size).ok()?).ok()?;
-    let call = Decoder::with_ip(64, &bytes, start.0, 0).into_iter().find(|instruction| {
-        instruction.next_ip() == back.0
-            && matches!(
-                instruction.flow_control(),
-                FlowControl::Call | FlowControl::IndirectCall
-            )
-    })?;
+    let size = back
+        .checked_since(start)
+        .filter(|size| *size <= MAX_FUNCTION)?;
+    let bytes = kernel
+        .memory()
+        .bytes(start, usize::try_from(size).ok()?)
+        .ok()?;
+    let call = Decoder::with_ip(64, &bytes, start.0, 0)
+        .into_iter()
+        .find(|instruction| {
+            instruction.next_ip() == back.0
+                && matches!(
+                    instruction.flow_control(),
+                    FlowControl::Call | FlowControl::IndirectCall
+                )
+        })?;
     Some((VirtAddr(call.ip()), spelled(&call)))
 }

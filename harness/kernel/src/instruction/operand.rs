@@ -88,7 +88,9 @@ fn one(
     let index = known(used.index());
     let base_value = base.and_then(|base| regs.get(base));
     let index_value = index.and_then(|index| regs.get(index));
-    let scaled = index_value.unwrap_or(0).wrapping_mul(u64::from(used.scale()));
+    let scaled = index_value
+        .unwrap_or(0)
+        .wrapping_mul(u64::from(used.scale()));
     let effective = VirtAddr(
         base_value
             .unwrap_or(0)

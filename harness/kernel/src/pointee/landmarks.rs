@@ -3,7 +3,7 @@
 use super::{Kind, Mapping, Pointee, Region, StackPlace, TaskRef, pattern, per_cpu_variable};
 use crate::kernel::{Kernel, Place};
 use crate::object::Object;
-use crate::slub::{Slub, SlabObject};
+use crate::slub::{SlabObject, Slub};
 use crate::task;
 use recrash_vmcore::{PagingLevels, ReadError, VirtAddr};
 
@@ -19,9 +19,21 @@ const MAX_CPUS: u32 = 8192;
 
 /// Regions that do not move, from their lowest address (Documentation/arch/x86/x86_64/mm.rst).
 const FIXED: &[(u64, u64, Region)] = &[
-    (0xffff_fe00_0000_0000, 0xffff_fe7f_ffff_ffff, Region::CpuEntryArea),
-    (0xffff_ffff_8000_0000, 0xffff_ffff_9fff_ffff, Region::KernelImage),
-    (0xffff_ffff_a000_0000, 0xffff_ffff_feff_ffff, Region::Modules),
+    (
+        0xffff_fe00_0000_0000,
+        0xffff_fe7f_ffff_ffff,
+        Region::CpuEntryArea,
+    ),
+    (
+        0xffff_ffff_8000_0000,
+        0xffff_ffff_9fff_ffff,
+        Region::KernelImage,
+    ),
+    (
+        0xffff_ffff_a000_0000,
+        0xffff_ffff_feff_ffff,
+        Region::Modules,
+    ),
     (0xffff_ffff_ff00_0000, 0xffff_ffff_ffdf_ffff, Region::Fixmap),
 ];
 /// Regions whose bases are variables (CONFIG_DYNAMIC_MEMORY_LAYOUT): symbol, base where there is none, size; with
@@ -79,7 +91,10 @@ impl<'k> Landmarks<'k> {
             .collect();
         let five = usize::from(kernel.memory().levels() == PagingLevels::Five);
         let moving = MOVING.iter().filter_map(|(symbol, fixed, sizes, region)| {
-            let base = kernel.u64_at_symbol(symbol).ok().filter(|base| *base >> 63 == 1);
+            let base = kernel
+                .u64_at_symbol(symbol)
+                .ok()
+                .filter(|base| *base >> 63 == 1);
             let base = base.or_else(|| fixed.get(five).copied())?;
             Some((base, base.saturating_add(sizes.get(five)? - 1), *region))
         });
@@ -215,7 +230,8 @@ impl<'k> Landmarks<'k> {
 
     /// A task is known by its cache's name.
     fn of_object(&self, at: VirtAddr, object: SlabObject) -> Kind {
-        if object.cache.name == "task_struct" && object.state == crate::slub::ObjectState::Allocated {
+        if object.cache.name == "task_struct" && object.state == crate::slub::ObjectState::Allocated
+        {
             let task = Object::new(self.kernel, "task_struct", object.at);
             if let (Ok(pid), Ok(comm)) = (task.i32("pid"), task.char_array("comm")) {
                 return Kind::Task(TaskRef {
@@ -232,7 +248,9 @@ impl<'k> Landmarks<'k> {
     /// The region that an address in the upper half lies in.
     #[must_use]
     pub fn region(&self, value: u64) -> Region {
-        let fixed = FIXED.iter().find(|(from, to, _)| (*from..=*to).contains(&value));
+        let fixed = FIXED
+            .iter()
+            .find(|(from, to, _)| (*from..=*to).contains(&value));
         if let Some((.., region)) = fixed {
             return *region;
         }

@@ -137,8 +137,13 @@ pub fn describe(kernel: &Kernel<'_>, value: u64) -> Pointee {
 /// The static per-CPU variable at an offset of the per-CPU area, and the distance from its start.
 #[must_use]
 pub fn per_cpu_variable(kernel: &Kernel<'_>, offset: u64) -> Option<(String, u64)> {
-    let end = kernel.symbol("__per_cpu_end").ok().map_or(1 << 24, |end| end.0);
-    let place = (offset < end).then(|| kernel.place(VirtAddr(offset))).flatten()?;
+    let end = kernel
+        .symbol("__per_cpu_end")
+        .ok()
+        .map_or(1 << 24, |end| end.0);
+    let place = (offset < end)
+        .then(|| kernel.place(VirtAddr(offset)))
+        .flatten()?;
     // Symbols at the same low addresses that are no variables mark the area itself.
     let mark = place.symbol.starts_with("__per_cpu_");
     (!mark).then_some((place.symbol, place.offset))

@@ -3,20 +3,53 @@ use super::Characters;
 
 /// Patterns with their meaning (include/linux/poison.h, include/linux/spinlock_types.h).
 const POISON: &[(u64, &str)] = &[
-    (0x6b6b_6b6b_6b6b_6b6b, "POISON_FREE: slab memory after kfree"),
-    (0x6b6b_6b6b_6b6b_6ba5, "POISON_FREE and POISON_END: slab memory after kfree"),
-    (0xa56b_6b6b_6b6b_6b6b, "POISON_FREE and POISON_END: slab memory after kfree"),
-    (0x5a5a_5a5a_5a5a_5a5a, "POISON_INUSE: slab memory not yet initialised"),
-    (0xbbbb_bbbb_bbbb_bbbb, "SLUB_RED_INACTIVE: red zone of a free object"),
-    (0xcccc_cccc_cccc_cccc, "SLUB_RED_ACTIVE: red zone of an allocated object"),
-    (0xaaaa_aaaa_aaaa_aaaa, "PAGE_POISON: page after it was freed"),
-    (0xdead_0000_0000_0100, "LIST_POISON1: next of a list entry that was deleted"),
-    (0xdead_0000_0000_0122, "LIST_POISON2: prev of a list entry that was deleted"),
-    (0xdead_0000_0000_0200, "LIST_POISON2: prev of a list entry that was deleted"),
+    (
+        0x6b6b_6b6b_6b6b_6b6b,
+        "POISON_FREE: slab memory after kfree",
+    ),
+    (
+        0x6b6b_6b6b_6b6b_6ba5,
+        "POISON_FREE and POISON_END: slab memory after kfree",
+    ),
+    (
+        0xa56b_6b6b_6b6b_6b6b,
+        "POISON_FREE and POISON_END: slab memory after kfree",
+    ),
+    (
+        0x5a5a_5a5a_5a5a_5a5a,
+        "POISON_INUSE: slab memory not yet initialised",
+    ),
+    (
+        0xbbbb_bbbb_bbbb_bbbb,
+        "SLUB_RED_INACTIVE: red zone of a free object",
+    ),
+    (
+        0xcccc_cccc_cccc_cccc,
+        "SLUB_RED_ACTIVE: red zone of an allocated object",
+    ),
+    (
+        0xaaaa_aaaa_aaaa_aaaa,
+        "PAGE_POISON: page after it was freed",
+    ),
+    (
+        0xdead_0000_0000_0100,
+        "LIST_POISON1: next of a list entry that was deleted",
+    ),
+    (
+        0xdead_0000_0000_0122,
+        "LIST_POISON2: prev of a list entry that was deleted",
+    ),
+    (
+        0xdead_0000_0000_0200,
+        "LIST_POISON2: prev of a list entry that was deleted",
+    ),
     (0xdead_0000_0000_0300, "TIMER_ENTRY_STATIC"),
     (0xdead_0000_0000_0000, "POISON_POINTER_DELTA"),
     (0x0000_0000_dead_4ead, "SPINLOCK_MAGIC"),
-    (0xcccc_cccc_cccc_cc00, "free init memory (POISON_FREE_INITMEM)"),
+    (
+        0xcccc_cccc_cccc_cc00,
+        "free init memory (POISON_FREE_INITMEM)",
+    ),
 ];
 /// A poisoned list pointer and a field's offset.
 const LIST_POISON: std::ops::Range<u64> = 0xdead_0000_0000_0000..0xdead_0000_0000_1000;
@@ -111,7 +144,10 @@ const ERRORS: &[(u16, &str)] = &[
 /// Name of an error number.
 #[must_use]
 pub fn errno(number: u16) -> Option<&'static str> {
-    ERRORS.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
+    ERRORS
+        .iter()
+        .find(|(known, _)| *known == number)
+        .map(|(_, name)| *name)
 }
 
 /// Text in a value's eight bytes as they lie in memory: at least six printable ASCII characters then only zeros,
@@ -122,7 +158,9 @@ pub(super) fn characters(value: u64) -> Option<Characters> {
     let rest = bytes.get(text.len()..).unwrap_or_default();
     let printable = |byte: &u8| (0x20..0x7f).contains(byte);
     if text.len() >= 6 && text.iter().all(printable) && rest.iter().all(|byte| *byte == 0) {
-        return Some(Characters::Ascii(String::from_utf8_lossy(text).into_owned()));
+        return Some(Characters::Ascii(
+            String::from_utf8_lossy(text).into_owned(),
+        ));
     }
     let units: Vec<u8> = bytes
         .chunks_exact(2)
@@ -132,10 +170,12 @@ pub(super) fn characters(value: u64) -> Option<Characters> {
         })
         .collect();
     // A descriptor's length and type come before its text.
-    let tail = bytes.chunks_exact(2).skip(1).all(|unit| matches!(unit, [low, 0] if printable(low)));
-    (units.len() >= 3 && tail).then(|| {
-        Characters::Utf16(String::from_utf8_lossy(&units).into_owned())
-    })
+    let tail = bytes
+        .chunks_exact(2)
+        .skip(1)
+        .all(|unit| matches!(unit, [low, 0] if printable(low)));
+    (units.len() >= 3 && tail)
+        .then(|| Characters::Utf16(String::from_utf8_lossy(&units).into_owned()))
 }
 
 #[cfg(test)]
@@ -161,7 +201,10 @@ mod tests {
 
     #[test]
     fn the_real_dumps_value_is_utf_16_behind_a_head() {
-        assert_eq!(characters(0x0072_0069_0056_0338), Some(Characters::Utf16("Vir".into())));
+        assert_eq!(
+            characters(0x0072_0069_0056_0338),
+            Some(Characters::Utf16("Vir".into()))
+        );
         assert_eq!(
             characters(u64::from_le_bytes(*b"kmalloc\0")),
             Some(Characters::Ascii("kmalloc".into()))

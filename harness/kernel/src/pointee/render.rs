@@ -14,7 +14,11 @@ impl Display for Pointee {
             },
             Kind::Text(place) => write!(f, "{place}"),
             Kind::Data(place) => write!(f, "{place} (data)"),
-            Kind::PerCpu { cpu, offset, variable } => match variable {
+            Kind::PerCpu {
+                cpu,
+                offset,
+                variable,
+            } => match variable {
                 Some((name, 0)) => write!(f, "per-CPU {name} of CPU {cpu}"),
                 Some((name, rest)) => write!(f, "per-CPU {name}+{rest:#x} of CPU {cpu}"),
                 None => write!(f, "per-CPU data of CPU {cpu}, offset {offset:#x}"),
@@ -25,7 +29,8 @@ impl Display for Pointee {
                 if task.offset > 0 {
                     write!(f, " at +{:#x}", task.offset)?;
                 }
-                task.running_on.map_or(Ok(()), |cpu| write!(f, ", running on CPU {cpu}"))
+                task.running_on
+                    .map_or(Ok(()), |cpu| write!(f, ", running on CPU {cpu}"))
             }
             Kind::Stack(place) => write!(f, "stack of {} at +{:#x}", place.of, place.offset),
             Kind::Slab(object) => slab(f, self.value, object),
@@ -69,7 +74,11 @@ fn slab(f: &mut Formatter<'_>, value: u64, object: &SlabObject) -> Result {
     let name = &object.cache.name;
     match object.part {
         Part::Object if object.at.0 == value => write!(f, "{name} object")?,
-        Part::Object => write!(f, "{name} object at {:#x}, +{:#x}", object.at, object.offset)?,
+        Part::Object => write!(
+            f,
+            "{name} object at {:#x}, +{:#x}",
+            object.at, object.offset
+        )?,
         Part::LeftRedZone => write!(f, "red zone before the {name} object at {:#x}", object.at)?,
         Part::Metadata => write!(f, "metadata behind the {name} object at {:#x}", object.at)?,
     }

@@ -47,7 +47,9 @@ pub(super) fn of_function(tracer: &mut Tracer<'_>) -> Vec<Argument> {
         .rev()
         .find(|number| tracer.parameter(*number).is_some() || home(&homes, *number).is_some())
         .map_or(0, |last| last + 1);
-    (0..count).map(|number| argument(tracer, &homes, number)).collect()
+    (0..count)
+        .map(|number| argument(tracer, &homes, number))
+        .collect()
 }
 
 /// The values found, by position.
@@ -73,11 +75,15 @@ fn home(homes: &[Home], number: usize) -> Option<&Home> {
 
 fn argument(tracer: &Tracer<'_>, homes: &[Home], number: usize) -> Argument {
     let (name, type_name) = tracer.parameter(number).unzip();
-    let bytes = type_name.as_deref().and_then(|name| tracer.around.types().size_of(name));
+    let bytes = type_name
+        .as_deref()
+        .and_then(|name| tracer.around.types().size_of(name));
     let found = home(homes, number)
         .filter(|(_, width, ..)| bytes.is_none_or(|bytes| u64::from(*width) >= bytes.min(8)));
     let value = found.map(|(_, width, _, value)| {
-        let bytes = bytes.and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(8);
+        let bytes = bytes
+            .and_then(|bytes| u32::try_from(bytes).ok())
+            .unwrap_or(8);
         truncated(*value, bytes.min(*width))
     });
     Argument {
@@ -100,12 +106,19 @@ fn argument(tracer: &Tracer<'_>, homes: &[Home], number: usize) -> Argument {
 
 fn homes(tracer: &mut Tracer<'_>) -> Vec<Home> {
     let here = tracer.here;
-    let mut places: Vec<Loc> = (0..16).filter(|register| *register != 4).map(Loc::Reg).collect();
+    let mut places: Vec<Loc> = (0..16)
+        .filter(|register| *register != 4)
+        .map(Loc::Reg)
+        .collect();
     let slots = tracer.writes.slots();
     places.extend(slots.into_iter().take(MAX_SLOTS).map(Loc::Slot));
     let mut homes = Vec::new();
     for place in places {
-        let widths: &[u32] = if matches!(place, Loc::Reg(_)) { &[8] } else { &[8, 4] };
+        let widths: &[u32] = if matches!(place, Loc::Reg(_)) {
+            &[8]
+        } else {
+            &[8, 4]
+        };
         for width in widths {
             let id = tracer.trace(place, *width, here, 0);
             let value = tracer.node(id).and_then(|node| node.value);
@@ -124,7 +137,11 @@ fn copy_of(tracer: &Tracer<'_>, mut id: NodeId) -> Option<(usize, u32)> {
     for _ in 0..MAX_COPIES {
         match &tracer.node(id)?.kind {
             Kind::Argument(number) => return Some((*number, bytes)),
-            Kind::Same(inner) | Kind::Joined { chosen: Some((inner, _)), .. } => id = *inner,
+            Kind::Same(inner)
+            | Kind::Joined {
+                chosen: Some((inner, _)),
+                ..
+            } => id = *inner,
             Kind::Narrow { of, width, .. } => (id, bytes) = (*of, bytes.min(*width)),
             _ => return None,
         }
@@ -148,12 +165,22 @@ pub(super) fn saved(tracer: &mut Tracer<'_>) -> Vec<Saved> {
             false
         };
         let mut places = vec![Loc::Reg(register)];
-        places.extend(tracer.writes.slots().into_iter().take(MAX_SLOTS).map(Loc::Slot));
+        places.extend(
+            tracer
+                .writes
+                .slots()
+                .into_iter()
+                .take(MAX_SLOTS)
+                .map(Loc::Slot),
+        );
         for place in places {
             let id = tracer.trace(place, 8, here, 0);
             let value = tracer.node(id).and_then(|node| node.value);
             if let Some(value) = value.filter(|_| is_callers(tracer, id)) {
-                found.push(Saved { register: effect::name(register), value });
+                found.push(Saved {
+                    register: effect::name(register),
+                    value,
+                });
                 break;
             }
         }
@@ -164,7 +191,10 @@ pub(super) fn saved(tracer: &mut Tracer<'_>) -> Vec<Saved> {
 /// The caller of a sliced function, looked at before its call.
 pub(super) fn caller(around: &dyn Around, callee: &Slice) -> Result<Slice, Missing> {
     let entry = callee.entry_sp.ok_or_else(|| {
-        Missing::Implausible(format!("where the frame of {} begins is not known", callee.function))
+        Missing::Implausible(format!(
+            "where the frame of {} begins is not known",
+            callee.function
+        ))
     })?;
     let back = around.word(entry.0, 8).ok_or_else(|| {
         Missing::Implausible(format!("the return address at {entry} can't be read"))

@@ -64,10 +64,7 @@ impl Code {
         }
         instructions.sort_by_key(Instruction::ip);
         instructions.dedup_by_key(|instruction| instruction.ip());
-        let fixups = around.fixups(
-            function.start,
-            function.start.saturating_add(function.size),
-        );
+        let fixups = around.fixups(function.start, function.start.saturating_add(function.size));
         Ok(Self::connect(around, function, instructions, &fixups))
     }
 
@@ -171,7 +168,9 @@ impl Code {
 
     /// Number of the instruction that begins at an address.
     pub(super) fn find(&self, at: u64) -> Option<usize> {
-        self.instructions.binary_search_by_key(&at, Instruction::ip).ok()
+        self.instructions
+            .binary_search_by_key(&at, Instruction::ip)
+            .ok()
     }
 
     /// The instruction of this number.
@@ -223,7 +222,9 @@ fn cold_parts(around: &dyn Around, function: &Function, text: &[Instruction]) ->
         if !branches || known {
             continue;
         }
-        let part = around.function(target).filter(|part| part.name.starts_with(&prefix));
+        let part = around
+            .function(target)
+            .filter(|part| part.name.starts_with(&prefix));
         parts.extend(part);
     }
     parts

@@ -102,7 +102,11 @@ pub(super) enum Effect {
         width: u32,
     },
     /// One of two inputs: a conditional move, or the accumulator of a compare-and-exchange.
-    Either { left: Input, right: Input, width: u32 },
+    Either {
+        left: Input,
+        right: Input,
+        width: u32,
+    },
     /// What a call returned (rax).
     Returned,
     /// A call was free to change it.
@@ -182,7 +186,10 @@ fn width(instruction: &Instruction, operand: u32) -> u32 {
 
 /// ah, bh, ch, dh: not the low byte.
 fn is_high_byte(register: Register) -> bool {
-    matches!(register, Register::AH | Register::BH | Register::CH | Register::DH)
+    matches!(
+        register,
+        Register::AH | Register::BH | Register::CH | Register::DH
+    )
 }
 
 /// The signs of two-operand arithmetic.
@@ -259,10 +266,16 @@ fn computed(instruction: &Instruction) -> Option<Effect> {
     };
     match mnemonic {
         Mnemonic::Mov => Some(moved(input(instruction, 1)?, width, false)),
-        Mnemonic::Movzx => Some(moved(input(instruction, 1)?, self::width(instruction, 1), false)),
-        Mnemonic::Movsx | Mnemonic::Movsxd => {
-            Some(moved(input(instruction, 1)?, self::width(instruction, 1), true))
-        }
+        Mnemonic::Movzx => Some(moved(
+            input(instruction, 1)?,
+            self::width(instruction, 1),
+            false,
+        )),
+        Mnemonic::Movsx | Mnemonic::Movsxd => Some(moved(
+            input(instruction, 1)?,
+            self::width(instruction, 1),
+            true,
+        )),
         Mnemonic::Lea => Some(Effect::AddressOf {
             address: Address {
                 per_cpu: false,
@@ -302,7 +315,8 @@ fn table(instruction: &Instruction, width: u32) -> Option<Effect> {
             })
             .flatten();
     }
-    if let Some((_, operation, operand)) = OPERATIONS.iter().find(|(known, ..)| *known == mnemonic) {
+    if let Some((_, operation, operand)) = OPERATIONS.iter().find(|(known, ..)| *known == mnemonic)
+    {
         return Some(Effect::Applied {
             operation,
             to: input(instruction, *operand)?,

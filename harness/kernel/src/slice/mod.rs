@@ -10,8 +10,8 @@
 //! A slice stops where it cannot know: at a call's result, at an argument, at a load, at an instruction that it
 //! does not follow; and says so. It looks at one function; [`of_call`] looks at a caller with the registers that
 //! its callee saved.
-mod around;
 mod arguments;
+mod around;
 mod code;
 mod effect;
 mod reach;
@@ -37,6 +37,8 @@ pub use arguments::{Argument, Saved};
 pub struct Slice {
     /// The function's symbol.
     pub function: String,
+    /// Its first byte.
+    pub start: VirtAddr,
     /// Where each register came from: the address registers of the instruction first, then those that they came
     /// from, then its other operands, then the rest.
     pub origins: Vec<Origin>,
@@ -203,6 +205,7 @@ fn slice(around: &dyn Around, at: u64, registers: Registers) -> Result<Slice, Mi
     }
     Ok(Slice {
         function: tracer.code.function.name.clone(),
+        start: VirtAddr(tracer.code.function.start),
         origins,
         arguments,
         saved,

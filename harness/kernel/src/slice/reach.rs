@@ -43,7 +43,10 @@ impl Writes {
                 .registers
                 .push(written(instruction, &mut factory, name.as_deref()));
             let stores = factory.info(instruction).used_memory().iter().any(|used| {
-                !matches!(used.access(), OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess)
+                !matches!(
+                    used.access(),
+                    OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess
+                )
             });
             let slot = match instruction.mnemonic() {
                 Mnemonic::Push | Mnemonic::Pushfq => stack
@@ -87,9 +90,8 @@ impl Writes {
             Loc::Slot(at) => {
                 let end = at.saturating_add(width.into());
                 let exact = self.slots.get(number).copied().flatten();
-                let overlaps = exact.is_some_and(|(start, size)| {
-                    start < end && at < start.saturating_add(size)
-                });
+                let overlaps = exact
+                    .is_some_and(|(start, size)| start < end && at < start.saturating_add(size));
                 let exposed = self.escapes.is_some_and(|lowest| lowest < end);
                 overlaps || (exposed && self.anywhere.get(number).copied().unwrap_or(false))
             }

@@ -81,7 +81,9 @@ fn used(tracer: &Tracer<'_>) -> (Option<u8>, Option<u8>, u16) {
     let info = factory.info(instruction);
     let memory = info.used_memory().first().copied();
     let part = |register: Option<Register>| {
-        register.and_then(effect::general).filter(|register| *register != 4)
+        register
+            .and_then(effect::general)
+            .filter(|register| *register != 4)
     };
     let base = part(memory.map(|memory| memory.base()));
     let index = part(memory.map(|memory| memory.index()));
@@ -129,7 +131,10 @@ fn follow(tracer: &mut Tracer<'_>, mut id: NodeId, chain: &mut Vec<Step>) -> Nod
         };
         let next = match &node.kind {
             Kind::Same(inner) | Kind::Narrow { of: inner, .. } => *inner,
-            Kind::Joined { chosen: Some((inner, _)), .. } => *inner,
+            Kind::Joined {
+                chosen: Some((inner, _)),
+                ..
+            } => *inner,
             _ => {
                 chain.extend(step(tracer, id, &node));
                 own_input(tracer, &node, chain);
@@ -137,7 +142,10 @@ fn follow(tracer: &mut Tracer<'_>, mut id: NodeId, chain: &mut Vec<Step>) -> Nod
             }
         };
         match &node.kind {
-            Kind::Joined { chosen: Some((inner, why)), of } => {
+            Kind::Joined {
+                chosen: Some((inner, why)),
+                of,
+            } => {
                 let named = label(tracer, *inner, 0);
                 let at = tracer.code.get(node.at).map_or(0, |i| i.ip());
                 chain.push(Step {
@@ -163,7 +171,11 @@ fn own_input(tracer: &mut Tracer<'_>, node: &Node, chain: &mut Vec<Step>) {
             Kind::Applied { to, .. } => to,
             _ => return,
         };
-        let Some(own) = tracer.node(inner).cloned().filter(|own| own.place == node.place) else {
+        let Some(own) = tracer
+            .node(inner)
+            .cloned()
+            .filter(|own| own.place == node.place)
+        else {
             return;
         };
         if matches!(own.kind, Kind::Joined { .. } | Kind::Unknown(_)) {
@@ -178,7 +190,11 @@ fn own_input(tracer: &mut Tracer<'_>, node: &Node, chain: &mut Vec<Step>) {
 fn step(tracer: &mut Tracer<'_>, id: NodeId, node: &Node) -> Option<Step> {
     if matches!(
         node.kind,
-        Kind::Argument(_) | Kind::Entry(_) | Kind::OnStack(_) | Kind::Joined { .. } | Kind::Frame(_)
+        Kind::Argument(_)
+            | Kind::Entry(_)
+            | Kind::OnStack(_)
+            | Kind::Joined { .. }
+            | Kind::Frame(_)
     ) {
         return None;
     }
@@ -268,32 +284,46 @@ fn said_by_code(tracer: &mut Tracer<'_>, id: NodeId) -> (String, Option<String>)
         Kind::Load { from, size, .. } => {
             let meaning = load_label(tracer, from, *size);
             let written = written(from.written);
-            if from.base.is_none() && from.index.is_none() {
-                if let Some(named) = meaning.clone() {
-                    return (named, node.type_name.clone());
+            match meaning {
+                Some(named) if from.base.is_none() && from.index.is_none() => {
+                    (named, node.type_name.clone())
                 }
+                meaning => (written, meaning),
             }
-            (written, meaning)
         }
         Kind::AddressOf(pointer) => {
             let text = written(pointer.written);
-            let text = text.trim_start_matches('[').trim_end_matches(']').to_string();
+            let text = text
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_string();
             let meaning = label(tracer, id, 0);
-            (text.clone(), Some(meaning).filter(|meaning| *meaning != text))
+            (
+                text.clone(),
+                Some(meaning).filter(|meaning| *meaning != text),
+            )
         }
         Kind::Combined { .. } if is_this_cpu_pointer(tracer, &node) => {
             (label(tracer, id, 0), node.type_name.clone())
         }
-        Kind::Combined { sign, left, right, .. } => {
+        Kind::Combined {
+            sign, left, right, ..
+        } => {
             let parts = (place_name(tracer, *left), place_name(tracer, *right));
             let text = format!("{} {sign} {}", parts.0, parts.1);
             let meaning = label(tracer, id, 0);
-            (text.clone(), Some(meaning).filter(|meaning| *meaning != text))
+            (
+                text.clone(),
+                Some(meaning).filter(|meaning| *meaning != text),
+            )
         }
         Kind::Applied { operation, to, .. } => {
             let text = format!("{operation}({})", place_name(tracer, *to));
             let meaning = label(tracer, id, 0);
-            (text.clone(), Some(meaning).filter(|meaning| *meaning != text))
+            (
+                text.clone(),
+                Some(meaning).filter(|meaning| *meaning != text),
+            )
         }
         Kind::Unknown(why) => (format!("not known: {why}"), None),
         _ => (label(tracer, id, 0), node.type_name.clone()),
@@ -325,7 +355,10 @@ fn whole_label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String {
     match &node.kind {
         Kind::Constant(value) => number(*value),
         Kind::Same(inner) | Kind::Narrow { of: inner, .. } => label(tracer, *inner, deeper),
-        Kind::Joined { chosen: Some((inner, _)), .. } => label(tracer, *inner, deeper),
+        Kind::Joined {
+            chosen: Some((inner, _)),
+            ..
+        } => label(tracer, *inner, deeper),
         Kind::Joined { of, .. } => {
             let named = alternatives(tracer, of, deeper);
             match named.as_slice() {
@@ -337,17 +370,27 @@ fn whole_label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String {
             load_label(tracer, from, *size).unwrap_or_else(|| written(from.written))
         }
         Kind::AddressOf(pointer) => address_label(tracer, pointer, deeper),
-        Kind::Combined { sign, left, right, .. } => {
+        Kind::Combined {
+            sign, left, right, ..
+        } => {
             if is_this_cpu_pointer(tracer, &node) {
-                let pointer = if tracer.is_this_cpu(*right) { *left } else { *right };
+                let pointer = if tracer.is_this_cpu(*right) {
+                    *left
+                } else {
+                    *right
+                };
                 return format!("this_cpu {}", label(tracer, pointer, deeper));
             }
             let left = part(tracer, *left, deeper);
             let right = part(tracer, *right, deeper);
             format!("{left} {sign} {right}")
         }
-        Kind::Applied { operation, to, .. } => format!("{operation}({})", label(tracer, *to, deeper)),
-        Kind::Returned { function: Some(function) } => format!("return value of {function}"),
+        Kind::Applied { operation, to, .. } => {
+            format!("{operation}({})", label(tracer, *to, deeper))
+        }
+        Kind::Returned {
+            function: Some(function),
+        } => format!("return value of {function}"),
         Kind::Returned { function: None } => "return value of a call through a pointer".into(),
         Kind::Argument(number) => argument_label(tracer, *number),
         Kind::Frame(0) => "the stack pointer at entry".into(),
@@ -409,18 +452,36 @@ fn argument_label(tracer: &Tracer<'_>, number: usize) -> String {
 fn load_label(tracer: &mut Tracer<'_>, from: &Pointer, size: u32) -> Option<String> {
     if let Some((name, rest)) = tracer.per_cpu_variable(from) {
         let field = tracer.field(from, size).filter(|field| field.rest == 0);
-        let plain = if rest == 0 { name } else { format!("{name}+{rest:#x}") };
-        return Some(format!("this_cpu {}", field.map_or(plain, |field| field.path)));
+        let plain = if rest == 0 {
+            name
+        } else {
+            format!("{name}+{rest:#x}")
+        };
+        return Some(format!(
+            "this_cpu {}",
+            field.map_or(plain, |field| field.path)
+        ));
     }
     if from.base.is_none() && !from.written.per_cpu {
         let place = tracer.around.place(from.written.displacement)?;
         let offset = (place.offset > 0).then(|| format!("+{:#x}", place.offset));
         let element = from.index.map_or("", |_| "[…]");
-        return Some(format!("{}{}{element}", place.symbol, offset.unwrap_or_default()));
+        return Some(format!(
+            "{}{}{element}",
+            place.symbol,
+            offset.unwrap_or_default()
+        ));
     }
     let field = tracer.field(from, size)?;
-    let rest = (field.rest > 0).then(|| format!(" at +{:#x}", field.rest)).unwrap_or_default();
-    let cpu = if from.written.per_cpu { "this_cpu " } else { "" };
+    let rest = match field.rest {
+        0 => String::new(),
+        rest => format!(" at +{rest:#x}"),
+    };
+    let cpu = if from.written.per_cpu {
+        "this_cpu "
+    } else {
+        ""
+    };
     Some(format!("{cpu}{}{rest}", field.path))
 }
 
@@ -440,7 +501,11 @@ fn address_label(tracer: &mut Tracer<'_>, pointer: &Pointer, depth: usize) -> St
     if let Some(index) = pointer.index {
         let scale = pointer.written.scale;
         let index = part(tracer, index, depth);
-        text = if scale > 1 { format!("{text} + {index} * {scale}") } else { format!("{text} + {index}") };
+        text = if scale > 1 {
+            format!("{text} + {index} * {scale}")
+        } else {
+            format!("{text} + {index}")
+        };
     }
     match by.cast_signed() {
         0 => text,
@@ -466,11 +531,19 @@ fn based_on_nothing(tracer: &mut Tracer<'_>, pointer: &Pointer, depth: usize) ->
         0 | 1 => index,
         scale => format!("{index} * {scale}"),
     };
-    if by == 0 { scaled } else { format!("{scaled} + {fixed}") }
+    if by == 0 {
+        scaled
+    } else {
+        format!("{scaled} + {fixed}")
+    }
 }
 
 fn number(value: u64) -> String {
-    if value < 10 { value.to_string() } else { format!("{value:#x}") }
+    if value < 10 {
+        value.to_string()
+    } else {
+        format!("{value:#x}")
+    }
 }
 
 /// An address as the instruction writes it.
@@ -505,15 +578,36 @@ fn ending(tracer: &mut Tracer<'_>, node: &Node) -> End {
         Kind::AddressOf(_) | Kind::Combined { .. } | Kind::Applied { .. } | Kind::Frame(_) => {
             End::Computed
         }
-        Kind::Returned { function } => End::Return { function: function.clone() },
+        Kind::Returned { function } => End::Return {
+            function: function.clone(),
+        },
         Kind::Argument(number) => End::Argument {
             number: number + 1,
-            name: tracer.parameter(*number).map(|(name, _)| name).filter(|name| !name.is_empty()),
+            name: tracer
+                .parameter(*number)
+                .map(|(name, _)| name)
+                .filter(|name| !name.is_empty()),
         },
         Kind::Entry(_) | Kind::OnStack(_) => End::Caller,
-        Kind::Joined { of, .. } => End::Several(alternatives(tracer, of, 0)),
+        Kind::Joined { of, .. } => several(tracer, of),
         Kind::Same(_) | Kind::Narrow { .. } => End::Unknown("the chain is too long".into()),
         Kind::Unknown(why) => End::Unknown(why.clone()),
+    }
+}
+
+/// Of several definitions, the ones that are known; none known is not known.
+fn several(tracer: &mut Tracer<'_>, of: &[NodeId]) -> End {
+    let unknown = |id: &NodeId| {
+        tracer
+            .node(*id)
+            .is_none_or(|node| matches!(node.kind, Kind::Unknown(_)))
+    };
+    let none = of.iter().all(unknown);
+    let named = alternatives(tracer, of, 0);
+    if none {
+        End::Unknown(named.join("; "))
+    } else {
+        End::Several(named)
     }
 }
 
@@ -536,7 +630,9 @@ fn sources(tracer: &Tracer<'_>, id: NodeId, out: &mut Vec<NodeId>) {
         _ => return,
     };
     for part in parts {
-        let own = tracer.node(part).is_some_and(|inner| inner.place == node.place);
+        let own = tracer
+            .node(part)
+            .is_some_and(|inner| inner.place == node.place);
         if in_register(tracer, part) && !own {
             out.push(part);
         } else if part < id {

@@ -84,14 +84,30 @@ impl Level {
         let moved = |from: Option<i64>, by: i64| from.and_then(|at| at.checked_add(by));
         let op0 = instruction.op0_register();
         match instruction.mnemonic() {
-            Mnemonic::Push => Self { sp: moved(sp, -8), bp },
-            Mnemonic::Pushfq => Self { sp: moved(sp, -8), bp },
-            Mnemonic::Popfq => Self { sp: moved(sp, 8), bp },
+            Mnemonic::Push => Self {
+                sp: moved(sp, -8),
+                bp,
+            },
+            Mnemonic::Pushfq => Self {
+                sp: moved(sp, -8),
+                bp,
+            },
+            Mnemonic::Popfq => Self {
+                sp: moved(sp, 8),
+                bp,
+            },
             Mnemonic::Pop => Self {
-                sp: if op0 == Register::RSP { None } else { moved(sp, 8) },
+                sp: if op0 == Register::RSP {
+                    None
+                } else {
+                    moved(sp, 8)
+                },
                 bp: bp.filter(|_| op0 != Register::RBP),
             },
-            Mnemonic::Leave => Self { sp: moved(bp, 8), bp: None },
+            Mnemonic::Leave => Self {
+                sp: moved(bp, 8),
+                bp: None,
+            },
             // What a call pushes its callee takes off again.
             Mnemonic::Call => self,
             _ => Self {
@@ -122,7 +138,10 @@ impl Level {
 fn writes(instruction: &Instruction, register: Register) -> bool {
     instruction.op0_kind() == OpKind::Register
         && instruction.op0_register().full_register() == register
-        && !matches!(instruction.mnemonic(), Mnemonic::Cmp | Mnemonic::Test | Mnemonic::Bt)
+        && !matches!(
+            instruction.mnemonic(),
+            Mnemonic::Cmp | Mnemonic::Test | Mnemonic::Bt
+        )
 }
 
 /// The level that an instruction gives its first operand.
@@ -134,8 +153,12 @@ fn computed(level: Level, instruction: &Instruction) -> Option<i64> {
         _ => None,
     };
     match instruction.mnemonic() {
-        Mnemonic::Add => level.of(instruction.op0_register())?.checked_add(immediate()?),
-        Mnemonic::Sub => level.of(instruction.op0_register())?.checked_sub(immediate()?),
+        Mnemonic::Add => level
+            .of(instruction.op0_register())?
+            .checked_add(immediate()?),
+        Mnemonic::Sub => level
+            .of(instruction.op0_register())?
+            .checked_sub(immediate()?),
         Mnemonic::And if instruction.op0_register() == Register::RSP => {
             let aligns = immediate()? < 0 && level.sp.is_some_and(|at| same_frame(at, 0));
             aligns.then_some(REALIGNED)

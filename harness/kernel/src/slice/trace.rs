@@ -58,12 +58,31 @@ pub(super) enum Kind {
     /// The same value in another place.
     Same(NodeId),
     /// The low `width` bytes of another value.
-    Narrow { of: NodeId, width: u32, signed: bool },
-    Load { from: Pointer, size: u32, signed: bool },
+    Narrow {
+        of: NodeId,
+        width: u32,
+        signed: bool,
+    },
+    Load {
+        from: Pointer,
+        size: u32,
+        signed: bool,
+    },
     AddressOf(Pointer),
-    Combined { sign: &'static str, left: NodeId, right: NodeId, width: u32 },
-    Applied { operation: &'static str, to: NodeId, width: u32 },
-    Returned { function: Option<String> },
+    Combined {
+        sign: &'static str,
+        left: NodeId,
+        right: NodeId,
+        width: u32,
+    },
+    Applied {
+        operation: &'static str,
+        to: NodeId,
+        width: u32,
+    },
+    Returned {
+        function: Option<String>,
+    },
     /// An argument register as the caller left it, counted from 0.
     Argument(usize),
     /// The stack pointer, counted from where it stood at the function's entry.
@@ -72,7 +91,10 @@ pub(super) enum Kind {
     Entry(u8),
     /// An argument that the caller put on the stack, counted from the stack pointer at entry.
     OnStack(i64),
-    Joined { of: Vec<NodeId>, chosen: Option<(NodeId, String)> },
+    Joined {
+        of: Vec<NodeId>,
+        chosen: Option<(NodeId, String)>,
+    },
     Unknown(String),
 }
 
@@ -151,13 +173,17 @@ impl<'a> Tracer<'a> {
         let ends = reaching(&self.code, &self.writes, place, width, before);
         let value = self.value(place, width, before);
         let id = match ends.as_slice() {
-            [] => self.unknown(Some(place), before, "no path from the function's entry leads here"),
+            [] => self.unknown(
+                Some(place),
+                before,
+                "no path from the function's entry leads here",
+            ),
             [one] => self.reached(*one, place, width, before, depth),
             several if several.len() > MAX_JOIN => {
                 let why = format!("{} definitions meet here", several.len());
                 self.unknown(Some(place), before, &why)
             }
-            several => self.joined(&several.to_vec(), place, width, before, depth),
+            several => self.joined(several, place, width, before, depth),
         };
         if let Some(node) = self.nodes.get_mut(id)
             && node.value.is_none()
@@ -188,7 +214,11 @@ impl<'a> Tracer<'a> {
     /// Address of a place in the frame.
     pub(super) fn frame_address(&self, at: i64) -> Option<u64> {
         let level = self.stack.at(self.here)?.sp?;
-        let pointer = self.registers.get(usize::from(STACK_POINTER)).copied().flatten()?;
+        let pointer = self
+            .registers
+            .get(usize::from(STACK_POINTER))
+            .copied()
+            .flatten()?;
         same_frame(level, at).then(|| pointer.wrapping_add_signed(at.wrapping_sub(level)))
     }
 
@@ -273,10 +303,16 @@ impl<'a> Tracer<'a> {
                 width,
                 signed,
             } => self.load(address, at, width, signed, depth),
-            Effect::Moved { from: Input::Constant(value), width, .. } => {
-                Kind::Constant(truncated(value, width))
-            }
-            Effect::Moved { from, width, signed } => {
+            Effect::Moved {
+                from: Input::Constant(value),
+                width,
+                ..
+            } => Kind::Constant(truncated(value, width)),
+            Effect::Moved {
+                from,
+                width,
+                signed,
+            } => {
                 let of = self.input(from, at, width, depth);
                 if width >= 8 {
                     Kind::Same(of)
@@ -285,13 +321,22 @@ impl<'a> Tracer<'a> {
                 }
             }
             Effect::AddressOf { address, .. } => Kind::AddressOf(self.pointer(address, at, depth)),
-            Effect::Combined { sign, left, right, width } => Kind::Combined {
+            Effect::Combined {
+                sign,
+                left,
+                right,
+                width,
+            } => Kind::Combined {
                 sign,
                 left: self.input(left, at, width, depth),
                 right: self.input(right, at, width, depth),
                 width,
             },
-            Effect::Applied { operation, to, width } => Kind::Applied {
+            Effect::Applied {
+                operation,
+                to,
+                width,
+            } => Kind::Applied {
                 operation,
                 to: self.input(to, at, width, depth),
                 width,
@@ -303,7 +348,9 @@ impl<'a> Tracer<'a> {
                 ],
                 chosen: None,
             },
-            Effect::Returned => Kind::Returned { function: self.called(at) },
+            Effect::Returned => Kind::Returned {
+                function: self.called(at),
+            },
             Effect::Clobbered => Kind::Unknown(match self.called(at) {
                 Some(name) => format!("the call to {name} may have changed it"),
                 None => "a call may have changed it".into(),
@@ -323,7 +370,10 @@ impl<'a> Tracer<'a> {
                 None => "a call may have changed it through a pointer".into(),
             };
         }
-        format!("`{}` is not followed", crate::instruction::spelled(instruction))
+        format!(
+            "`{}` is not followed",
+            crate::instruction::spelled(instruction)
+        )
     }
 
     fn popped(&mut self, at: usize, depth: usize) -> Kind {
@@ -349,7 +399,11 @@ impl<'a> Tracer<'a> {
             return if size >= 8 {
                 Kind::Same(of)
             } else {
-                Kind::Narrow { of, width: size, signed }
+                Kind::Narrow {
+                    of,
+                    width: size,
+                    signed,
+                }
             };
         }
         let from = self.pointer(address, at, depth);
@@ -358,7 +412,11 @@ impl<'a> Tracer<'a> {
             return if size >= 8 {
                 Kind::Same(of)
             } else {
-                Kind::Narrow { of, width: size, signed }
+                Kind::Narrow {
+                    of,
+                    width: size,
+                    signed,
+                }
             };
         }
         Kind::Load { from, size, signed }

@@ -101,11 +101,15 @@ fn into_array(found: &mut FieldAt, field: &FieldRef) -> Shape {
 fn best(layout: &StructLayout, offset: u64, size: u64) -> Option<(&str, &FieldRef)> {
     let holds = |field: &FieldRef| {
         let flexible = field.size == 0 && field.offset <= offset && is_array(field);
-        flexible || offset.checked_sub(field.offset).is_some_and(|rest| rest < field.size)
+        flexible
+            || offset
+                .checked_sub(field.offset)
+                .is_some_and(|rest| rest < field.size)
     };
     let rank = |field: &FieldRef| {
         let exact = field.offset == offset && (size == 0 || field.size == size);
-        let inside = size == 0 || field.offset.saturating_add(field.size) >= offset.saturating_add(size);
+        let inside =
+            size == 0 || field.offset.saturating_add(field.size) >= offset.saturating_add(size);
         (!exact, field.bits.is_some(), !inside, field.size == 0)
     };
     layout
@@ -166,7 +170,9 @@ pub(super) fn source_name(symbol: &str) -> (&str, bool) {
     let Some((name, suffix)) = symbol.split_once('.') else {
         return (symbol, true);
     };
-    let changed = ["isra", "constprop", "part"].iter().any(|word| suffix.contains(word));
+    let changed = ["isra", "constprop", "part"]
+        .iter()
+        .any(|word| suffix.contains(word));
     (name, !changed)
 }
 

@@ -48,7 +48,10 @@ impl Tracer<'_> {
                 | Kind::Entry(_)
                 | Kind::Unknown(_)
         );
-        let tells = node.type_name.as_deref().is_none_or(|name| typed::plain(name) == "void *");
+        let tells = node
+            .type_name
+            .as_deref()
+            .is_none_or(|name| typed::plain(name) == "void *");
         let Some(value) = node.value.filter(|_| open && tells) else {
             return;
         };
@@ -64,7 +67,12 @@ impl Tracer<'_> {
     fn hand_down(&mut self, mut id: NodeId) {
         for _ in 0..MAX_DEPTH {
             let Some(node) = self.node(id) else { return };
-            let (Kind::Same(inner) | Kind::Joined { chosen: Some((inner, _)), .. }) = node.kind else {
+            let (Kind::Same(inner)
+            | Kind::Joined {
+                chosen: Some((inner, _)),
+                ..
+            }) = node.kind
+            else {
                 return;
             };
             let value = node.value;
@@ -85,8 +93,15 @@ impl Tracer<'_> {
             Kind::Frame(at) => self.frame_address(*at),
             Kind::Argument(number) => self.arguments.get(*number).copied().flatten(),
             Kind::Same(inner) => of(*inner),
-            Kind::Narrow { of: inner, width, signed } => Some(extended(of(*inner)?, *width, *signed)),
-            Kind::Joined { chosen: Some((inner, _)), .. } => of(*inner),
+            Kind::Narrow {
+                of: inner,
+                width,
+                signed,
+            } => Some(extended(of(*inner)?, *width, *signed)),
+            Kind::Joined {
+                chosen: Some((inner, _)),
+                ..
+            } => of(*inner),
             Kind::AddressOf(_) | Kind::Combined { .. } | Kind::Applied { .. } => self
                 .compute(id, 0)
                 .filter(|computed| !computed.from_memory)
@@ -98,19 +113,35 @@ impl Tracer<'_> {
     /// Works a definition out again from what the crash shows.
     pub(super) fn compute(&self, id: NodeId, depth: usize) -> Option<Computed> {
         let node = self.node(id)?;
-        let known = |value| Computed { value, from_memory: false };
+        let known = |value| Computed {
+            value,
+            from_memory: false,
+        };
         let of = |inner: NodeId| -> Option<Computed> {
             if let Some(value) = self.node(inner)?.value {
                 return Some(known(value));
             }
-            (depth < MAX_DEPTH).then(|| self.compute(inner, depth + 1)).flatten()
+            (depth < MAX_DEPTH)
+                .then(|| self.compute(inner, depth + 1))
+                .flatten()
         };
         match &node.kind {
             Kind::Constant(value) => Some(known(*value)),
-            Kind::Same(inner) | Kind::Joined { chosen: Some((inner, _)), .. } => of(*inner),
-            Kind::Narrow { of: inner, width, signed } => {
+            Kind::Same(inner)
+            | Kind::Joined {
+                chosen: Some((inner, _)),
+                ..
+            } => of(*inner),
+            Kind::Narrow {
+                of: inner,
+                width,
+                signed,
+            } => {
                 let inner = of(*inner)?;
-                Some(Computed { value: extended(inner.value, *width, *signed), ..inner })
+                Some(Computed {
+                    value: extended(inner.value, *width, *signed),
+                    ..inner
+                })
             }
             Kind::AddressOf(pointer) => self.address(pointer, depth),
             Kind::Load { from, size, signed } => {
@@ -120,7 +151,12 @@ impl Tracer<'_> {
                 let value = extended(self.around.word(at.value, *size)?, *size, *signed);
                 Some(Computed { value, from_memory })
             }
-            Kind::Combined { sign, left, right, width } => {
+            Kind::Combined {
+                sign,
+                left,
+                right,
+                width,
+            } => {
                 let (left, right) = (of(*left)?, of(*right)?);
                 let value = combine(sign, left.value, right.value)?;
                 Some(Computed {
@@ -128,10 +164,17 @@ impl Tracer<'_> {
                     from_memory: left.from_memory || right.from_memory,
                 })
             }
-            Kind::Applied { operation, to, width } => {
+            Kind::Applied {
+                operation,
+                to,
+                width,
+            } => {
                 let to = of(*to)?;
                 let value = apply(operation, to.value, *width)?;
-                Some(Computed { value: truncated(value, *width), ..to })
+                Some(Computed {
+                    value: truncated(value, *width),
+                    ..to
+                })
             }
             _ => None,
         }
@@ -194,7 +237,10 @@ impl Tracer<'_> {
             return;
         };
         let fits: Vec<(NodeId, Fit)> = of.iter().map(|one| (*one, self.fit(*one, value))).collect();
-        let possible: Vec<_> = fits.iter().filter(|(_, fit)| !matches!(fit, Fit::Impossible)).collect();
+        let possible: Vec<_> = fits
+            .iter()
+            .filter(|(_, fit)| !matches!(fit, Fit::Impossible))
+            .collect();
         let equal: Vec<_> = fits
             .iter()
             .filter_map(|(one, fit)| match fit {
@@ -216,10 +262,13 @@ impl Tracer<'_> {
         if self.width(one) == 4 && value > u64::from(u32::MAX) {
             return Fit::Impossible;
         }
-        let known = self.node(one).and_then(|node| node.value).map(|value| Computed {
-            value,
-            from_memory: false,
-        });
+        let known = self
+            .node(one)
+            .and_then(|node| node.value)
+            .map(|value| Computed {
+                value,
+                from_memory: false,
+            });
         match known.or_else(|| self.compute(one, 0)) {
             Some(computed) if computed.value == value => Fit::Equal(if computed.from_memory {
                 "memory still holds this value there".into()
@@ -234,8 +283,16 @@ impl Tracer<'_> {
     /// Bytes that a definition can fill.
     fn width(&self, id: NodeId) -> u32 {
         match self.node(id).map(|node| &node.kind) {
-            Some(Kind::Narrow { width, signed: false, .. }) => *width,
-            Some(Kind::Load { size, signed: false, .. }) => *size,
+            Some(Kind::Narrow {
+                width,
+                signed: false,
+                ..
+            }) => *width,
+            Some(Kind::Load {
+                size,
+                signed: false,
+                ..
+            }) => *size,
             Some(Kind::Combined { width, .. } | Kind::Applied { width, .. }) => *width,
             _ => 8,
         }
@@ -243,21 +300,32 @@ impl Tracer<'_> {
 
     fn type_of(&mut self, id: NodeId) -> Option<String> {
         let node = self.node(id)?.clone();
-        let of = |tracer: &Self, id: NodeId| tracer.node(id).and_then(|node| node.type_name.clone());
+        let of =
+            |tracer: &Self, id: NodeId| tracer.node(id).and_then(|node| node.type_name.clone());
         match &node.kind {
             Kind::Same(inner) | Kind::Narrow { of: inner, .. } => of(self, *inner),
-            Kind::Joined { chosen: Some((inner, _)), .. } => of(self, *inner),
+            Kind::Joined {
+                chosen: Some((inner, _)),
+                ..
+            } => of(self, *inner),
             Kind::Joined { of: all, .. } => {
                 let mut types = all.iter().map(|one| of(self, *one));
                 let first = types.next()??;
-                types.all(|other| other.as_deref() == Some(&first)).then_some(first)
+                types
+                    .all(|other| other.as_deref() == Some(&first))
+                    .then_some(first)
             }
             Kind::Load { from, size, .. } => {
                 let field = self.field(from, *size)?;
                 (field.rest == 0 && !field.type_name.is_empty()).then_some(field.type_name)
             }
             Kind::AddressOf(pointer) => self.type_of_address(pointer),
-            Kind::Combined { sign: "+", left, right, .. } => {
+            Kind::Combined {
+                sign: "+",
+                left,
+                right,
+                ..
+            } => {
                 if self.is_this_cpu(*right) {
                     of(self, *left)
                 } else if self.is_this_cpu(*left) {
@@ -303,9 +371,9 @@ impl Tracer<'_> {
     pub(super) fn is_this_cpu(&self, id: NodeId) -> bool {
         match self.node(id).map(|node| &node.kind) {
             Some(Kind::Load { from, .. }) => self.is_per_cpu_base(from),
-            Some(Kind::Same(inner)) => self.node(*inner).is_some_and(|node| {
-                matches!(&node.kind, Kind::Load { from, .. } if self.is_per_cpu_base(from))
-            }),
+            Some(Kind::Same(inner)) => self.node(*inner).is_some_and(
+                |node| matches!(&node.kind, Kind::Load { from, .. } if self.is_per_cpu_base(from)),
+            ),
             _ => false,
         }
     }
@@ -344,7 +412,12 @@ impl Tracer<'_> {
             field.path = field.path.replacen(&tag, name, 1);
             return Some(field);
         }
-        Some(FieldAt { path: name.to_string(), type_name, rest, size: size.into() })
+        Some(FieldAt {
+            path: name.to_string(),
+            type_name,
+            rest,
+            size: size.into(),
+        })
     }
 
     /// The field of a structure at an offset.
@@ -356,7 +429,9 @@ impl Tracer<'_> {
     /// them or the types do not say.
     pub(super) fn parameter(&self, number: usize) -> Option<(String, String)> {
         let (name, trusted) = typed::source_name(&self.code.function.name);
-        let proto = trusted.then(|| self.around.types().func_proto(name)).flatten()?;
+        let proto = trusted
+            .then(|| self.around.types().func_proto(name))
+            .flatten()?;
         let parameter = proto.params.get(number)?;
         Some((parameter.name.clone(), parameter.type_name.clone()))
     }

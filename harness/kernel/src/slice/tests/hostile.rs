@@ -38,7 +38,13 @@ fn two(opcode: u8, to: u8, from: u8) -> Vec<u8> {
 }
 
 fn slot(opcode: u8, register: u8, slot: u8) -> Vec<u8> {
-    vec![0x48 | (register >> 3) << 2, opcode, 0x44 | (register & 7) << 3, 0x24, slot * 8]
+    vec![
+        0x48 | (register >> 3) << 2,
+        opcode,
+        0x44 | (register & 7) << 3,
+        0x24,
+        slot * 8,
+    ]
 }
 
 /// The code, with the registers and the stack as they are at its end.
@@ -71,7 +77,10 @@ fn run(ops: &[Op], start: [u64; 16]) -> Run {
             }
             Op::Spill(from, at) => {
                 run.code.extend(slot(0x89, from, at));
-                run.memory.insert(registers[4] + u64::from(at) * 8, registers[usize::from(from)]);
+                run.memory.insert(
+                    registers[4] + u64::from(at) * 8,
+                    registers[usize::from(from)],
+                );
             }
             Op::Fill(to, at) => {
                 let Some(value) = run.memory.get(&(registers[4] + u64::from(at) * 8)) else {
@@ -83,7 +92,8 @@ fn run(ops: &[Op], start: [u64; 16]) -> Run {
             Op::Push(from) => {
                 run.code.extend([0x40 | from >> 3, 0x50 | from & 7]);
                 registers[4] -= 8;
-                run.memory.insert(registers[4], registers[usize::from(from)]);
+                run.memory
+                    .insert(registers[4], registers[usize::from(from)]);
                 pushed += 1;
             }
             Op::Pop(to) if pushed > 0 => {
@@ -107,8 +117,9 @@ fn run(ops: &[Op], start: [u64; 16]) -> Run {
 fn sliced(run: &Run) -> Slice {
     let mut world = World::of("of_cache", &run.code);
     world.words = run.memory.clone();
-    let registers: Vec<(&str, u64)> =
-        (0..16).map(|n| (effect::name(n), run.registers[usize::from(n)])).collect();
+    let registers: Vec<(&str, u64)> = (0..16)
+        .map(|n| (effect::name(n), run.registers[usize::from(n)]))
+        .collect();
     world.slice(run.code.len() as u64 - 3, &registers)
 }
 

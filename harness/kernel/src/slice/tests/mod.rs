@@ -17,6 +17,9 @@ fn said(slice: &Slice, register: &str) -> String {
 }
 
 fn argument(slice: &Slice, number: usize) -> Option<u64> {
-    let found = slice.arguments.iter().find(|argument| argument.number == number)?;
+    let found = slice
+        .arguments
+        .iter()
+        .find(|argument| argument.number == number)?;
     found.value.as_ref().ok().copied()
 }

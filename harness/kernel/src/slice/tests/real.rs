@@ -53,7 +53,9 @@ const REGISTERS: &[(&str, u64)] = &[
 fn world() -> World {
     let mut world = World::of("__kmalloc", CODE);
     let displacement = THIS_CPU_OFF.wrapping_sub(BASE + PER_CPU.1);
-    let bytes = i32::try_from(displacement.cast_signed()).unwrap().to_le_bytes();
+    let bytes = i32::try_from(displacement.cast_signed())
+        .unwrap()
+        .to_le_bytes();
     world.code[PER_CPU.0..PER_CPU.0 + 4].copy_from_slice(&bytes);
     world.symbols = vec![
         (BASE + 0x1000, "kmalloc_slab"),
@@ -97,7 +99,10 @@ fn check(expected: &[(&str, &str)]) {
 fn the_faulting_base_is_the_freelist_of_this_cpus_slab() {
     check(&[
         ("rbp", "rbp ← [r8] = kmem_cache_cpu.freelist"),
-        ("r8", "r8 ← this_cpu kmem_cache.cpu_slab = struct kmem_cache_cpu *"),
+        (
+            "r8",
+            "r8 ← this_cpu kmem_cache.cpu_slab = struct kmem_cache_cpu *",
+        ),
         ("rax", "rax ← [r15+0x20] = kmem_cache.offset"),
     ]);
 }
@@ -105,21 +110,39 @@ fn the_faulting_base_is_the_freelist_of_this_cpus_slab() {
 #[test]
 fn the_cache_is_what_kmalloc_slab_returned_and_not_what_the_memory_controller_would_have() {
     check(&[
-        ("r14", "r14 ← return value of kmalloc_slab = struct kmem_cache *"),
-        ("r15", "r15 ← return value of kmalloc_slab = struct kmem_cache *"),
+        (
+            "r14",
+            "r14 ← return value of kmalloc_slab = struct kmem_cache *",
+        ),
+        (
+            "r15",
+            "r15 ← return value of kmalloc_slab = struct kmem_cache *",
+        ),
     ]);
     let slice = world().slice(0xab, REGISTERS);
-    let r15 = slice.origins.iter().find(|origin| origin.register == "r15").unwrap();
+    let r15 = slice
+        .origins
+        .iter()
+        .find(|origin| origin.register == "r15")
+        .unwrap();
     let join = r15.chain.first().unwrap();
     assert!(join.meaning.contains("2 definitions"), "{join:?}");
     assert_eq!(join.check.as_deref(), Some("it comes to this value"));
-    let steps: Vec<_> = r15.chain.iter().skip(1).map(|step| (step.at.0 - BASE, step.meaning.as_str())).collect();
+    let steps: Vec<_> = r15
+        .chain
+        .iter()
+        .skip(1)
+        .map(|step| (step.at.0 - BASE, step.meaning.as_str()))
+        .collect();
     assert_eq!(
         steps,
         [
             (0x6d, "r15 ← r14"),
             (0x2b, "r14 ← rax"),
-            (0x26, "rax ← return value of kmalloc_slab = struct kmem_cache *")
+            (
+                0x26,
+                "rax ← return value of kmalloc_slab = struct kmem_cache *"
+            )
         ]
     );
 }
@@ -153,18 +176,32 @@ fn the_registers_and_the_memory_agree() {
             .iter()
             .find(|origin| origin.register == register && origin.current)
             .unwrap();
-        let check = origin.chain.iter().find_map(|step| step.check.as_deref()).unwrap();
-        assert!(check.ends_with("holds the same value now"), "{register}: {check}");
+        let check = origin
+            .chain
+            .iter()
+            .find_map(|step| step.check.as_deref())
+            .unwrap();
+        assert!(
+            check.ends_with("holds the same value now"),
+            "{register}: {check}"
+        );
     }
 }
 
 #[test]
 fn size_and_flags_are_found_in_the_registers_that_keep_them() {
     let slice = world().slice(0xab, REGISTERS);
-    assert_eq!((argument(&slice, 1), argument(&slice, 2)), (Some(0xfe), Some(0x60_80c0)));
+    assert_eq!(
+        (argument(&slice, 1), argument(&slice, 2)),
+        (Some(0xfe), Some(0x60_80c0))
+    );
     let flags = &slice.arguments[1];
     assert_eq!(
-        (flags.name.as_deref(), flags.type_name.as_deref(), flags.found_in.as_deref()),
+        (
+            flags.name.as_deref(),
+            flags.type_name.as_deref(),
+            flags.found_in.as_deref()
+        ),
         (Some("flags"), Some("gfp_t"), Some("r12"))
     );
     check(&[("r13", "r13 ← parameter size of __kmalloc = size_t")]);
@@ -173,7 +210,11 @@ fn size_and_flags_are_found_in_the_registers_that_keep_them() {
 #[test]
 fn the_callers_registers_are_those_that_the_function_pushed() {
     let slice = world().slice(0xab, REGISTERS);
-    let saved: Vec<_> = slice.saved.iter().map(|saved| (saved.register, saved.value)).collect();
+    let saved: Vec<_> = slice
+        .saved
+        .iter()
+        .map(|saved| (saved.register, saved.value))
+        .collect();
     assert_eq!(
         saved,
         [
@@ -203,16 +244,29 @@ fn a_clones_parameters_have_no_names() {
     let mut world = world();
     world.name = "__kmalloc.constprop.0";
     let slice = world.slice(0xab, REGISTERS);
-    assert_eq!(said(&slice, "r12"), "r12 ← argument 2 of __kmalloc.constprop.0");
+    assert_eq!(
+        said(&slice, "r12"),
+        "r12 ← argument 2 of __kmalloc.constprop.0"
+    );
     assert_eq!(slice.notes.len(), 1, "{:?}", slice.notes);
 }
 
 #[test]
 fn the_address_registers_come_first_with_what_they_came_from() {
     let slice = world().slice(0xab, REGISTERS);
-    let first: Vec<_> = slice.origins.iter().take(4).map(|o| (o.register, o.role)).collect();
+    let first: Vec<_> = slice
+        .origins
+        .iter()
+        .take(4)
+        .map(|o| (o.register, o.role))
+        .collect();
     assert_eq!(
         first,
-        [("rbp", Role::Base), ("r8", Role::Via), ("r15", Role::Via), ("rax", Role::Index)]
+        [
+            ("rbp", Role::Base),
+            ("r8", Role::Via),
+            ("r15", Role::Via),
+            ("rax", Role::Index)
+        ]
     );
 }

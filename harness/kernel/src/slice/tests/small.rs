@@ -8,7 +8,10 @@ const CACHE: u64 = 0xffff_8880_0030_0000;
 /// Slices `code` at `offset` in a function `of_cache(struct kmem_cache *s, int n)`.
 fn check(code: &[u8], offset: u64, set: &[(&str, u64)], expected: &[(&str, &str)]) {
     let mut world = World::of("of_cache", code);
-    world.symbols = vec![(BASE + 0x1000, "kmalloc_slab"), (BASE + 0x2000, "__fentry__")];
+    world.symbols = vec![
+        (BASE + 0x1000, "kmalloc_slab"),
+        (BASE + 0x2000, "__fentry__"),
+    ];
     let slice = world.slice(offset, set);
     for (register, text) in expected {
         assert_eq!(said(&slice, register), *text);
@@ -84,7 +87,10 @@ fn a_call_returns_a_value_and_spoils_the_rest() {
         &[
             ("rax", "rax ← [rax+0x18] = kmem_cache.size"),
             ("rbx", "rbx ← parameter s of of_cache = struct kmem_cache *"),
-            ("rsi", "rsi ← not known: the call to kmalloc_slab may have changed it"),
+            (
+                "rsi",
+                "rsi ← not known: the call to kmalloc_slab may have changed it",
+            ),
         ],
     );
 }
@@ -99,7 +105,12 @@ fn of_two_definitions_the_possible_one_is_taken() {
         0x48, 0x89, 0xf8, // mov rax, rdi
         0x48, 0x8b, 0x08, // mov rcx, [rax]
     ];
-    check(&code, 14, &[("rax", 5), ("rdi", CACHE)], &[("rax", "rax ← 5")]);
+    check(
+        &code,
+        14,
+        &[("rax", 5), ("rdi", CACHE)],
+        &[("rax", "rax ← 5")],
+    );
     check(
         &code,
         14,
@@ -180,7 +191,10 @@ fn a_hardened_pointer_is_taken_apart_into_its_keys() {
         ],
         16,
         &[("rdi", CACHE)],
-        &[("rcx", "rcx ← rcx ^ rdx = ([rax] ^ kmem_cache.flags) ^ bswap(the caller's rax)")],
+        &[(
+            "rcx",
+            "rcx ← rcx ^ rdx = ([rax] ^ kmem_cache.flags) ^ bswap(the caller's rax)",
+        )],
     );
 }
 
@@ -213,7 +227,11 @@ fn a_jump_through_a_register_is_owned_up_to() {
     );
     let slice = world.slice(2, &[]);
     assert_eq!(slice.notes.len(), 1);
-    assert!(said(&slice, "rdi").contains("not known: no jump to"), "{}", said(&slice, "rdi"));
+    assert!(
+        said(&slice, "rdi").contains("not known: no jump to"),
+        "{}",
+        said(&slice, "rdi")
+    );
 }
 
 #[test]

@@ -54,10 +54,17 @@ impl World {
 impl Around for World {
     fn text(&self, at: u64, size: usize) -> Result<Vec<u8>, Missing> {
         let from = usize::try_from(at - BASE).unwrap();
-        self.code.get(from..from + size).map(<[u8]>::to_vec).ok_or(Missing::Memory {
-            what: "text".into(),
-            error: ReadError::NotPresent { at: VirtAddr(at), level: "PTE", entry: 0 },
-        })
+        self.code
+            .get(from..from + size)
+            .map(<[u8]>::to_vec)
+            .ok_or(Missing::Memory {
+                what: "text".into(),
+                error: ReadError::NotPresent {
+                    at: VirtAddr(at),
+                    level: "PTE",
+                    entry: 0,
+                },
+            })
     }
 
     fn function(&self, at: u64) -> Option<Function> {
@@ -70,7 +77,10 @@ impl Around for World {
     }
 
     fn address_of(&self, symbol: &str) -> Option<u64> {
-        self.symbols.iter().find(|(_, name)| *name == symbol).map(|(at, _)| *at)
+        self.symbols
+            .iter()
+            .find(|(_, name)| *name == symbol)
+            .map(|(at, _)| *at)
     }
 
     fn place(&self, at: u64) -> Option<Place> {
@@ -132,7 +142,11 @@ fn types() -> Types {
     let cpu = btf.structure(
         "kmem_cache_cpu",
         32,
-        &[at(0, "freelist", handle), at(8, "tid", ulong), at(16, "page", page)],
+        &[
+            at(0, "freelist", handle),
+            at(8, "tid", ulong),
+            at(16, "page", page),
+        ],
     );
     let cpu = btf.pointer(cpu);
     let list = btf.structure("list_head", 16, &[at(0, "next", void), at(8, "prev", void)]);
@@ -151,12 +165,20 @@ fn types() -> Types {
         ],
     );
     let cache = btf.pointer(cache);
-    let task = btf.structure("task_struct", 64, &[at(0, "pid", int), at(8, "stack", void)]);
+    let task = btf.structure(
+        "task_struct",
+        64,
+        &[at(0, "pid", int), at(8, "stack", void)],
+    );
     let task = btf.pointer(task);
     btf.record("current_task", 14, 0, false, task, &[1]);
     for (name, returns, parameters) in [
         ("__kmalloc", void, vec![("size", size_t), ("flags", gfp_t)]),
-        ("kmalloc_slab", cache, vec![("size", size_t), ("flags", gfp_t)]),
+        (
+            "kmalloc_slab",
+            cache,
+            vec![("size", size_t), ("flags", gfp_t)],
+        ),
         ("memcg_kmem_get_cache", cache, vec![("cachep", cache)]),
         ("of_cache", void, vec![("s", cache), ("n", int)]),
     ] {
