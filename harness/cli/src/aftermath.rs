@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use crate::exit::Exit;
 use crate::expect::Expect;
+use crate::extract::How;
 use crate::judge::{Course, Judged, Places};
 use crate::output::{self, DIM, HEAD};
 use crate::progress::Progress;
@@ -183,14 +184,18 @@ fn subject(
             places.vmcore = Some(vmcore.clone());
             let accelerator = record.manifest.accel.to_string();
             progress.named_stage("analyze", "analyse the vmcore");
-            match extract::analyze(vmcore, Some(&accelerator)) {
+            let how = How {
+                accelerator: Some(&accelerator),
+                ..How::default()
+            };
+            match extract::analyze(vmcore, how) {
                 Ok(analysis) => {
                     *report = analysis.report;
                     Subject::Crash(Box::new(analysis.signature))
                 }
-                Err(error) => Subject::Inconclusive {
+                Err(failure) => Subject::Inconclusive {
                     stage: Some("analyze".into()),
-                    why: format!("{error:#}"),
+                    why: failure.chain(),
                 },
             }
         }

@@ -1,15 +1,18 @@
 //! From a crash to its signature and its report: the one place where the two meet. Decides nothing about
 //! sameness; every fact that the dump does not give becomes an absent one with the reason.
 mod account;
+mod corruption;
 mod facts;
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Context as _;
 use recrash_kernel::{Crash, Kernel};
 use recrash_signature::model::Signature;
 use recrash_vmcore::Vmcore;
 
+use crate::debug_files::{DebugArgs, DebugFiles};
+use crate::failure::Failure;
 use crate::report::CrashReport;
 
 /// What an analysis gives.
@@ -21,24 +24,53 @@ pub(crate) struct Analysis {
     pub(crate) report: CrashReport,
 }
 
-/// Reads a vmcore. `accelerator` is what ran the machine's CPUs, where the caller knows it: the dump does not.
+/// How a dump is analysed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct How<'a> {
+    /// What ran the machine's CPUs, where the caller knows it: the dump does not.
+    pub(crate) accelerator: Option<&'a str>,
+    /// The options that name debug files; without them none is looked for.
+    pub(crate) debug: Option<&'a DebugArgs>,
+    /// The report shall have source lines, where there is debug information.
+    pub(crate) lines: bool,
+}
+
+/// Reads a vmcore.
 ///
 /// # Errors
-/// When the file is no vmcore, or no kernel can be found in it; a kernel that is only partly there gives a
-/// signature with absent facts.
-pub(crate) fn analyze(vmcore: &Path, accelerator: Option<&str>) -> Result<Analysis> {
-    let dump = Vmcore::open(vmcore)?;
+/// Inconclusive when the file is no vmcore, or no kernel can be found in it; a kernel that is only partly there
+/// gives a signature with absent facts. Usage when a debug file that was named is of another kernel.
+pub(crate) fn analyze(vmcore: &Path, how: How<'_>) -> Result<Analysis, Failure> {
+    let dump = Vmcore::open(vmcore).map_err(|error| unreadable(error.into()))?;
     let info = dump.vmcoreinfo().with_context(|| {
         format!(
             "{}: no VMCOREINFO note, by which the kernel would be found",
             vmcore.display()
         )
-    })?;
-    let kernel = Kernel::open(&dump, info, dump.prstatus())
-        .with_context(|| format!("{}: no kernel found in the dump", vmcore.display()))?;
+    });
+    let info = info.map_err(unreadable)?;
+    let files = how.debug.map(|args| args.open(Some(info))).transpose()?;
+    let sources = files.as_ref().map(DebugFiles::sources).unwrap_or_default();
+    let kernel = Kernel::open_with(&dump, info, dump.prstatus(), &sources)
+        .with_context(|| format!("{}: no kernel found in the dump", vmcore.display()))
+        .map_err(unreadable)?;
+    let notes = files
+        .as_ref()
+        .map(|files| files.check(&kernel))
+        .transpose()?;
     let crash = Crash::read(&kernel);
-    let signature = facts::signature(&kernel, &crash, accelerator);
+    let signature = facts::signature(&kernel, &crash, how.accelerator);
     let mut report = account::report(&kernel, &crash);
-    report.missing.splice(0..0, dump.warnings().iter().cloned());
+    if how.lines && files.as_ref().is_some_and(DebugFiles::has_lines) {
+        account::add_lines(&mut report, &kernel, &crash);
+    }
+    let notes = notes.unwrap_or_default();
+    report
+        .missing
+        .splice(0..0, dump.warnings().iter().cloned().chain(notes));
     Ok(Analysis { signature, report })
+}
+
+fn unreadable(error: anyhow::Error) -> Failure {
+    Failure::inconclusive(error.context("the dump cannot be analysed"))
 }

@@ -43,6 +43,16 @@ impl Failure {
         self.exit
     }
 
+    /// Whether the caller made a mistake, as against infrastructure that failed.
+    pub(crate) fn is_usage(&self) -> bool {
+        self.exit == Exit::Usage
+    }
+
+    /// All errors of the chain in one line.
+    pub(crate) fn chain(&self) -> String {
+        format!("{:#}", self.error)
+    }
+
     /// Prints it to stderr.
     pub(crate) fn print(&self) {
         let mut text = format!("{BAD}error:{BAD:#} {}\n", self.error);

@@ -2,6 +2,8 @@
 //! ends with a documented exit code. The work is done in the library crates.
 mod aftermath;
 mod commands;
+mod debug_cache;
+mod debug_files;
 mod exit;
 mod expect;
 mod extract;
@@ -33,7 +35,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(commands::inspect::respell(std::env::args_os()));
     match cli.command.run() {
         Ok(exit) => exit.into(),
         Err(failure) => {

@@ -7,7 +7,8 @@ use recrash_signature::compare::{self, Comparison};
 use recrash_signature::{Signature, store};
 use std::path::Path;
 
-use crate::extract;
+use crate::debug_files::DebugArgs;
+use crate::extract::{self, How};
 use crate::failure::Failure;
 
 /// Name of the signature in a run folder.
@@ -37,10 +38,10 @@ impl Subject {
     /// # Errors
     /// There is no such file, or a signature or manifest is malformed. A vmcore that cannot be analysed
     /// is no error but inconclusive.
-    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn read(path: &Path, debug: &DebugArgs) -> Result<Self, Failure> {
         let meta = std::fs::metadata(path).with_context(|| path.display().to_string())?;
         if meta.is_dir() {
-            return Self::of_run(path);
+            return Self::of_run(path, debug);
         }
         if !meta.is_file() {
             return Err(Failure::usage(anyhow!(
@@ -54,11 +55,11 @@ impl Subject {
                 Ok(Self::Crash(Box::new(golden.signature)))
             }
             Some("toml") => Ok(Self::Crash(Box::new(signature(path)?))),
-            _ => Ok(Self::of_vmcore(path, None)),
+            _ => Self::of_vmcore(path, None, debug),
         }
     }
 
-    fn of_run(folder: &Path) -> Result<Self, Failure> {
+    fn of_run(folder: &Path, debug: &DebugArgs) -> Result<Self, Failure> {
         let manifest = Manifest::load(folder)
             .with_context(|| format!("{} is no run folder ({MANIFEST})", folder.display()))?;
         match manifest.outcome {
@@ -75,7 +76,7 @@ impl Subject {
                     Ok(Self::Crash(Box::new(signature(&file)?)))
                 } else {
                     let accelerator = manifest.accel.to_string();
-                    Ok(Self::of_vmcore(&folder.join(VMCORE), Some(&accelerator)))
+                    Self::of_vmcore(&folder.join(VMCORE), Some(&accelerator), debug)
                 }
             }
             None => Err(Failure::usage(anyhow!(
@@ -85,13 +86,23 @@ impl Subject {
         }
     }
 
-    fn of_vmcore(path: &Path, accelerator: Option<&str>) -> Self {
-        match extract::analyze(path, accelerator) {
-            Ok(analysis) => Self::Crash(Box::new(analysis.signature)),
-            Err(error) => Self::Inconclusive {
+    fn of_vmcore(
+        path: &Path,
+        accelerator: Option<&str>,
+        debug: &DebugArgs,
+    ) -> Result<Self, Failure> {
+        let how = How {
+            accelerator,
+            debug: Some(debug),
+            lines: false,
+        };
+        match extract::analyze(path, how) {
+            Ok(analysis) => Ok(Self::Crash(Box::new(analysis.signature))),
+            Err(failure) if failure.is_usage() => Err(failure),
+            Err(failure) => Ok(Self::Inconclusive {
                 stage: None,
-                why: format!("{error:#}"),
-            },
+                why: failure.chain(),
+            }),
         }
     }
 

@@ -3,18 +3,22 @@
 //! Sources (kallsyms, `System.map`, ELF, a module's own symbol table) live in their own modules and
 //! end here. Addresses are what the source says: whether KASLR is applied is the caller's business.
 
+use std::sync::OnceLock;
+
 use crate::name_index::NameIndex;
 
 /// Without a next symbol near by and without a size, a symbol reaches to the end of its page.
 const PAGE: u64 = 4096;
 /// A next symbol farther away than this is in another mapping (per-CPU offsets, image, modules).
 const SAME_MAPPING: u64 = 16 << 20;
+/// Lowest address of the kernel's half of the address space, with 5 levels of page tables too.
+const KERNEL_HALF: u64 = 0xff00_0000_0000_0000;
 
 /// One symbol.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Symbol {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Symbol<'a> {
     /// As the source spells it, compiler suffixes included.
-    pub name: Box<str>,
+    pub name: &'a str,
     /// Address, or the offset into the per-CPU area for per-CPU symbols.
     pub addr: u64,
     /// Kind as a letter of `nm`: `T`/`t` text, `D`/`d` data, `B`, `R`, `W` weak, `A` absolute.
@@ -23,7 +27,7 @@ pub struct Symbol {
     pub size: Option<u64>,
 }
 
-impl Symbol {
+impl Symbol<'_> {
     /// Code: `T`, `t`, and weak code `W`, `w`.
     #[must_use]
     pub fn is_text(&self) -> bool {
@@ -36,7 +40,7 @@ impl Symbol {
         let weak = matches!(self.kind, b'W' | b'w' | b'V' | b'v');
         (
             !self.is_text(),
-            is_section_mark(&self.name),
+            is_section_mark(self.name),
             weak,
             self.kind.is_ascii_lowercase(),
         )
@@ -62,35 +66,141 @@ fn is_section_mark(name: &str) -> bool {
         || (name.starts_with("__") && (name.ends_with("_start") || name.ends_with("_end")))
 }
 
-/// Symbols sorted by address, with an index by name.
+/// A symbol without its name: that lies in the table's text.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    addr: u64,
+    name_at: u32,
+    name_len: u16,
+    kind: u8,
+}
+
+/// Symbols sorted by address, with an index by name that the first question by name builds.
+///
+/// All names lie in one text, so that the 170 000 symbols of a kernel cost two allocations and not as many.
 #[derive(Clone, Debug, Default)]
 pub struct SymbolTable {
-    symbols: Vec<Symbol>,
-    names: NameIndex,
+    entries: Vec<Entry>,
+    /// In the order of `entries`, 0 for unknown; empty where the source knows none.
+    sizes: Vec<u64>,
+    text: String,
+    names: OnceLock<NameIndex>,
+}
+
+/// Takes symbols in any order and makes a table of them.
+#[derive(Debug, Default)]
+pub struct SymbolTableBuilder {
+    entries: Vec<Entry>,
+    sizes: Vec<u64>,
+    text: String,
+}
+
+impl SymbolTableBuilder {
+    /// Room for `symbols` symbols and `text` bytes of names; the caller has bounded both.
+    #[must_use]
+    pub fn with_capacity(symbols: usize, text: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(symbols),
+            sizes: Vec::new(),
+            text: String::with_capacity(text),
+        }
+    }
+
+    /// Adds a symbol. A name longer than 65,535 bytes, or one beyond 4 GiB of names, is left out: no kernel has it.
+    pub fn push(&mut self, symbol: Symbol<'_>) {
+        let (Ok(name_at), Ok(name_len)) = (
+            u32::try_from(self.text.len()),
+            u16::try_from(symbol.name.len()),
+        ) else {
+            return;
+        };
+        if let Some(size) = symbol.size {
+            self.sizes.resize(self.entries.len(), 0);
+            self.sizes.push(size);
+        }
+        self.text.push_str(symbol.name);
+        self.entries.push(Entry {
+            addr: symbol.addr,
+            name_at,
+            name_len,
+            kind: symbol.kind,
+        });
+    }
+
+    /// Sorts by address; the order of symbols with the same address is kept.
+    #[must_use]
+    pub fn finish(mut self) -> SymbolTable {
+        if !self.sizes.is_empty() {
+            self.sizes.resize(self.entries.len(), 0);
+        }
+        if !self.entries.is_sorted_by_key(|entry| entry.addr) {
+            self.sort();
+        }
+        SymbolTable {
+            entries: self.entries,
+            sizes: self.sizes,
+            text: self.text,
+            names: OnceLock::new(),
+        }
+    }
+
+    fn sort(&mut self) {
+        if self.sizes.is_empty() {
+            return self.entries.sort_by_key(|entry| entry.addr);
+        }
+        let mut both: Vec<(Entry, u64)> = self
+            .entries
+            .drain(..)
+            .zip(self.sizes.iter().copied())
+            .collect();
+        both.sort_by_key(|(entry, _)| entry.addr);
+        (self.entries, self.sizes) = both.into_iter().unzip();
+    }
+}
+
+impl<'a> FromIterator<Symbol<'a>> for SymbolTable {
+    fn from_iter<I: IntoIterator<Item = Symbol<'a>>>(symbols: I) -> Self {
+        let mut builder = SymbolTableBuilder::default();
+        for symbol in symbols {
+            builder.push(symbol);
+        }
+        builder.finish()
+    }
 }
 
 impl SymbolTable {
-    /// Sorts and indexes; the order of symbols with the same address is kept. At most 2^32 - 1
-    /// symbols are indexed by name.
-    #[must_use]
-    pub fn from_symbols(mut symbols: Vec<Symbol>) -> Self {
-        symbols.sort_by_key(|s| s.addr);
-        let names = NameIndex::new((0u32..).zip(&symbols).map(|(n, s)| (&*s.name, n)));
-        Self { symbols, names }
+    fn symbol(&self, n: usize, entry: &Entry) -> Symbol<'_> {
+        let from = usize::try_from(entry.name_at).unwrap_or(usize::MAX);
+        let to = from.saturating_add(entry.name_len.into());
+        Symbol {
+            name: self.text.get(from..to).unwrap_or_default(),
+            addr: entry.addr,
+            kind: entry.kind,
+            size: self.sizes.get(n).copied().filter(|&size| size != 0),
+        }
+    }
+
+    fn get(&self, n: usize) -> Option<Symbol<'_>> {
+        self.entries.get(n).map(|entry| self.symbol(n, entry))
+    }
+
+    /// Numbers of the symbols that begin at `addr`.
+    fn at(&self, addr: u64) -> std::ops::Range<usize> {
+        let first = self.entries.partition_point(|e| e.addr < addr);
+        let rest = self.entries.get(first..).unwrap_or_default();
+        first..first.saturating_add(rest.partition_point(|e| e.addr <= addr))
     }
 
     /// The symbol that `addr` lies in and the offset into it. Of aliases the one to show to people:
     /// strong text, global, first. `None` before the first symbol and past a mapping's last one.
     #[must_use]
-    pub fn lookup(&self, addr: u64) -> Option<(&Symbol, u64)> {
-        let after = self.symbols.partition_point(|s| s.addr <= addr);
-        let start = self.symbols.get(after.checked_sub(1)?)?.addr;
-        let first = self.symbols.partition_point(|s| s.addr < start);
-        let best = self
-            .symbols
-            .get(first..after)?
-            .iter()
-            .min_by_key(|s| s.rank())?;
+    pub fn lookup(&self, addr: u64) -> Option<(Symbol<'_>, u64)> {
+        let after = self.entries.partition_point(|e| e.addr <= addr);
+        let start = self.entries.get(after.checked_sub(1)?)?.addr;
+        let aliases = self.at(start);
+        let best = aliases
+            .filter_map(|n| self.get(n))
+            .min_by_key(Symbol::rank)?;
         let offset = addr - start;
         (offset < self.reach(start, after)).then_some((best, offset))
     }
@@ -98,15 +208,14 @@ impl SymbolTable {
     /// How far past `start` an address still belongs to the symbols there; `after` is the number of
     /// the first symbol behind them.
     fn reach(&self, start: u64, after: usize) -> u64 {
-        if let Some(next) = self.symbols.get(after) {
+        if let Some(next) = self.entries.get(after) {
             let gap = next.addr - start;
             if gap <= SAME_MAPPING {
                 return gap;
             }
         }
-        let first = self.symbols.partition_point(|s| s.addr < start);
-        let sizes = self.symbols.get(first..after).unwrap_or_default();
-        let size = sizes.iter().filter_map(|s| s.size).max().unwrap_or(0);
+        let sizes = self.sizes.get(self.at(start)).unwrap_or_default();
+        let size = sizes.iter().copied().max().unwrap_or(0);
         let to_page_end = PAGE - start % PAGE;
         size.max(to_page_end)
     }
@@ -120,47 +229,85 @@ impl SymbolTable {
     }
 
     /// Every symbol called `name`, by address: local functions of one name are common.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Symbol> + 'a {
-        let at = |n| self.symbols.get(usize::try_from(n).ok()?);
-        self.names
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Symbol<'a>> + 'a {
+        let at = |n| self.get(usize::try_from(n).ok()?);
+        self.index()
             .candidates(name)
             .filter_map(at)
-            .filter(move |s| &*s.name == name)
+            .filter(move |s| s.name == name)
+    }
+
+    fn index(&self) -> &NameIndex {
+        self.names
+            .get_or_init(|| NameIndex::new((0u32..).zip(self).map(|(n, s)| (s.name, n))))
     }
 
     /// All symbols by address.
-    pub fn iter(&self) -> std::slice::Iter<'_, Symbol> {
-        self.symbols.iter()
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_> {
+        Iter {
+            table: self,
+            numbers: 0..self.entries.len(),
+        }
     }
 
     /// Bytes from `symbol` to the next symbol at another address, or its own size where it has one.
     /// `None` for the last of a mapping. Includes the padding behind a function.
     #[must_use]
-    pub fn size_of(&self, symbol: &Symbol) -> Option<u64> {
+    pub fn size_of(&self, symbol: &Symbol<'_>) -> Option<u64> {
         if let Some(size) = symbol.size.filter(|&size| size != 0) {
             return Some(size);
         }
-        let after = self.symbols.partition_point(|s| s.addr <= symbol.addr);
-        let gap = self.symbols.get(after)?.addr.checked_sub(symbol.addr)?;
+        let after = self.entries.partition_point(|e| e.addr <= symbol.addr);
+        let gap = self.entries.get(after)?.addr.checked_sub(symbol.addr)?;
         (gap <= SAME_MAPPING).then_some(gap)
+    }
+
+    /// Adds `offset` to every address that lies in the kernel's half, wrapping: KASLR on symbols as linked. Per-CPU
+    /// offsets stay what they are.
+    pub fn relocate(&mut self, offset: u64) {
+        for entry in &mut self.entries {
+            if entry.addr >= KERNEL_HALF {
+                entry.addr = entry.addr.wrapping_add(offset);
+            }
+        }
+        self.entries.sort_by_key(|entry| entry.addr);
+        self.names = OnceLock::new();
     }
 
     /// Number of symbols.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.symbols.len()
+        self.entries.len()
     }
 
     /// No symbols at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.symbols.is_empty()
+        self.entries.is_empty()
+    }
+}
+
+/// Symbols by address.
+#[derive(Clone, Debug)]
+pub struct Iter<'a> {
+    table: &'a SymbolTable,
+    numbers: std::ops::Range<usize>,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = Symbol<'a>;
+    fn next(&mut self) -> Option<Symbol<'a>> {
+        self.table.get(self.numbers.next()?)
+    }
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.numbers.size_hint()
     }
 }
 
 impl<'a> IntoIterator for &'a SymbolTable {
-    type Item = &'a Symbol;
-    type IntoIter = std::slice::Iter<'a, Symbol>;
+    type Item = Symbol<'a>;
+    type IntoIter = Iter<'a>;
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
@@ -172,19 +319,19 @@ mod tests {
 
     const TEXT: u64 = 0xffff_ffff_8100_0000;
 
-    fn table(symbols: &[(u64, u8, &str)]) -> SymbolTable {
-        let symbol = |&(addr, kind, name): &(u64, u8, &str)| Symbol {
-            name: name.into(),
+    fn table<'a>(symbols: &[(u64, u8, &'a str)]) -> SymbolTable {
+        let symbol = |&(addr, kind, name)| Symbol {
+            name,
             addr,
             kind,
             size: None,
         };
-        SymbolTable::from_symbols(symbols.iter().map(symbol).collect())
+        symbols.iter().map(symbol).collect()
     }
 
     fn check(symbols: &[(u64, u8, &str)], addr: u64, expected: Option<(&str, u64)>) {
         let table = table(symbols);
-        let found = table.lookup(addr).map(|(s, offset)| (&*s.name, offset));
+        let found = table.lookup(addr).map(|(s, offset)| (s.name, offset));
         assert_eq!(found, expected, "{addr:#x}");
     }
 
@@ -227,13 +374,13 @@ mod tests {
     #[test]
     fn a_size_of_its_own_reaches_past_the_page() {
         let big = Symbol {
-            name: "big".into(),
+            name: "big",
             addr: TEXT,
             kind: b'B',
             size: Some(0x3000),
         };
-        let table = SymbolTable::from_symbols(vec![big.clone()]);
-        assert_eq!(table.lookup(TEXT + 0x2fff), Some((&big, 0x2fff)));
+        let table = SymbolTable::from_iter([big]);
+        assert_eq!(table.lookup(TEXT + 0x2fff), Some((big, 0x2fff)));
         assert_eq!(table.lookup(TEXT + 0x3000), None);
         assert_eq!(table.size_of(&big), Some(0x3000));
     }
@@ -241,7 +388,7 @@ mod tests {
     #[test]
     fn sizes_come_from_the_next_address() {
         let table = table(&[(TEXT, b'T', "a"), (TEXT, b'T', "b"), (TEXT + 16, b'T', "c")]);
-        let sizes: Vec<_> = table.iter().map(|s| table.size_of(s)).collect();
+        let sizes: Vec<_> = table.iter().map(|s| table.size_of(&s)).collect();
         assert_eq!(sizes, [Some(16), Some(16), None]);
     }
 

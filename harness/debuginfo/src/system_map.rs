@@ -4,7 +4,7 @@
 //! `/boot/System.map-<release>` then gives symbols, as linked, without KASLR. Debian installs one
 //! line of prose in its place (the real one comes with the debug package); that is an error here.
 
-use crate::symbols::{Symbol, SymbolTable};
+use crate::symbols::{Symbol, SymbolTable, SymbolTableBuilder};
 
 /// A line that is not `address kind name`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +22,7 @@ pub struct SystemMapError {
 /// # Errors
 /// The first line of another form.
 pub fn parse(text: &str) -> Result<SymbolTable, SystemMapError> {
-    let mut symbols = Vec::with_capacity(text.len() / 40);
+    let mut symbols = SymbolTableBuilder::with_capacity(text.len() / 40, text.len() / 2);
     for (at, line) in text.lines().enumerate() {
         if line.trim().is_empty() {
             continue;
@@ -33,16 +33,16 @@ pub fn parse(text: &str) -> Result<SymbolTable, SystemMapError> {
             found: line.chars().take(80).collect(),
         })?);
     }
-    Ok(SymbolTable::from_symbols(symbols))
+    Ok(symbols.finish())
 }
 
-fn parse_line(line: &str) -> Option<Symbol> {
+fn parse_line(line: &str) -> Option<Symbol<'_>> {
     let mut words = line.split_ascii_whitespace();
     let addr = u64::from_str_radix(words.next()?, 16).ok()?;
     let &[kind] = words.next()?.as_bytes() else {
         return None;
     };
-    let name = words.next()?.into();
+    let name = words.next()?;
     let module = words.next().is_none_or(|w| w.starts_with('[')) && words.next().is_none();
     (kind.is_ascii_graphic() && module).then_some(Symbol {
         name,
@@ -59,7 +59,7 @@ mod tests {
     fn check(text: &str, expected: Result<&[(&str, u64)], usize>) {
         let table = parse(text);
         let found = table.as_ref().map_err(|e| e.line).map(|t| {
-            let pairs = t.iter().map(|s| (&*s.name, s.addr));
+            let pairs = t.iter().map(|s| (s.name, s.addr));
             pairs.collect::<Vec<_>>()
         });
         assert_eq!(found, expected.map(<[_]>::to_vec));

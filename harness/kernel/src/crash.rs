@@ -6,7 +6,6 @@ use crate::exception::{self, Exception};
 use crate::instruction::{self, BadJump, Faulting};
 use crate::kernel::Kernel;
 use crate::object::Missing;
-use crate::regs::PtRegs;
 use crate::slice::{self, Slice};
 use crate::syscall::{self, Syscall};
 use crate::task::{self, Task};
@@ -108,8 +107,8 @@ fn stack(
     task: &Task,
     cpu: u32,
 ) -> (Result<Exception, Missing>, Result<Backtrace, Missing>) {
-    let saved = match saved_regs(kernel, task, cpu) {
-        Ok(saved) => saved,
+    let saved = match unwind::saved_regs(kernel, cpu) {
+        Ok(saved) => saved.regs,
         Err(missing) => return (Err(missing.clone()), Err(missing)),
     };
     let trace = unwind::from_regs(kernel, &saved);
@@ -129,32 +128,6 @@ fn stack(
         }
         None => (found, Ok(trace)),
     }
-}
-
-fn saved_regs(kernel: &Kernel<'_>, task: &Task, cpu: u32) -> Result<PtRegs, Missing> {
-    let notes = kernel.prstatus();
-    let by_pid = || {
-        notes
-            .iter()
-            .find(|note| i64::from(note.pid) == i64::from(task.pid))
-    };
-    // One note a CPU that was online; with all online the index is the CPU's number.
-    let by_cpu = || usize::try_from(cpu).ok().and_then(|cpu| notes.get(cpu));
-    let note = by_cpu()
-        .filter(|note| i64::from(note.pid) == i64::from(task.pid))
-        .or_else(by_pid);
-    let note = note.ok_or_else(|| {
-        Missing::Implausible(format!(
-            "no NT_PRSTATUS note is of task {} on CPU {cpu}",
-            task.pid
-        ))
-    })?;
-    // user_regs_struct begins with the 21 slots of pt_regs, in the same order.
-    let mut slots = [0; 21];
-    for (slot, (_, value)) in slots.iter_mut().zip(note.regs.named()) {
-        *slot = value;
-    }
-    Ok(PtRegs(slots))
 }
 
 fn syscall(

@@ -3,12 +3,14 @@
 use crate::kernel::{Kernel, Place, missing};
 use crate::object::{Missing, Object};
 use crate::regs::{PT_REGS_SIZE, PtRegs};
+use crate::stacks::{self, Bounds, StackKind};
 use crate::task::Task;
 use crate::trap::{self, Trap};
 use recrash_vmcore::{VirtAddr, VirtMem};
 
-/// Largest kernel stack: THREAD_SIZE with KASAN is 32 KiB (arch/x86/include/asm/page_64_types.h).
-const MAX_STACK: u64 = 32 << 10;
+/// Bytes above the registers on the NMI stack when it came from kernel mode (arch/x86/entry/entry_64.S): what the CPU
+/// pushed, rdx, the mark of an NMI under way, a copy to return by.
+pub(crate) const ABOVE_NMI_REGS: u64 = (5 + 1 + 1 + 5) * 8;
 
 /// An exception in kernel mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,30 +27,42 @@ pub struct Exception {
     pub error_code: Option<u64>,
 }
 
-/// Finds the pt_regs of `regs` on the task's stack.
+/// Finds the pt_regs of `regs` on the stack.
 ///
 /// The CPU aligns the stack pointer down to 16 bytes before it pushes a same-privilege exception's frame (Intel
 /// SDM volume 3, 6.14.2), and the entry code pushes the rest right below, so the place follows from the
-/// interrupted rsp. On an IST stack it does not, and the stack is not the task's: that is reported as missing.
+/// interrupted rsp, on a task's stack or an interrupt's. An exception with a stack of its own (#DF, NMI, #DB, #MC)
+/// has them at that stack's top.
 ///
 /// # Errors
-/// [`Missing`] when the words there are not these registers.
+/// [`Missing`] when in none of these places the words are these registers.
 pub fn find(kernel: &Kernel<'_>, task: &Task, regs: &PtRegs) -> Result<Exception, Missing> {
-    let at = VirtAddr((regs.rsp() & !0xf).wrapping_sub(PT_REGS_SIZE));
-    if at.0.wrapping_sub(task.stack.0) >= MAX_STACK {
-        return Err(Missing::Implausible(format!(
-            "the interrupted stack pointer {} is not on the stack of task {}",
-            VirtAddr(regs.rsp()),
-            task.pid
-        )));
-    }
-    let found = read(kernel, at)?;
-    if (found.rip(), found.rsp(), found.rbp()) != (regs.rip(), regs.rsp(), regs.rbp()) {
-        return Err(Missing::Implausible(format!(
-            "the words at {at} are not the saved registers"
-        )));
-    }
-    Ok(describe(kernel, task, at, found))
+    let below = VirtAddr((regs.rsp() & !0xf).wrapping_sub(PT_REGS_SIZE));
+    let same_stack = stacks::of_task(kernel, task).contains(below)
+        || stacks::cpu_stacks(kernel).find(below).is_some();
+    let on_top = stacks::cpu_stacks(kernel).iter().filter_map(on_top);
+    let is_it = |at: VirtAddr| {
+        let found = read(kernel, at).ok()?;
+        let same = (found.rip(), found.rsp(), found.rbp()) == (regs.rip(), regs.rsp(), regs.rbp());
+        same.then(|| describe(kernel, task, at, found))
+    };
+    let mut places = same_stack.then_some(below).into_iter().chain(on_top);
+    places.find_map(is_it).ok_or_else(|| {
+        Missing::Implausible(format!(
+            "the registers saved at {} lie neither at {below} nor on top of an exception's stack",
+            VirtAddr(regs.rip())
+        ))
+    })
+}
+
+/// Where an exception with this stack has its registers; `None` for stacks of other kinds.
+fn on_top(stack: &Bounds) -> Option<VirtAddr> {
+    let above = match stack.kind {
+        StackKind::Nmi => ABOVE_NMI_REGS,
+        StackKind::Task | StackKind::Irq | StackKind::Entry => return None,
+        _ => 0,
+    };
+    Some(stack.high.offset(-(above + PT_REGS_SIZE).cast_signed()))
 }
 
 /// The exception whose registers lie at `at`.

@@ -1,23 +1,24 @@
 //! One crashed kernel: its memory, symbols, types and unwind tables, put together once and asked often.
-//! Opening it reads kallsyms, BTF and ORC out of the dump; nothing else is needed.
+//! Where they come from is for [`crate::open`]; what they mean is for the modules beside this one.
 use crate::modules::{self, Module};
 use crate::object::Missing;
-use crate::open::Sources;
-use recrash_debuginfo::btf::Btf;
-use recrash_debuginfo::kallsyms::{self, RawAddresses, RawKallsyms};
+use crate::open::{self, FoundSymbols, Image, Sources, SymbolSource, TypeSource};
+use crate::stacks::StackCache;
 use recrash_debuginfo::orc::{OrcRule, OrcTable};
-use recrash_debuginfo::symbols::{Symbol, SymbolTable};
+use recrash_debuginfo::symbols::Symbol;
 use recrash_debuginfo::types::{FieldRef, Types};
+use recrash_debuginfo::vmlinux::Vmlinux;
 use recrash_vmcore::{AddressSpace, PhysMem, Prstatus, VirtAddr, VirtMem, Vmcoreinfo};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// More symbols than any kernel has; a larger count is a corrupt dump.
-const MAX_SYMBOLS: u64 = 4_000_000;
 /// More bytes than any single table in a kernel image has.
 const MAX_TABLE: u64 = 256 << 20;
 /// CONFIG_NR_CPUS is at most 8192 on x86-64.
 const MAX_CPUS: u32 = 8192;
+
+/// Fields asked for, by structure and by path; `None` for those that do not exist.
+type Fields = HashMap<String, HashMap<String, Option<Arc<FieldRef>>>>;
 
 /// A crashed kernel.
 pub struct Kernel<'d> {
@@ -25,12 +26,20 @@ pub struct Kernel<'d> {
     info: &'d Vmcoreinfo,
     prstatus: &'d [Prstatus],
     sources: Sources<'d>,
-    symbols: SymbolTable,
+    image: Image<'d>,
+    image_checked: OnceLock<Result<(), Missing>>,
+    symbols: FoundSymbols,
     modules: Vec<Module>,
+    /// The kernel's own.
     types: Types,
-    orc: Vec<OrcTable>,
-    fields: Mutex<HashMap<String, Option<FieldRef>>>,
-    notes: Vec<String>,
+    type_source: Option<TypeSource>,
+    /// With those of the modules.
+    all_types: OnceLock<Types>,
+    orc: OnceLock<Option<OrcTable>>,
+    build_id: OnceLock<Result<Vec<u8>, Missing>>,
+    fields: Mutex<Fields>,
+    notes: Mutex<Vec<String>>,
+    stack_cache: StackCache,
 }
 
 /// Where a code or data address lies.
@@ -60,9 +69,9 @@ pub struct NamedAddress<'k> {
 }
 
 impl<'k> NamedAddress<'k> {
-    fn new(symbol: &'k Symbol, module: Option<&'k Module>) -> Self {
+    fn new(symbol: Symbol<'k>, module: Option<&'k Module>) -> Self {
         Self {
-            name: &symbol.name,
+            name: symbol.name,
             at: VirtAddr(symbol.addr),
             kind: symbol.kind,
             module,
@@ -105,102 +114,63 @@ impl<'d> Kernel<'d> {
     ) -> Result<Self, Missing> {
         let memory = AddressSpace::kernel(memory, info)
             .map_err(|error| Missing::Implausible(error.to_string()))?;
-        let symbols = read_kallsyms(&memory, info)?;
+        let image = Image::new(sources.image);
+        let mut symbols = open::find_symbols(&memory, info, sources, &image)?;
+        let notes = std::mem::take(&mut symbols.notes);
         let mut kernel = Self {
             memory,
             info,
             prstatus,
             sources: *sources,
+            image,
+            image_checked: OnceLock::new(),
             symbols,
             modules: Vec::new(),
             types: Types::default(),
-            orc: Vec::new(),
+            type_source: None,
+            all_types: OnceLock::new(),
+            orc: OnceLock::new(),
+            build_id: OnceLock::new(),
             fields: Mutex::default(),
-            notes: Vec::new(),
+            notes: Mutex::new(notes),
+            stack_cache: StackCache::default(),
         };
         kernel.load_types();
         kernel.load_modules();
-        kernel.load_orc();
         Ok(kernel)
     }
 
     fn load_types(&mut self) {
-        match self
-            .section("__start_BTF", "__stop_BTF")
-            .and_then(|(bytes, _)| {
-                Btf::parse(bytes, None)
-                    .map_err(|e| Missing::Implausible(format!("the kernel's BTF: {e}")))
-            }) {
-            Ok(btf) => self.types = Types::new(Arc::new(btf)),
-            Err(missing) => self.notes.push(format!("no type information: {missing}")),
+        let (found, note) = open::types_of_kernel(self);
+        if let Some((types, source)) = found {
+            self.types = types;
+            self.type_source = Some(source);
         }
+        note.into_iter().for_each(|note| self.note(note));
+        self.forget_fields();
     }
 
     fn load_modules(&mut self) {
         let (found, missing) = modules::list(self);
         if let Some(missing) = missing {
-            self.notes.push(format!("module list cut short: {missing}"));
-        }
-        for module in &found {
-            if let Err(missing) = self.add_module_types(module) {
-                self.notes
-                    .push(format!("no types of module {}: {missing}", module.name));
-            }
+            self.note(format!("module list cut short: {missing}"));
         }
         self.modules = found;
         // The answers before this moment did not know the modules' types.
-        self.fields
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.forget_fields();
     }
 
-    /// A module built without BTF, as out-of-tree modules are, has no types to add.
-    fn add_module_types(&mut self, module: &Module) -> Result<(), Missing> {
-        let (Some(region), Some(base)) = (&module.btf, self.types.vmlinux().cloned()) else {
-            return Ok(());
-        };
-        let (at, size) = region.clone()?;
-        let bytes = self.table(at, size, "module BTF")?;
-        let btf = Btf::parse(bytes, Some(base))
-            .map_err(|e| Missing::Implausible(format!("BTF at {at}: {e}")))?;
-        self.types.add_module(&module.name, btf);
-        Ok(())
+    fn forget_fields(&self) {
+        let mut fields = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
+        fields.clear();
     }
 
-    fn load_orc(&mut self) {
-        let vmlinux = match self.vmlinux_orc() {
-            Ok(table) => table,
-            Err(missing) => return self.notes.push(format!("no ORC tables: {missing}")),
-        };
-        let layout = vmlinux.layout();
-        self.orc.push(vmlinux);
-        for module in &self.modules {
-            let Some(orc) = &module.orc else { continue };
-            let table = self
-                .table(orc.ip, orc.count.saturating_mul(4), "module ORC")
-                .and_then(|ip| {
-                    let entries =
-                        self.table(orc.entries, orc.count.saturating_mul(6), "module ORC")?;
-                    OrcTable::with_layout(&ip, &entries, orc.ip.0, layout)
-                        .map_err(|error| Missing::Implausible(error.to_string()))
-                });
-            match table {
-                Ok(table) => self.orc.push(table),
-                Err(missing) => {
-                    self.notes.push(format!(
-                        "no ORC tables of module {}: {missing}",
-                        module.name
-                    ));
-                }
-            }
+    /// Adds what could not be found to [`Kernel::notes`].
+    pub(crate) fn note(&self, note: String) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if !notes.contains(&note) {
+            notes.push(note);
         }
-    }
-
-    fn vmlinux_orc(&self) -> Result<OrcTable, Missing> {
-        let (ip, at) = self.section("__start_orc_unwind_ip", "__stop_orc_unwind_ip")?;
-        let (entries, _) = self.section("__start_orc_unwind", "__stop_orc_unwind")?;
-        OrcTable::new(&ip, &entries, at.0).map_err(|error| Missing::Implausible(error.to_string()))
     }
 
     /// Virtual memory.
@@ -233,16 +203,90 @@ impl<'d> Kernel<'d> {
         &self.modules
     }
 
-    /// Types of the kernel and its modules.
+    /// Types of the kernel and its modules; the first question reads the modules'.
     #[must_use]
     pub fn types(&self) -> &Types {
+        if self.modules.is_empty() {
+            return &self.types;
+        }
+        self.all_types
+            .get_or_init(|| modules::types(self, self.types.clone()))
+    }
+
+    /// Types of the kernel alone: a question for what it may not have reads no module.
+    pub(crate) fn own_types(&self) -> &Types {
         &self.types
     }
 
-    /// What could not be found while opening, one line each.
+    /// As [`Kernel::per_cpu_symbol`], of the kernel alone.
+    pub(crate) fn own_per_cpu(&self, cpu: u32, name: &str) -> Result<VirtAddr, Missing> {
+        self.per_cpu(cpu, self.own_symbol(name)?.0)
+    }
+
+    pub(crate) fn stack_cache(&self) -> &StackCache {
+        &self.stack_cache
+    }
+
+    /// Where the types of the kernel come from; `None` where there are none.
     #[must_use]
-    pub fn notes(&self) -> &[String] {
-        &self.notes
+    pub fn type_source(&self) -> Option<TypeSource> {
+        self.type_source
+    }
+
+    /// Where the symbols of the kernel come from.
+    #[must_use]
+    pub fn symbol_source(&self) -> SymbolSource {
+        self.symbols.source
+    }
+
+    /// What could not be found so far, and what was found elsewhere than usual, one line each.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// GNU build id of the kernel: from VMCOREINFO, which has it since 5.9, else from the kernel's notes in memory.
+    ///
+    /// # Errors
+    /// [`Missing`] where neither has it.
+    pub fn find_build_id(&self) -> Result<&[u8], Missing> {
+        let found = self.build_id.get_or_init(|| open::build_id_of_kernel(self));
+        found.as_deref().map_err(Clone::clone)
+    }
+
+    /// As [`Kernel::find_build_id`], where it does not matter why there is none.
+    #[must_use]
+    pub fn build_id(&self) -> Option<Vec<u8>> {
+        self.find_build_id().ok().map(<[u8]>::to_vec)
+    }
+
+    /// What KASLR added to the addresses of the kernel image: from VMCOREINFO, else by the image that came with the
+    /// dump.
+    ///
+    /// # Errors
+    /// [`Missing`] where neither tells.
+    pub fn kaslr(&self) -> Result<u64, Missing> {
+        if let Some(offset) = self.symbols.kaslr {
+            return Ok(offset);
+        }
+        let vmlinux = self.image.vmlinux()?;
+        let (linked, _) = vmlinux
+            .section(".text")
+            .ok_or_else(|| Missing::Implausible("the kernel image has no .text section".into()))?;
+        Ok(self.symbol("_text")?.0.wrapping_sub(linked))
+    }
+
+    /// The image that came with the dump, if it is of the same build.
+    pub(crate) fn checked_image(&self) -> Result<Vmlinux<'_>, Missing> {
+        let checked = self.image_checked.get_or_init(|| {
+            let kaslr = self.kaslr().ok();
+            self.image.check(&self.memory, self.info, kaslr).map(|_| ())
+        });
+        checked.clone()?;
+        self.image.vmlinux()
     }
 
     /// Address of a symbol, the kernel image's before the modules'.
@@ -250,73 +294,81 @@ impl<'d> Kernel<'d> {
     /// # Errors
     /// [`Missing::Symbol`].
     pub fn symbol(&self, name: &str) -> Result<VirtAddr, Missing> {
+        let of_modules = || {
+            let mut modules = self.modules.iter();
+            modules.find_map(|module| module.symbols(self).address_of(name))
+        };
         self.symbols
+            .table
             .address_of(name)
-            .or_else(|| {
-                self.modules
-                    .iter()
-                    .find_map(|module| module.symbols.address_of(name))
-            })
+            .or_else(of_modules)
             .map(VirtAddr)
             .ok_or_else(|| Missing::Symbol(name.into()))
+    }
+
+    /// Address of a symbol of the kernel image itself.
+    ///
+    /// # Errors
+    /// [`Missing::Symbol`].
+    pub(crate) fn own_symbol(&self, name: &str) -> Result<VirtAddr, Missing> {
+        let at = self.symbols.table.address_of(name).map(VirtAddr);
+        at.ok_or_else(|| Missing::Symbol(name.into()))
+    }
+
+    /// The module that an address lies in.
+    #[must_use]
+    pub fn module_at(&self, at: VirtAddr) -> Option<&Module> {
+        self.modules.iter().find(|module| module.contains(at))
     }
 
     /// The symbol that an address lies in.
     #[must_use]
     pub fn place(&self, at: VirtAddr) -> Option<Place> {
-        let name = |(symbol, offset): (&Symbol, u64), module: Option<&Module>| Place {
-            symbol: symbol.name.to_string(),
+        let module = self.module_at(at);
+        let table = module.map_or(&self.symbols.table, |module| module.symbols(self));
+        let (symbol, offset) = table.lookup(at.0)?;
+        Some(Place {
+            symbol: symbol.name.to_owned(),
             offset,
             size: symbol.size,
-            module: module.map(|m| m.name.clone()),
-        };
-        match self.modules.iter().find(|module| module.contains(at)) {
-            Some(module) => module
-                .symbols
-                .lookup(at.0)
-                .map(|hit| name(hit, Some(module))),
-            None => self.symbols.lookup(at.0).map(|hit| name(hit, None)),
-        }
+            module: module.map(|module| module.name.clone()),
+        })
     }
 
     /// The function (or object) that an address lies in: its start, and its bytes up to the next symbol, padding
     /// included. `None` where no symbol is known, or where the last symbol of a mapping ends is not.
     #[must_use]
     pub fn function_range(&self, at: VirtAddr) -> Option<(VirtAddr, u64)> {
-        let table = self.table_of(at);
+        let module = self.module_at(at);
+        let table = module.map_or(&self.symbols.table, |module| module.symbols(self));
         let (symbol, offset) = table.lookup(at.0)?;
-        let size = table.size_of(symbol)?;
+        let size = table.size_of(&symbol)?;
         (offset < size).then_some((VirtAddr(symbol.addr), size))
     }
 
     /// Every symbol of the kernel by address, then of each module by address. Per-CPU symbols of the kernel have
     /// their offset as address.
     pub fn symbols(&self) -> impl Iterator<Item = NamedAddress<'_>> {
-        let of_modules = self.modules.iter().flat_map(move |module| {
-            module
-                .symbols
-                .iter()
-                .map(move |symbol| NamedAddress::new(symbol, Some(module)))
+        let of_modules = self.modules.iter().flat_map(|module| {
+            let symbols = module.symbols(self).iter();
+            symbols.map(move |symbol| NamedAddress::new(symbol, Some(module)))
         });
-        self.symbols
-            .iter()
-            .map(|symbol| NamedAddress::new(symbol, None))
+        let own = self.symbols.table.iter();
+        own.map(|symbol| NamedAddress::new(symbol, None))
             .chain(of_modules)
-    }
-
-    fn table_of(&self, at: VirtAddr) -> &SymbolTable {
-        let module = self.modules.iter().find(|module| module.contains(at));
-        module.map_or(&self.symbols, |module| &module.symbols)
     }
 
     /// Whether an address lies in the text of the kernel or a module.
     #[must_use]
     pub fn is_text(&self, at: VirtAddr) -> bool {
-        let within = |from: &str, to: &str| match (self.symbol(from), self.symbol(to)) {
+        let within = |from: &str, to: &str| match (self.own_symbol(from), self.own_symbol(to)) {
             (Ok(from), Ok(to)) => (from..to).contains(&at),
             _ => false,
         };
-        within("_stext", "_etext") || self.modules.iter().any(|module| module.contains(at))
+        // Boot code is freed, but the first tasks' stacks still return into it.
+        within("_stext", "_etext")
+            || within("_sinittext", "_einittext")
+            || self.modules.iter().any(|module| module.is_text(at))
     }
 
     /// A field of a structure, by path (`a.b.c`).
@@ -324,37 +376,58 @@ impl<'d> Kernel<'d> {
     /// # Errors
     /// [`Missing::Type`] or [`Missing::Field`].
     pub fn field(&self, of: &str, field: &str) -> Result<FieldRef, Missing> {
-        let key = format!("{of}.{field}");
-        let mut known = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .entry(key)
-            .or_insert_with(|| self.types.field(of, field))
-            .clone()
-            .ok_or_else(|| match self.types.size_of(of) {
-                Some(_) => Missing::Field {
-                    of: of.into(),
-                    field: field.into(),
-                },
-                None => Missing::Type(of.into()),
-            })
+        self.shared_field(of, field)
+            .map(|found| found.as_ref().clone())
+    }
+
+    /// As [`Kernel::field`], without a copy.
+    pub(crate) fn shared_field(&self, of: &str, field: &str) -> Result<Arc<FieldRef>, Missing> {
+        let known = {
+            let fields = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
+            fields.get(of).and_then(|paths| paths.get(field)).cloned()
+        };
+        let found = known.unwrap_or_else(|| {
+            let found = self.find_field(of, field).map(Arc::new);
+            let mut fields = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
+            let paths = fields.entry(of.to_owned()).or_default();
+            paths.insert(field.to_owned(), found.clone());
+            found
+        });
+        found.ok_or_else(|| match self.types().size_of(of) {
+            Some(_) => Missing::Field {
+                of: of.into(),
+                field: field.into(),
+            },
+            None => Missing::Type(of.into()),
+        })
+    }
+
+    /// The kernel's own definition, else a module's: reading those can wait until one is asked for.
+    fn find_field(&self, of: &str, field: &str) -> Option<FieldRef> {
+        let own = self.types.field(of, field);
+        own.or_else(|| self.types().field(of, field))
     }
 
     /// The ORC rule for a program counter.
     #[must_use]
     pub fn orc(&self, pc: u64) -> Option<OrcRule> {
-        if !self.is_text(VirtAddr(pc)) {
+        let at = VirtAddr(pc);
+        if !self.is_text(at) {
             return None;
         }
-        // Each table covers its own text only, but answers with its last row for anything above it: the
-        // right one is that whose first address is the highest below `pc`.
-        let first = |table: &OrcTable| table.row(0).map(|(at, _)| at);
-        let below = self
-            .orc
-            .iter()
-            .filter(|table| first(table).is_some_and(|first| first <= pc));
-        below
-            .max_by_key(|table| first(table))
-            .and_then(|table| table.lookup(pc))
+        let kernel = self.orc.get_or_init(|| match open::orc_of_kernel(self) {
+            Ok(table) => Some(table),
+            Err(missing) => {
+                self.note(format!("no ORC tables: {missing}"));
+                None
+            }
+        });
+        match self.module_at(at) {
+            Some(module) => module
+                .orc_table(self, kernel.as_ref()?.layout())?
+                .lookup(pc),
+            None => kernel.as_ref()?.lookup(pc),
+        }
     }
 
     /// Number of CPUs for which a per-CPU area exists, from `nr_cpu_ids`.
@@ -436,8 +509,8 @@ impl<'d> Kernel<'d> {
     }
 
     /// The bytes between two symbols, and where they lie.
-    fn section(&self, start: &str, stop: &str) -> Result<(Vec<u8>, VirtAddr), Missing> {
-        let (from, to) = (self.symbol(start)?, self.symbol(stop)?);
+    pub(crate) fn section(&self, start: &str, stop: &str) -> Result<(Vec<u8>, VirtAddr), Missing> {
+        let (from, to) = (self.own_symbol(start)?, self.own_symbol(stop)?);
         let size = to.0.checked_sub(from.0).ok_or_else(|| {
             Missing::Implausible(format!("{stop} at {to} lies before {start} at {from}"))
         })?;
@@ -452,7 +525,7 @@ pub(crate) fn missing(what: &str) -> impl FnOnce(recrash_vmcore::ReadError) -> M
     }
 }
 
-fn read_table(
+pub(crate) fn read_table(
     memory: &AddressSpace<'_>,
     at: VirtAddr,
     size: u64,
@@ -465,66 +538,4 @@ fn read_table(
             Missing::Implausible(format!("{what} at {at} would be {size} bytes long"))
         })?;
     memory.bytes(at, length).map_err(missing(what))
-}
-
-/// Decodes the kernel's own symbol table, whose parts VMCOREINFO names since 6.0 (kernel/vmcore_info.c,
-/// commit 5fd8fea935a1 "vmcoreinfo: include kallsyms symbols").
-fn read_kallsyms(memory: &AddressSpace<'_>, info: &Vmcoreinfo) -> Result<SymbolTable, Missing> {
-    let at = |name: &str| {
-        info.symbol(name).map(VirtAddr).ok_or_else(|| {
-            Missing::Symbol(format!(
-                "{name} in VMCOREINFO, which names the symbol tables since Linux 6.0"
-            ))
-        })
-    };
-    let names = at("kallsyms_names")?;
-    let token_table = at("kallsyms_token_table")?;
-    let token_index = at("kallsyms_token_index")?;
-    let offsets = at("kallsyms_offsets")?;
-    let relative_base = memory
-        .u64_at(at("kallsyms_relative_base")?)
-        .map_err(missing("kallsyms_relative_base"))?;
-    let count = u64::from(
-        memory
-            .u32_at(at("kallsyms_num_syms")?)
-            .map_err(missing("kallsyms_num_syms"))?,
-    );
-    if count == 0 || count > MAX_SYMBOLS {
-        return Err(Missing::Implausible(format!(
-            "kallsyms_num_syms is {count}"
-        )));
-    }
-    // Neither table's length is recorded; each ends where the next known one begins. Which one is next differs
-    // between kernels (scripts/kallsyms.c wrote them in another order from 6.5 on).
-    let starts = [names, token_table, token_index, offsets];
-    let until_next = |from: VirtAddr, cap: u64| {
-        let next = starts.iter().filter(|at| **at > from).min();
-        next.map_or(cap, |next| (next.0 - from.0).min(cap))
-    };
-    let names = read_table(
-        memory,
-        names,
-        until_next(names, count * 64),
-        "kallsyms_names",
-    )?;
-    let token_table = read_table(
-        memory,
-        token_table,
-        until_next(token_table, 64 << 10),
-        "kallsyms_token_table",
-    )?;
-    let token_index = read_table(memory, token_index, 512, "kallsyms_token_index")?;
-    let offsets = read_table(memory, offsets, count * 4, "kallsyms_offsets")?;
-    kallsyms::decode(RawKallsyms {
-        num_syms: usize::try_from(count).unwrap_or(0),
-        names: &names,
-        token_table: &token_table,
-        token_index: &token_index,
-        addresses: RawAddresses::Relative {
-            offsets: &offsets,
-            relative_base,
-            absolute_percpu: None,
-        },
-    })
-    .map_err(|error| Missing::Implausible(format!("kallsyms: {error}")))
 }

@@ -5,7 +5,8 @@
 pub mod allocation;
 pub mod corruption;
 pub mod crash;
-pub mod descriptor;
+pub mod decode;
+pub mod disassembly;
 pub mod exception;
 pub mod gfp;
 pub mod instruction;
@@ -14,14 +15,18 @@ pub mod modules;
 pub mod object;
 pub mod open;
 pub mod pointee;
+pub mod printk;
 pub mod regs;
 pub mod slice;
 pub mod slub;
+pub mod source_lines;
+pub mod stacks;
 pub mod syscall;
 pub mod task;
 pub mod trap;
 pub mod unwind;
 pub mod usb;
+pub mod value;
 
 pub use crash::Crash;
 pub use kernel::Kernel;

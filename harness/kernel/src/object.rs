@@ -3,6 +3,7 @@
 use crate::kernel::Kernel;
 use recrash_debuginfo::types::Shape;
 use recrash_vmcore::{ReadError, VirtAddr, VirtMem};
+use std::collections::HashSet;
 
 /// Something that was looked for and not found, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +30,19 @@ pub enum Missing {
         /// Why it could not be.
         error: ReadError,
     },
+    /// A file that came with the dump belongs to another build.
+    #[error("{file} has build id {found}, in the dump it is {dump}")]
+    WrongBuild {
+        /// Which file.
+        file: String,
+        /// Its build id, in hexadecimal.
+        found: String,
+        /// That of the crashed kernel or module.
+        dump: String,
+    },
+    /// Debug information that is not there, is not this kernel's, or does not say it.
+    #[error("{0}")]
+    DebugInfo(String),
     /// The value read is not one that the kernel could have put there.
     #[error("{0}")]
     Implausible(String),
@@ -64,7 +78,7 @@ impl<'k> Object<'k> {
     pub fn addr_of(&self, field: &str) -> Result<VirtAddr, Missing> {
         Ok(self
             .at
-            .wrapping_add(self.kernel.field(self.of, field)?.offset))
+            .wrapping_add(self.kernel.shared_field(self.of, field)?.offset))
     }
 
     /// What a field is: an integer, a pointer, an array of how many.
@@ -78,7 +92,7 @@ impl<'k> Object<'k> {
     /// Whether the type information has this field.
     #[must_use]
     pub fn has(&self, field: &str) -> bool {
-        self.kernel.field(self.of, field).is_ok()
+        self.kernel.shared_field(self.of, field).is_ok()
     }
 
     /// An unsigned integer, pointer or bit field of up to 8 bytes.
@@ -86,7 +100,7 @@ impl<'k> Object<'k> {
     /// # Errors
     /// [`Missing`] when the field is unknown, larger than 8 bytes, or can't be read.
     pub fn u64(&self, field: &str) -> Result<u64, Missing> {
-        let info = self.kernel.field(self.of, field)?;
+        let info = self.kernel.shared_field(self.of, field)?;
         let size = usize::try_from(info.size).unwrap_or(usize::MAX);
         let mut bytes = [0; 8];
         let slot = bytes.get_mut(..size).filter(|_| size > 0).ok_or_else(|| {
@@ -138,12 +152,21 @@ impl<'k> Object<'k> {
         Ok((at.0 != 0).then(|| Object::new(self.kernel, of, at)))
     }
 
+    /// The 64-bit word at an address that a field gave.
+    pub(crate) fn word_at(&self, at: VirtAddr) -> Result<u64, Missing> {
+        let error = |error| Missing::Memory {
+            what: format!("what struct {} points at", self.of),
+            error,
+        };
+        self.kernel.memory().u64_at(at).map_err(error)
+    }
+
     /// A character array, up to its first NUL.
     ///
     /// # Errors
     /// As [`Object::u64`].
     pub fn char_array(&self, field: &str) -> Result<String, Missing> {
-        let info = self.kernel.field(self.of, field)?;
+        let info = self.kernel.shared_field(self.of, field)?;
         let length = usize::try_from(info.size).unwrap_or(usize::MAX).min(4096);
         self.kernel
             .cstr(self.at.wrapping_add(info.offset), length, || {
@@ -168,7 +191,7 @@ impl<'k> Object<'k> {
 
 /// Walks a circular `list_head` and gives the entries that embed it, at most `limit`.
 ///
-/// A list that does not come back to its head within `limit` steps, or that can't be read, gives what was
+/// A list that runs in a circle without its head, that has more than `limit` entries, or that can't be read, gives what was
 /// found before and the reason as second value.
 #[must_use]
 pub fn list_entries<'k>(
@@ -179,7 +202,8 @@ pub fn list_entries<'k>(
     limit: usize,
 ) -> (Vec<Object<'k>>, Option<Missing>) {
     let mut found = Vec::new();
-    let offset = match kernel.field(of, member) {
+    let mut seen = HashSet::new();
+    let offset = match kernel.shared_field(of, member) {
         Ok(field) => field.offset,
         Err(missing) => return (found, Some(missing)),
     };
@@ -199,6 +223,12 @@ pub fn list_entries<'k>(
         };
         if at == head {
             return (found, None);
+        }
+        if !seen.insert(at) {
+            let what = format!(
+                "list of struct {of} does not end: it comes back to {at}, not to its head {head}"
+            );
+            return (found, Some(Missing::Implausible(what)));
         }
         found.push(Object::new(kernel, of, VirtAddr(at.0.wrapping_sub(offset))));
     }

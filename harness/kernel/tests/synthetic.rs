@@ -6,7 +6,8 @@
 mod world;
 
 use proptest::prelude::*;
-use recrash_kernel::corruption::{Meaning, OperandParts};
+use recrash_kernel::corruption::{CarrierBy, OperandParts};
+use recrash_kernel::decode::{Confidence, Kind};
 use recrash_kernel::slub::PointerCoding;
 use recrash_kernel::unwind::{End, FrameSource};
 use recrash_kernel::{Crash, Kernel};
@@ -53,22 +54,17 @@ fn a_descriptor_in_a_hardened_mid_object_freelist_is_named_by_the_device_that_ha
             (Some(VirtAddr(OBJECT)), PointerCoding::HardenedSwapped)
         );
         assert_eq!(overwrite.still_there, Some(false), "the object was zeroed");
-        let Meaning::DeviceDescriptor {
-            device,
-            id,
-            kind,
-            text,
-            at,
-            ..
-        } = overwrite.meaning
-        else {
-            panic!("{:?}", overwrite.meaning)
+        assert_eq!(overwrite.object_by, Some(CarrierBy::Meaning));
+        let reading = overwrite.reading.unwrap();
+        assert_eq!(reading.confidence, Confidence::Proven);
+        let Kind::Device(found) = reading.kind else {
+            panic!("{:?}", reading.kind)
         };
         assert_eq!(
-            (device.as_str(), id, kind, at),
-            ("1-1", (0x1209, 2), 3, 128)
+            (found.device.as_str(), found.id, found.kind, found.at),
+            ("1-1", (0x1209, 2), Some(3), 128)
         );
-        assert_eq!(text.as_deref(), Some(PRODUCT));
+        assert_eq!(found.part.label(), "product string");
     });
 }
 
@@ -141,8 +137,8 @@ fn bytes_that_no_device_has_stay_unknown_on_a_hardened_list() {
     check(World::new(128, 0x0072_0069_0056_0338), |_, crash| {
         let decoding = crash.decoding.unwrap();
         assert_eq!(
-            (decoding.overwrite.bytes, decoding.overwrite.meaning),
-            (None, Meaning::Unknown)
+            (decoding.overwrite.bytes, decoding.overwrite.reading),
+            (None, None)
         );
     });
 }
@@ -155,7 +151,7 @@ fn a_slab_that_cannot_be_read_leaves_the_decoding_open() {
     check(world, |_, crash| {
         let decoding = crash.decoding.unwrap();
         assert!(decoding.gap.is_some());
-        assert_eq!(decoding.overwrite.meaning, Meaning::Unknown);
+        assert_eq!(decoding.overwrite.reading, None);
     });
 }
 
@@ -166,7 +162,7 @@ fn a_return_address_outside_all_text_ends_the_stack_and_hides_nothing_else() {
     check(world, |_, crash| {
         let trace = crash.backtrace.unwrap();
         assert_eq!(trace.frames.len(), 3);
-        assert_eq!(trace.end, End::NoRule(VirtAddr(0xdead_beef)));
+        assert_eq!(trace.end, End::NotText(VirtAddr(0xdead_beef)));
         assert!(crash.syscall.is_err());
         assert!(crash.freelist.is_ok() && crash.decoding.is_some());
     });
@@ -200,7 +196,7 @@ fn a_dump_without_the_devices_strings_does_not_prove_anything() {
     let mut world = World::new(128, middle());
     world.words(USB + 7 * 0x400 + 24, &[0]);
     check(world, |_, crash| {
-        assert_eq!(crash.decoding.unwrap().overwrite.meaning, Meaning::Unknown)
+        assert_eq!(crash.decoding.unwrap().overwrite.reading, None)
     });
 }
 

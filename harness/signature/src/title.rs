@@ -60,6 +60,9 @@ pub fn bug(corruption: &Corruption) -> Option<String> {
         Decoded::Text { encoding, .. } => format!("{encoding} text"),
         Decoded::Poison { name } => format!("poison {name}"),
         Decoded::BitFlip { .. } => return Some(format!("{site} has one bit flipped")),
+        Decoded::SetupPacket { .. } => "a USB SETUP packet".to_owned(),
+        Decoded::ErrorPointer { .. } => "an error pointer".to_owned(),
+        Decoded::Number {} => "a small number".to_owned(),
         Decoded::Unknown {} => "unknown data".to_owned(),
     };
     Some(format!("{site} overwritten by {by}"))

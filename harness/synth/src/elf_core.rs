@@ -83,6 +83,38 @@ impl ElfCore {
         }
         out
     }
+
+    /// The file as a copy that leaves zeros out writes it: marked, and each segment of memory at
+    /// a page of the file.
+    #[must_use]
+    pub fn build_sparse_copy(&self) -> Vec<u8> {
+        let mut core = self.clone();
+        // Notes up to the next page, the last one's payload of zeros.
+        let end = 64 + 56 * (core.segments.len() + 1) + core.notes.len() + 24;
+        core.notes.extend(note(
+            "PADDING",
+            0,
+            &vec![0; end.next_multiple_of(4096) - end],
+        ));
+        let mut data_at = end.next_multiple_of(4096);
+        let offsets: Vec<usize> = (core.segments.iter_mut())
+            .map(|segment| {
+                let at = data_at;
+                data_at += segment.data.len().next_multiple_of(4096);
+                at
+            })
+            .collect();
+        let mut out = core.build();
+        out.truncate(offsets.first().copied().unwrap_or(out.len()));
+        for (number, (segment, &at)) in core.segments.iter().zip(&offsets).enumerate() {
+            let header = 64 + 56 * (number + 1);
+            out[header + 8..header + 16].copy_from_slice(&(at as u64).to_le_bytes());
+            out.extend(&segment.data);
+            out.resize(out.len().next_multiple_of(4096), 0);
+        }
+        out[9..16].copy_from_slice(b"recrash");
+        out
+    }
 }
 
 fn phdr(out: &mut Vec<u8>, kind: u32, fields: [u64; 5]) {
@@ -118,5 +150,23 @@ pub fn prstatus(pid: u32, regs: &[u64; 27]) -> Vec<u8> {
     out[32..36].copy_from_slice(&pid.to_le_bytes());
     quads(&mut out, regs);
     out.resize(336, 0);
+    out
+}
+
+/// The payload of a QEMU note: the state of one virtual CPU. `regs` from rax to r15, rip and
+/// rflags; all segments have this base.
+#[must_use]
+pub fn qemu_cpu(regs: &[u64; 18], segment_base: u64, cr: [u64; 5], kernel_gs: u64) -> Vec<u8> {
+    let mut out = 1_u32.to_le_bytes().to_vec();
+    out.extend(440_u32.to_le_bytes());
+    quads(&mut out, regs);
+    for number in 0..10_u32 {
+        for word in [number << 3, 0xfffff, 0xa09300, 0] {
+            out.extend(word.to_le_bytes());
+        }
+        quads(&mut out, &[segment_base]);
+    }
+    quads(&mut out, &cr);
+    quads(&mut out, &[kernel_gs]);
     out
 }

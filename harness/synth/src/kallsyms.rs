@@ -86,3 +86,77 @@ fn compress(mut text: &str) -> Vec<u8> {
     }
     tokens
 }
+
+/// How the tables follow one another in `.rodata`.
+#[derive(Clone, Copy, Debug)]
+pub struct Order {
+    /// Addresses (and their base) come last, as since 6.5, else first.
+    pub addresses_last: bool,
+    /// Bytes of the number of symbols and of each marker: 8 before 4.20, 4 since.
+    pub word: usize,
+    /// Bytes of a sequence number; 0 for none (before 6.2).
+    pub sequence: usize,
+}
+
+/// Writes the tables one behind the other, 8-aligned, as `scripts/kallsyms.c` does. `base` is
+/// written where the format has one.
+#[must_use]
+pub fn laid_out(
+    tables: &KallsymsTables,
+    format: AddressFormat,
+    base: u64,
+    order: Order,
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut put = |part: &[u8]| {
+        out.extend_from_slice(part);
+        out.resize(out.len().next_multiple_of(8), 0);
+    };
+    let word = |value: usize| value.to_le_bytes()[..order.word].to_vec();
+    let sequence: Vec<u8> = (0..tables.num_syms)
+        .flat_map(|n| n.to_le_bytes()[..order.sequence].to_vec())
+        .collect();
+    let base = base.to_le_bytes();
+    let addresses = |put: &mut dyn FnMut(&[u8])| {
+        put(&tables.addresses);
+        if format != AddressFormat::Absolute {
+            put(&base);
+        }
+    };
+    if !order.addresses_last {
+        addresses(&mut put);
+    }
+    put(&word(tables.num_syms));
+    put(&tables.names);
+    put(&markers(&tables.names, tables.num_syms)
+        .into_iter()
+        .flat_map(word)
+        .collect::<Vec<_>>());
+    if !order.addresses_last {
+        put(&sequence);
+    }
+    put(&tables.token_table);
+    put(&tables.token_index);
+    if order.addresses_last {
+        addresses(&mut put);
+        put(&sequence);
+    }
+    out
+}
+
+/// Where every 256th name begins.
+fn markers(names: &[u8], count: usize) -> Vec<usize> {
+    let (mut at, mut out) = (0, Vec::new());
+    for n in 0..count {
+        if n % 256 == 0 {
+            out.push(at);
+        }
+        let first = usize::from(names[at]);
+        at += if first < 128 {
+            1 + first
+        } else {
+            2 + first - 128 + 128 * usize::from(names[at + 1])
+        };
+    }
+    out
+}

@@ -5,10 +5,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
 use crate::bytes::{u16_le, u32_le, u64_le};
 use crate::source::{Fault, Missing, Source};
-use crate::{PhysAddr, ReadError};
+use crate::{PhysAddr, ReadError, search};
 
 const EHDR_LEN: u64 = 64;
 const PHDR_LEN: u64 = 56;
@@ -22,6 +23,10 @@ const EM_X86_64: u16 = 62;
 const PN_XNUM: u16 = 0xffff;
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
+/// Page size on x86-64, in bytes.
+const PAGE: u64 = 4096;
+/// How often the file system is asked for holes.
+const PAGES_BETWEEN_HOLES: u64 = 256;
 
 /// The memory of an ELF core.
 #[derive(Debug)]
@@ -32,7 +37,8 @@ pub(crate) struct ElfCore {
     unbacked: Vec<Extent>,
     /// What the file does not hold of a segment is zero (System V ABI), not excluded: our own
     /// sparse copies say so in the padding of `e_ident`. makedumpfile -E leaves excluded pages
-    /// out in the same way and gives no sign.
+    /// out in the same way, and copies `e_ident` from what it reads: but it packs notes and pages
+    /// without a gap, where a copy of /proc/vmcore has every segment at a page of the file.
     rest_is_zero: bool,
     /// File ranges of the note segments: offset, length.
     pub(crate) notes: Vec<(u64, u64)>,
@@ -96,6 +102,8 @@ impl ElfCore {
             phys_base: None,
         };
         for phdr in phdrs {
+            let is_aligned = phdr.offset != 0 && phdr.offset.is_multiple_of(PAGE);
+            core.rest_is_zero &= phdr.kind != PT_LOAD || is_aligned;
             core.add(&phdr, phoff)?;
         }
         if core.backed.is_empty() && core.unbacked.is_empty() {
@@ -141,6 +149,63 @@ impl ElfCore {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The first stretch of memory at or after `at` with bytes in the file, or known to be zero.
+    pub(crate) fn next_present(&self, source: &Source, at: PhysAddr) -> Option<Range<u64>> {
+        let zero = if self.rest_is_zero {
+            self.unbacked.as_slice()
+        } else {
+            &[]
+        };
+        let backed = first_from(&self.backed, at.0, |e| {
+            let there = source.len().saturating_sub(e.offset);
+            e.start..e.end.min(e.start.saturating_add(there))
+        });
+        let zero = first_from(zero, at.0, |e| e.start..e.end);
+        match (backed, zero) {
+            (Some(a), Some(b)) => Some(if b.start < a.start { b } else { a }),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// As [`crate::part::Part::pages_that_may_begin_with`]. What the file system keeps no blocks
+    /// for is passed over unread.
+    pub(crate) fn pages_that_may_begin_with(
+        &self,
+        source: &Source,
+        needle: &[u8],
+        visit: &mut dyn FnMut(PhysAddr) -> bool,
+    ) -> bool {
+        // Segments that overlap in the file could name its pages over and over.
+        let mut budget = source.file_len() / PAGE * 2 + 16;
+        for extent in &self.backed {
+            let mut at = extent.start.next_multiple_of(PAGE);
+            while at < extent.end {
+                let offset = extent.offset.saturating_add(at - extent.start);
+                if (at / PAGE).is_multiple_of(PAGES_BETWEEN_HOLES) {
+                    let data = source.next_data(offset);
+                    let skip = data.map_or(u64::MAX, |data| data.saturating_sub(offset));
+                    if skip >= PAGE {
+                        at = at.saturating_add(skip / PAGE * PAGE);
+                        continue;
+                    }
+                }
+                let Some(left) = budget.checked_sub(1) else {
+                    return true;
+                };
+                budget = left;
+                let mut head = [0; search::NOTE_HEADER + search::NEEDLE.len()];
+                let there = source.read(offset, &mut head).is_ok();
+                let (note, text) = head.split_at(search::NOTE_HEADER);
+                let found = note.starts_with(needle) || text == needle;
+                if there && found && !visit(PhysAddr(at)) {
+                    return false;
+                }
+                at = at.saturating_add(PAGE);
+            }
+        }
+        true
     }
 
     /// Fills `buf`; pieces of it may lie in different segments.
@@ -293,6 +358,20 @@ fn without_overlap(mut extents: Vec<Extent>) -> Vec<Extent> {
         }
         at = until;
     }
+}
+
+/// What the first extent at or after `at` has of memory there, by what each one has.
+fn first_from(
+    extents: &[Extent],
+    at: u64,
+    has: impl Fn(&Extent) -> Range<u64>,
+) -> Option<Range<u64>> {
+    let from = extents.partition_point(|e| e.end <= at);
+    let mut found = extents.iter().skip(from).map(|extent| {
+        let range = has(extent);
+        range.start.max(at)..range.end
+    });
+    found.find(|range| range.start < range.end)
 }
 
 /// The extent that holds `at`, and how far into it that is.

@@ -2,6 +2,8 @@
 //!
 //! All values are little endian, as x86 stores them.
 
+use std::ops::Range;
+
 use crate::{PhysAddr, ReadError, VirtAddr};
 
 /// Most bytes that one read may allocate.
@@ -14,6 +16,14 @@ pub trait PhysMem: Send + Sync {
     /// # Errors
     /// The first reason met; what `buf` holds then is unspecified.
     fn read(&self, at: PhysAddr, buf: &mut [u8]) -> Result<(), ReadError>;
+
+    /// The first stretch of memory at or after `at` that the dump has data of, from its first byte
+    /// to one past its last, or `None` if there is none.
+    ///
+    /// It may be part of a longer one: ask again from its end. Its pages are those that the file
+    /// says it has; that each can be restored is known once it is read. Takes time by the number
+    /// of words of bitmap or of segments between, allocates nothing.
+    fn next_present(&self, at: PhysAddr) -> Option<Range<u64>>;
 
     /// The 64-bit value at this address.
     ///

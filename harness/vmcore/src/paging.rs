@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{PagingLevels, PhysAddr, PhysMem, ReadError, VirtAddr, VirtMem, Vmcoreinfo};
+use crate::{CpuState, PagingLevels, PhysAddr, PhysMem, ReadError, VirtAddr, VirtMem, Vmcoreinfo};
 
 const PAGE_SHIFT: u32 = 12;
 const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
@@ -26,12 +26,44 @@ const TABLES: [(&str, u32, bool); 5] = [
     ("PML5", 48, false),
 ];
 
+/// What the kernel's top table is called: since 4.13, at all times in VMCOREINFO, before 4.13.
+pub(crate) const KERNEL_TABLES: [&str; 3] = ["init_top_pgt", "swapper_pg_dir", "init_level4_pgt"];
+
 /// The kernel's own address space cannot be found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpaceError {
     /// VMCOREINFO lacks a value that is needed.
     #[error("VMCOREINFO has no {0}")]
     Missing(&'static str),
+}
+
+/// One entry that a walk looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WalkStep {
+    /// Name of the table: PML5, PML4, PDPT, PD or PT.
+    pub level: &'static str,
+    /// Where the entry lies.
+    pub entry_at: PhysAddr,
+    /// The entry, flags and all.
+    pub entry: u64,
+}
+
+/// The page that an address lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mapping {
+    /// Where the page begins.
+    pub page: PhysAddr,
+    /// 4 KiB, 2 MiB or 1 GiB, in bytes.
+    pub size: u64,
+}
+
+/// The way through the page tables to one address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Walk {
+    /// Entries looked at, from the top table down.
+    pub steps: Vec<WalkStep>,
+    /// The page, or why there is none.
+    pub end: Result<Mapping, ReadError>,
 }
 
 /// One set of page tables over physical memory.
@@ -86,7 +118,7 @@ impl<'a> AddressSpace<'a> {
         info: &Vmcoreinfo,
         phys_base: u64,
     ) -> Result<Self, SpaceError> {
-        let root = ["init_top_pgt", "swapper_pg_dir", "init_level4_pgt"]
+        let root = KERNEL_TABLES
             .iter()
             .find_map(|name| info.symbol(name))
             .ok_or(SpaceError::Missing(
@@ -99,6 +131,12 @@ impl<'a> AddressSpace<'a> {
         let sme_mask = info.number("sme_mask").unwrap_or(0).cast_unsigned();
         let root = root.wrapping_sub(START_KERNEL_MAP).wrapping_add(phys_base);
         Ok(Self::new(memory, PhysAddr(root), levels, sme_mask))
+    }
+
+    /// The space that a CPU was in, by its CR3 and CR4. `sme_mask` as for [`AddressSpace::new`].
+    #[must_use]
+    pub fn of_cpu(memory: &'a dyn PhysMem, cpu: &CpuState, sme_mask: u64) -> Self {
+        Self::new(memory, cpu.page_table(), cpu.paging_levels(), sme_mask)
     }
 
     /// Another space of the same machine, such as a process's (`mm->pgd`).
@@ -143,8 +181,30 @@ impl<'a> AddressSpace<'a> {
         Ok(PhysAddr(page | in_page))
     }
 
+    /// Every entry on the way from the top table to the page of `at`, and how the way ended.
+    #[must_use]
+    pub fn walk_entries(&self, at: VirtAddr) -> Walk {
+        let mut steps = Vec::new();
+        let end = if at.is_canonical(self.levels) {
+            self.walk_with(at, &mut |step| steps.push(step))
+        } else {
+            Err(ReadError::NonCanonical(at))
+        };
+        Walk { steps, end }
+    }
+
     /// Physical address of the 4 KiB page (or of that part of a larger one) that holds `at`.
     fn walk(&self, at: VirtAddr) -> Result<u64, ReadError> {
+        let mapping = self.walk_with(at, &mut |_| {})?;
+        let within = at.0 & (mapping.size - 1) & !(PAGE_SIZE - 1);
+        Ok(mapping.page.0 | within)
+    }
+
+    fn walk_with(
+        &self,
+        at: VirtAddr,
+        seen: &mut dyn FnMut(WalkStep),
+    ) -> Result<Mapping, ReadError> {
         let depth = match self.levels {
             PagingLevels::Four => 4,
             PagingLevels::Five => 5,
@@ -152,14 +212,20 @@ impl<'a> AddressSpace<'a> {
         let mut table = self.root.0;
         for &(level, shift, may_be_page) in TABLES.iter().take(depth).rev() {
             let index = (at.0 >> shift) & 0x1ff;
+            let entry_at = PhysAddr(table | (index << 3));
             let entry = self
                 .memory
-                .u64_at(PhysAddr(table | (index << 3)))
+                .u64_at(entry_at)
                 .map_err(|cause| ReadError::Table {
                     at,
                     level,
                     cause: Box::new(cause),
                 })?;
+            seen(WalkStep {
+                level,
+                entry_at,
+                entry,
+            });
             if entry & PRESENT == 0 {
                 return Err(ReadError::NotPresent { at, level, entry });
             }
@@ -177,7 +243,10 @@ impl<'a> AddressSpace<'a> {
             if is_large && target & span & !PAGE_SIZE != 0 {
                 return Err(ReadError::BadEntry { at, level, entry });
             }
-            return Ok((target & !span) | (at.0 & span & !(PAGE_SIZE - 1)));
+            return Ok(Mapping {
+                page: PhysAddr(target & !span),
+                size: span + 1,
+            });
         }
         // The last table always answers above; this keeps the compiler content without a panic.
         Err(ReadError::NonCanonical(at))

@@ -8,6 +8,8 @@ use std::io;
 use std::path::Path;
 
 use memmap2::Mmap;
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 
 use crate::flattened::{self, Index};
 
@@ -26,12 +28,15 @@ pub(crate) struct Missing {
 pub(crate) struct Source {
     file: Bytes,
     index: Option<Index>,
+    /// Bytes that were asked for, for tests that hold work against size.
+    #[cfg(test)]
+    pub(crate) touched: std::sync::atomic::AtomicU64,
 }
 
 /// The bytes of the file as it is.
 #[derive(Debug)]
 pub(crate) enum Bytes {
-    Map(Mmap),
+    Map(Mmap, File),
     Owned(Vec<u8>),
 }
 
@@ -46,12 +51,12 @@ impl Bytes {
         // SAFETY: the bytes are only read. A dump is not written to while it is analysed; if
         // someone cuts it short meanwhile, the process dies of SIGBUS and nothing else happens.
         let map = unsafe { Mmap::map(&file)? };
-        Ok(Self::Map(map))
+        Ok(Self::Map(map, file))
     }
 
     fn as_slice(&self) -> &[u8] {
         match self {
-            Self::Map(map) => map,
+            Self::Map(map, _) => map,
             Self::Owned(bytes) => bytes,
         }
     }
@@ -64,7 +69,12 @@ impl Source {
         } else {
             None
         };
-        Ok(Self { file, index })
+        Ok(Self {
+            file,
+            index,
+            #[cfg(test)]
+            touched: Default::default(),
+        })
     }
 
     /// Whether the file is a flattened stream.
@@ -87,8 +97,26 @@ impl Source {
         self.index.as_ref().and_then(Index::broken_at)
     }
 
+    /// The first offset at or after this one that the file system keeps data of, or `None` if
+    /// there is none: what lies between is a hole, and reads as zero. Where it cannot tell, there
+    /// are no holes.
+    pub(crate) fn next_data(&self, offset: u64) -> Option<u64> {
+        let Bytes::Map(_, file) = &self.file else {
+            return Some(offset);
+        };
+        if self.index.is_some() {
+            return Some(offset);
+        }
+        match rustix::fs::seek(file, SeekFrom::Data(offset)) {
+            Ok(data) => Some(data.max(offset)),
+            Err(Errno::NXIO) => None,
+            Err(_) => Some(offset),
+        }
+    }
+
     /// Fills all of `buf` from `offset` on.
     pub(crate) fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), Missing> {
+        self.count(buf.len() as u64);
         if let Some(index) = &self.index {
             return index.read(self.file.as_slice(), offset, buf);
         }
@@ -99,6 +127,7 @@ impl Source {
 
     /// The bytes at `offset`; allocates no more than the file has.
     pub(crate) fn slice(&self, offset: u64, len: u64) -> Result<Cow<'_, [u8]>, Missing> {
+        self.count(len);
         let Some(index) = &self.index else {
             return self.plain(offset, len).map(Cow::Borrowed);
         };
@@ -114,6 +143,15 @@ impl Source {
         self.read(offset, &mut bytes)?;
         Ok(Cow::Owned(bytes))
     }
+
+    #[cfg(test)]
+    fn count(&self, len: u64) {
+        self.touched
+            .fetch_add(len, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    #[cfg(not(test))]
+    fn count(&self, _len: u64) {}
 
     fn plain(&self, offset: u64, len: u64) -> Result<&[u8], Missing> {
         let found = || {

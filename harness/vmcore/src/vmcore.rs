@@ -1,128 +1,55 @@
-//! A dump file of any format: opening it, its notes, and its physical memory.
+//! A dump of any format: opening it, its notes, and its physical memory.
 
-use std::fmt;
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
-use crate::elf::ElfCore;
-use crate::kdump::{self, Compression, Kdump, KdumpHeader, Utsname};
+use crate::cpu::{self, CpuState};
+use crate::kdump::{KdumpHeader, Utsname};
 use crate::note::{self, Note, Prstatus};
-use crate::source::{Bytes, Fault, Source};
-use crate::{FormatError, PhysAddr, PhysMem, ReadError, Vmcoreinfo};
-
-/// File format of a dump. `Display` gives it in words: `kdump-compressed v6, flattened, lzo`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Format {
-    /// ELF or kdump-compressed.
-    pub kind: FormatKind,
-    /// Whether the file is a flattened stream (makedumpfile -F).
-    pub flattened: bool,
-}
-
-/// What a dump is inside the flattened stream, if it is one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FormatKind {
-    /// ELF64 core.
-    Elf,
-    /// makedumpfile's kdump-compressed format.
-    Kdump {
-        /// Version of its header, 1 to 6.
-        version: u32,
-        /// How its pages are compressed; single ones may not be.
-        compression: Compression,
-        /// Whether it is one file of a split dump.
-        split: bool,
-    },
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let flattened = if self.flattened { ", flattened" } else { "" };
-        match self.kind {
-            FormatKind::Elf => write!(f, "ELF{flattened}"),
-            FormatKind::Kdump {
-                version,
-                compression,
-                split,
-            } => {
-                let split = if split { ", split" } else { "" };
-                write!(
-                    f,
-                    "kdump-compressed v{version}{flattened}{split}, {}",
-                    compression.name()
-                )
-            }
-        }
-    }
-}
+use crate::part::{Memory, Part};
+use crate::search;
+use crate::set::Set;
+use crate::{Format, FormatError, PhysAddr, PhysMem, ReadError, Vmcoreinfo};
 
 /// A dump, open for reading.
 #[derive(Debug)]
 pub struct Vmcore {
-    source: Source,
-    memory: Memory,
+    files: Set,
     notes: Vec<Note>,
     prstatus: Vec<Prstatus>,
+    cpu_states: Vec<CpuState>,
     vmcoreinfo: Option<Vmcoreinfo>,
     warnings: Vec<String>,
 }
 
-#[derive(Debug)]
-enum Memory {
-    Elf(ElfCore),
-    Kdump(Box<Kdump>),
-}
-
-impl Memory {
-    fn parse(source: &Source) -> Result<Self, Fault> {
-        let mut magic = [0; 8];
-        if source.read(0, &mut magic).is_err() {
-            return Err((source.len(), "too short to be a vmcore".to_owned()));
-        }
-        if magic.starts_with(b"\x7fELF") {
-            return ElfCore::parse(source).map(Self::Elf);
-        }
-        if &magic == kdump::MAGIC {
-            return Kdump::parse(source).map(|kdump| Self::Kdump(Box::new(kdump)));
-        }
-        Err((
-            0,
-            "neither an ELF core nor a kdump-compressed dump".to_owned(),
-        ))
-    }
-
-    /// File ranges that hold notes.
-    fn notes(&self) -> Vec<(u64, u64)> {
-        match self {
-            Self::Elf(core) => core.notes.clone(),
-            Self::Kdump(kdump) => kdump.layout.notes.into_iter().collect(),
-        }
-    }
-
-    /// Where the file would have to end to be whole.
-    fn expected_end(&self, source: &Source) -> u64 {
-        match self {
-            Self::Elf(core) => core.file_end,
-            Self::Kdump(kdump) => kdump.expected_end(source),
-        }
-    }
-}
-
 impl Vmcore {
-    /// Opens a dump. The file is mapped, and must not change while it is open.
+    /// Opens a dump. The file is mapped as long as it is now; of what is written to it later,
+    /// only the bytes within that length are seen.
     ///
     /// # Errors
-    /// When the file cannot be opened or is no dump. A dump that was cut short opens, with a
-    /// warning, as long as its headers are there.
+    /// When the file cannot be opened or is no dump. A dump that was cut short, or that is still
+    /// being written, opens with a warning as long as its headers are there.
+    ///
+    /// # Signals
+    /// If someone cuts the file short while it is open, reading what is gone ends the process
+    /// with SIGBUS, as for any mapped file. Tools that write dumps only let them grow.
     pub fn open(path: &Path) -> Result<Self, FormatError> {
-        let io = |error: std::io::Error| (0, error.to_string());
-        (Bytes::open(path).map_err(io))
-            .and_then(Self::from_file)
-            .map_err(|(offset, what)| FormatError {
-                file: path.to_owned(),
-                offset,
-                what,
-            })
+        Ok(Self::from_set(Set::one(Part::open(path)?)))
+    }
+
+    /// Opens the files of one dump that `makedumpfile --split` wrote, in any order; each may be
+    /// flattened. One file alone is opened as [`Vmcore::open`] does.
+    ///
+    /// Where a file is missing, the warnings name the page frames that are in none of the files,
+    /// and reads there give [`ReadError::InOtherFile`].
+    ///
+    /// # Errors
+    /// When a file cannot be opened, is not one of a split dump, or is one of another dump than
+    /// the first one: told by number of page frames, time, `uname` and bitmap (of a long bitmap,
+    /// samples are compared).
+    pub fn open_set(paths: &[PathBuf]) -> Result<Self, FormatError> {
+        let parts = paths.iter().map(|path| Part::open(path));
+        Ok(Self::from_set(Set::join(parts.collect::<Result<_, _>>()?)?))
     }
 
     /// A dump in memory; `name` is for messages only.
@@ -130,45 +57,57 @@ impl Vmcore {
     /// # Errors
     /// As [`Vmcore::open`].
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self, FormatError> {
-        Self::from_file(Bytes::Owned(bytes)).map_err(|(offset, what)| FormatError {
-            file: name.into(),
-            offset,
-            what,
-        })
+        Ok(Self::from_set(Set::one(Part::from_bytes(name, bytes)?)))
     }
 
-    fn from_file(file: Bytes) -> Result<Self, Fault> {
-        let source = Source::new(file)?;
-        let memory = Memory::parse(&source)?;
-        let mut warnings = completeness(&source, &memory);
-        let notes = read_notes(&source, &memory.notes(), &mut warnings);
-        let vmcoreinfo = read_vmcoreinfo(&source, &memory, &notes, &mut warnings);
+    /// The files of a split dump in memory, with their names.
+    ///
+    /// # Errors
+    /// As [`Vmcore::open_set`].
+    pub fn from_bytes_set(files: Vec<(String, Vec<u8>)>) -> Result<Self, FormatError> {
+        let parts = files
+            .into_iter()
+            .map(|(name, bytes)| Part::from_bytes(&name, bytes));
+        Ok(Self::from_set(Set::join(parts.collect::<Result<_, _>>()?)?))
+    }
+
+    /// Bytes of the files that were asked for so far.
+    #[cfg(test)]
+    pub(crate) fn touched(&self) -> u64 {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.files.first().source.touched.load(Relaxed)
+    }
+
+    fn from_set(files: Set) -> Self {
+        let mut warnings = files.warnings();
+        let notes = files.first_some(|part| {
+            let notes = part.notes(&mut warnings);
+            (!notes.is_empty()).then_some(notes)
+        });
+        let notes = notes.unwrap_or_default();
+        let vmcoreinfo = files
+            .first_some(|part| part.vmcoreinfo(&mut warnings))
+            .or_else(|| {
+                let note = notes.iter().find(|note| note.name == "VMCOREINFO")?;
+                Some(Vmcoreinfo::parse(&note.desc))
+            });
         let prstatus = note::prstatus(&notes);
-        Ok(Self {
-            source,
-            memory,
+        let cpu_states = cpu::states(&notes);
+        let vmcoreinfo = vmcoreinfo.or_else(|| find_in_memory(&files, &cpu_states, &mut warnings));
+        Self {
+            files,
+            cpu_states,
             notes,
             prstatus,
             vmcoreinfo,
             warnings,
-        })
+        }
     }
 
-    /// The file's format.
+    /// The file's format; of a split dump, the first file's.
     #[must_use]
     pub fn format(&self) -> Format {
-        let kind = match &self.memory {
-            Memory::Elf(_) => FormatKind::Elf,
-            Memory::Kdump(kdump) => FormatKind::Kdump {
-                version: kdump.header.version,
-                compression: kdump.compression(),
-                split: kdump.header.split.is_some(),
-            },
-        };
-        Format {
-            kind,
-            flattened: self.source.is_flattened(),
-        }
+        self.files.first().format()
     }
 
     /// Every ELF note, in file order.
@@ -177,7 +116,8 @@ impl Vmcore {
         &self.notes
     }
 
-    /// What the kernel says about itself, if the dump has it.
+    /// What the kernel says about itself: from the dump's headers or notes, else from the
+    /// kernel's own copy in memory, which a warning tells.
     #[must_use]
     pub fn vmcoreinfo(&self) -> Option<&Vmcoreinfo> {
         self.vmcoreinfo.as_ref()
@@ -189,6 +129,13 @@ impl Vmcore {
         &self.prstatus
     }
 
+    /// The CPUs' registers with control registers and descriptor tables, in CPU order: only QEMU
+    /// writes them.
+    #[must_use]
+    pub fn cpu_states(&self) -> &[CpuState] {
+        &self.cpu_states
+    }
+
     /// What is wrong with the file and does not keep it from being read.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
@@ -198,10 +145,7 @@ impl Vmcore {
     /// What the headers say, if it is a kdump-compressed dump.
     #[must_use]
     pub fn kdump_header(&self) -> Option<&KdumpHeader> {
-        match &self.memory {
-            Memory::Elf(_) => None,
-            Memory::Kdump(kdump) => Some(&kdump.header),
-        }
+        self.files.first().kdump().map(|kdump| &kdump.header)
     }
 
     /// `uname` of the crashed machine, if the headers have it.
@@ -219,94 +163,39 @@ impl Vmcore {
         let stated = self.vmcoreinfo().and_then(|info| info.number("phys_base"));
         stated
             .map(i64::cast_unsigned)
-            .or_else(|| match &self.memory {
+            .or_else(|| match &self.files.first().memory {
                 Memory::Elf(core) => core.phys_base,
                 Memory::Kdump(kdump) => Some(kdump.header.phys_base).filter(|&base| base != 0),
             })
     }
 }
 
-impl PhysMem for Vmcore {
-    fn read(&self, at: PhysAddr, buf: &mut [u8]) -> Result<(), ReadError> {
-        match &self.memory {
-            Memory::Elf(core) => core.read(&self.source, at, buf),
-            Memory::Kdump(kdump) => kdump.read(&self.source, at, buf),
-        }
-    }
-}
-
-/// Warnings about a file that is not whole.
-fn completeness(source: &Source, memory: &Memory) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let end = memory.expected_end(source);
-    if let Some(at) = source.broken_at() {
-        warnings.push(format!(
-            "file cut short at offset {at:#x}: the flattened stream has no end"
-        ));
-    } else if let Some(missing) = end.checked_sub(source.len()).filter(|&n| n > 0) {
-        let at = source.len();
-        warnings.push(format!(
-            "file cut short at offset {at:#x}, {missing} bytes missing"
-        ));
-    }
-    if let Memory::Kdump(kdump) = memory {
-        if kdump.is_incomplete() {
-            warnings.push("makedumpfile marked this dump as incomplete".to_owned());
-        }
-        if kdump.header.split.is_some() {
-            let frames = kdump.frames();
-            let (from, to) = (frames.start, frames.end);
-            warnings.push(format!(
-                "one file of a split dump: page frames {from:#x} to {to:#x}"
-            ));
-        }
-    }
-    warnings
-}
-
-fn read_notes(source: &Source, ranges: &[(u64, u64)], warnings: &mut Vec<String>) -> Vec<Note> {
-    let mut notes = Vec::new();
-    // Segments that overlap could name the same bytes over and over.
-    let mut budget = source.file_len();
-    for &(offset, len) in ranges {
-        let Some(rest) = budget.checked_sub(len) else {
-            warnings.push(format!(
-                "more notes than the file has bytes, from offset {offset:#x}"
-            ));
-            break;
-        };
-        budget = rest;
-        let Ok(bytes) = source.slice(offset, len) else {
-            warnings.push(format!("the notes at offset {offset:#x} are cut off"));
-            continue;
-        };
-        let (found, bad) = note::parse(&bytes);
-        notes.extend(found);
-        if let Some(bad) = bad {
-            let at = offset.saturating_add(bad as u64);
-            warnings.push(format!(
-                "the note at offset {at:#x} does not fit its segment"
-            ));
-        }
-    }
-    notes
-}
-
-/// From where the sub header says, else from the notes.
-fn read_vmcoreinfo(
-    source: &Source,
-    memory: &Memory,
-    notes: &[Note],
+/// Looks for VMCOREINFO in memory, and tells where it was.
+fn find_in_memory(
+    files: &Set,
+    cpus: &[CpuState],
     warnings: &mut Vec<String>,
 ) -> Option<Vmcoreinfo> {
-    if let Memory::Kdump(kdump) = memory
-        && let Some((offset, len)) = kdump.layout.vmcoreinfo
-    {
-        match source.slice(offset, len) {
-            Ok(text) => return Some(Vmcoreinfo::parse(&text)),
-            Err(_) => warnings.push(format!("VMCOREINFO at offset {offset:#x} is cut off")),
-        }
+    let found = search::find(files, cpus)?;
+    let mut warning = format!(
+        "the dump has no VMCOREINFO note; the kernel's copy in memory at {} is used",
+        found.at
+    );
+    if !found.verified {
+        warning.push_str(", unchecked: the page tables that it names do not translate its symbols");
+    } else if found.others > 0 {
+        warning.push_str(&format!(", the best of {} that differ", found.others + 1));
     }
-    let note = notes.iter().find(|note| note.name == "VMCOREINFO")?;
-    Some(Vmcoreinfo::parse(&note.desc))
+    warnings.push(warning);
+    Some(found.info)
+}
+
+impl PhysMem for Vmcore {
+    fn read(&self, at: PhysAddr, buf: &mut [u8]) -> Result<(), ReadError> {
+        self.files.read(at, buf)
+    }
+
+    fn next_present(&self, at: PhysAddr) -> Option<Range<u64>> {
+        self.files.next_present(at)
+    }
 }

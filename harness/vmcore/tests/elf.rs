@@ -83,8 +83,7 @@ fn memory_that_a_sparse_copy_leaves_out_is_zero() {
         segments: vec![cut, segment(0x2800, 2, 16)],
         ..ElfCore::default()
     };
-    let mut file = core.build();
-    file[9..16].copy_from_slice(b"recrash");
+    let file = core.build_sparse_copy();
     let vmcore = Vmcore::from_bytes("test", file).unwrap();
     let mut buf = [0xee; 0x1800];
     vmcore.read(PhysAddr(0x1800), &mut buf).unwrap();
@@ -93,6 +92,24 @@ fn memory_that_a_sparse_copy_leaves_out_is_zero() {
     assert_eq!(buf[0x1000..0x1012], [[2; 16].as_slice(), &[0, 0]].concat());
     let error = vmcore.read(PhysAddr(0x2fff), &mut buf[..2]).unwrap_err();
     assert_eq!(error, ReadError::NotInDump(PhysAddr(0x3000)));
+}
+
+#[test]
+fn what_makedumpfile_left_out_of_a_sparse_copy_was_excluded_though_the_mark_is_copied() {
+    let cut = Segment {
+        left_out: 0x1000,
+        ..segment(0x1000, 1, 0x1000)
+    };
+    let core = ElfCore {
+        segments: vec![cut],
+        ..ElfCore::default()
+    };
+    // makedumpfile -E copies e_ident and packs everything together.
+    let mut file = core.build();
+    file[9..16].copy_from_slice(b"recrash");
+    let vmcore = Vmcore::from_bytes("test", file).unwrap();
+    let error = vmcore.read(PhysAddr(0x2000), &mut [0; 8]).unwrap_err();
+    assert_eq!(error, ReadError::Excluded(PhysAddr(0x2000)));
 }
 
 #[test]

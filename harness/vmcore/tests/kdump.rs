@@ -209,6 +209,91 @@ fn a_file_of_a_split_dump_knows_which_pages_it_holds() {
 }
 
 #[test]
+fn a_dump_that_is_still_being_written_gives_what_is_written() {
+    let dump = dump(Packing::Raw);
+    let mut file = dump.build();
+    let data = dump.pages.values().filter(|p| matches!(p, Page::Data(_)));
+    let count = data.count();
+    // Bitmaps of one block each, behind the headers; then the descriptors.
+    let descriptors = file.len() - count * (4096 + 24);
+    let written = count / 2;
+    file[descriptors + written * 24..descriptors + count * 24].fill(0);
+    file.truncate(descriptors + count * 24 + written * 4096);
+    let vmcore = Vmcore::from_bytes("test", file).unwrap();
+    let [warning] = vmcore.warnings() else {
+        panic!("{:?}", vmcore.warnings());
+    };
+    assert!(
+        warning.starts_with("the last pages are not written"),
+        "{warning}"
+    );
+    let with_data = (dump.pages.iter()).filter(|(_, page)| matches!(page, Page::Data(_)));
+    for (number, (pfn, _)) in with_data.enumerate() {
+        let result = vmcore.read(PhysAddr(pfn * 4096), &mut [0; 8]);
+        if number < written {
+            assert_eq!(result, Ok(()), "page frame {pfn}");
+        } else {
+            let error = result.unwrap_err();
+            assert!(matches!(error, ReadError::Truncated { .. }), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_header_that_is_not_written_yet_is_said_to_be_so() {
+    let mut file = dump(Packing::Raw).build();
+    file[..4096].fill(0);
+    let error = Vmcore::from_bytes("f", file).unwrap_err().to_string();
+    assert!(error.contains("its header is not written yet"), "{error}");
+}
+
+#[test]
+fn a_file_that_ends_in_its_bitmaps_still_says_which_kernel_it_was() {
+    let dump = dump(Packing::Raw);
+    let mut file = dump.build();
+    file.truncate(3 * 4096 - 500);
+    let vmcore = Vmcore::from_bytes("test", file).unwrap();
+    assert!(
+        vmcore.warnings()[0].starts_with("file cut short"),
+        "{:?}",
+        vmcore.warnings()
+    );
+    assert_eq!(vmcore.vmcoreinfo().unwrap().osrelease(), Some("6.1.0-test"));
+    assert_eq!(vmcore.prstatus().len(), 1);
+    let error = vmcore.read(PhysAddr(4096), &mut [0; 8]).unwrap_err();
+    assert!(matches!(error, ReadError::Truncated { .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_open_stays_as_it_was() {
+    use std::io::Write;
+    let whole = dump(Packing::Raw).build();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vmcore");
+    let (now, later) = whole.split_at(whole.len() - 5000);
+    std::fs::write(&path, now).unwrap();
+    let early = Vmcore::open(&path).unwrap();
+    assert!(
+        early.warnings()[0].contains("5000 bytes missing"),
+        "{:?}",
+        early.warnings()
+    );
+    let mut file = std::fs::File::options().append(true).open(&path).unwrap();
+    file.write_all(later).unwrap();
+    let last = PhysAddr(early.kdump_header().unwrap().max_mapnr * 4096);
+    let late = Vmcore::open(&path).unwrap();
+    assert_eq!(late.warnings(), [""; 0]);
+    let mut failed = [0, 0];
+    for pfn in 0..last.0 / 4096 {
+        for (count, vmcore) in failed.iter_mut().zip([&early, &late]) {
+            let result = vmcore.read(PhysAddr(pfn * 4096), &mut [0; 4096]);
+            *count += usize::from(matches!(result, Err(ReadError::Truncated { .. })));
+        }
+    }
+    assert_eq!(failed, [2, 0]);
+}
+
+#[test]
 fn a_dump_marked_incomplete_says_so() {
     let dump = Dump {
         incomplete: true,

@@ -3,8 +3,9 @@ use anyhow::{Context, anyhow};
 use std::path::PathBuf;
 
 use super::Outcome;
+use crate::debug_files::DebugArgs;
 use crate::exit::Exit;
-use crate::extract;
+use crate::extract::{self, How};
 use crate::failure::Failure;
 use crate::output;
 use crate::report::{CrashReport, text};
@@ -25,6 +26,8 @@ pub(crate) struct Args {
     /// Print signature and report as one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    debug: DebugArgs,
 }
 
 /// The result as `--json` prints it.
@@ -43,8 +46,12 @@ impl Args {
         if !meta.is_file() {
             return Err(Failure::usage(anyhow!("{} is no file", name())));
         }
-        let analysis = extract::analyze(&self.vmcore, None)
-            .map_err(|error| Failure::inconclusive(error.context("the dump cannot be analysed")))?;
+        let how = How {
+            accelerator: None,
+            debug: Some(&self.debug),
+            lines: self.report || self.json || self.output.is_some(),
+        };
+        let analysis = extract::analyze(&self.vmcore, how)?;
         let signature = analysis.signature.to_toml().map_err(Failure::usage)?;
         if let Some(file) = &self.output {
             std::fs::write(file, &signature).with_context(|| file.display().to_string())?;

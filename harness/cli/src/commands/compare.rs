@@ -3,6 +3,7 @@ use recrash_machine::run::manifest::Manifest;
 use std::path::PathBuf;
 
 use super::{Outcome, TargetArg};
+use crate::debug_files::DebugArgs;
 use crate::expect::Expect;
 use crate::golden;
 use crate::judge::{Course, Judged, Places};
@@ -26,6 +27,8 @@ pub(crate) struct Args {
     expect: Expect,
     #[command(flatten)]
     target: TargetArg,
+    #[command(flatten)]
+    debug: DebugArgs,
     /// Print one JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -34,7 +37,7 @@ pub(crate) struct Args {
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
-        let subject = Subject::read(&self.subject)?;
+        let subject = Subject::read(&self.subject, &self.debug)?;
         let wanted = match self.golden {
             Some(name) => name,
             None => self.target.load()?.default.golden,

@@ -2,6 +2,7 @@
 pub(crate) mod analyze;
 pub(crate) mod compare;
 pub(crate) mod doctor;
+pub(crate) mod inspect;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod setup;
@@ -23,6 +24,7 @@ pub(crate) enum Command {
     Setup(setup::Args),
     Doctor(doctor::Args),
     Analyze(analyze::Args),
+    Inspect(inspect::Args),
     Compare(compare::Args),
     Runs(runs::Args),
 }
@@ -35,6 +37,7 @@ impl Command {
             Self::Setup(args) => args.run(),
             Self::Doctor(args) => args.run(),
             Self::Analyze(args) => args.run(),
+            Self::Inspect(args) => args.run(),
             Self::Compare(args) => args.run(),
             Self::Runs(args) => args.run(),
         }

@@ -1,17 +1,18 @@
 //! The account of a crash in plain words, with addresses: for people, never compared.
-use recrash_kernel::corruption::{Decoding, Meaning};
+use super::corruption;
+use recrash_debuginfo::dwarf::SourceFrame;
 use recrash_kernel::exception::Exception;
 use recrash_kernel::instruction::{self, BadJump, Came, Faulting, MemoryOperand, Verdict};
 use recrash_kernel::pointee::Landmarks;
 use recrash_kernel::slice::{End, Origin, Role};
-use recrash_kernel::unwind::{self, FrameSource};
+use recrash_kernel::unwind;
 use recrash_kernel::{Crash, Kernel, Missing};
 
-use crate::report::{CrashReport, Fact, Frame, Register};
+use crate::report::{CrashReport, Fact, Frame, Register, SourceLine};
 
 pub(super) fn report(kernel: &Kernel<'_>, crash: &Crash) -> CrashReport {
     let mut report = CrashReport {
-        missing: kernel.notes().to_vec(),
+        missing: kernel.notes(),
         ..CrashReport::default()
     };
     let mut out = Gaps(&mut report.missing);
@@ -22,8 +23,7 @@ pub(super) fn report(kernel: &Kernel<'_>, crash: &Crash) -> CrashReport {
         .take("registers", &crash.exception)
         .map(|e| registers(kernel, crash, e));
     let origins = origins(crash, &mut out);
-    let corruption = corruption(crash, &mut out);
-    let slab = slab(crash);
+    let (corruption, slab) = corruption::account(kernel, crash, out.0);
     report.context = context;
     report.fault = fault;
     report.frames = frames;
@@ -277,6 +277,30 @@ fn frames(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Frame> {
     trace.frames.iter().map(raw_frame).collect()
 }
 
+/// Adds file, line and inlined functions to the frames, and why where there are none.
+pub(super) fn add_lines(report: &mut CrashReport, kernel: &Kernel<'_>, crash: &Crash) {
+    let Ok(trace) = &crash.backtrace else { return };
+    let mut reasons = Vec::new();
+    for (shown, frame) in report.frames.iter_mut().zip(&trace.frames) {
+        match kernel.source_frames(frame.pc.lookup()) {
+            Ok(frames) => shown.source = frames.into_iter().map(source).collect(),
+            Err(missing) => reasons.push(format!("source lines: {missing}")),
+        }
+    }
+    reasons.sort();
+    reasons.dedup();
+    report.missing.extend(reasons);
+}
+
+fn source(frame: SourceFrame) -> SourceLine {
+    SourceLine {
+        function: frame.function,
+        file: frame.file,
+        line: frame.line,
+        inlined: frame.inlined,
+    }
+}
+
 fn raw_frame(frame: &unwind::Frame) -> Frame {
     Frame {
         address: frame.pc.raw().0,
@@ -290,12 +314,8 @@ fn raw_frame(frame: &unwind::Frame) -> Frame {
                 place.to_string()
             },
         ),
-        found_by: match frame.source {
-            FrameSource::Registers => "registers",
-            FrameSource::ExceptionRegs => "exception frame",
-            FrameSource::Orc => "ORC",
-        }
-        .into(),
+        found_by: frame.source.label().into(),
+        source: Vec::new(),
     }
 }
 
@@ -371,108 +391,3 @@ fn of_freelist(crash: &Crash, value: u64) -> Option<String> {
     Some(format!("{what} of {}", hit.cache.name))
 }
 
-fn corruption(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact> {
-    let mut facts = Vec::new();
-    let Some(hit) = gaps.take("corruption", &crash.freelist) else {
-        return facts;
-    };
-    let place = format!("freelist of {}", hit.cache.name);
-    facts.push(Fact::new("where", place).proven_by(format!(
-        "kmem_cache_cpu.freelist at {} is {}{}; the faulting address is that plus kmem_cache.offset {}",
-        hit.cpu_slab.at,
-        hit.cpu_slab.freelist,
-        hit.registers.iter().map(|name| format!(" == {name}")).collect::<String>(),
-        hit.cache.offset
-    )));
-    let Some(decoding) = &crash.decoding else {
-        return facts;
-    };
-    if let Some(gap) = &decoding.gap {
-        gaps.0.push(format!("objects of the active slab: {gap}"));
-    }
-    let overwrite = &decoding.overwrite;
-    if let Some(bytes) = overwrite.bytes {
-        let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let object = overwrite.object.map(|at| {
-            format!(
-                "in the object at {at}, offset {}, {}",
-                hit.cache.offset,
-                overwrite.coding.label()
-            )
-        });
-        facts.push(Fact::new("bytes", bytes.join(" ")).proven_by(object.unwrap_or_default()));
-    }
-    facts.push(Fact::new("what", what(decoding)).proven_by(decoding.tried.join("\n")));
-    if overwrite.still_there == Some(false) {
-        let value = "overwritten since: the object was handed out once more (and zeroed, with init_on_alloc)";
-        facts.push(Fact::new("evidence", value));
-    }
-    facts
-}
-
-fn what(decoding: &Decoding) -> String {
-    match &decoding.overwrite.meaning {
-        Meaning::DeviceDescriptor {
-            device,
-            id: (vendor, product),
-            string,
-            length,
-            text,
-            at,
-            ..
-        } => {
-            let name = string.map_or("device descriptor", |string| string.label());
-            let text = text
-                .as_ref()
-                .map(|text| format!("\n\"{text}\""))
-                .unwrap_or_default();
-            format!(
-                "bytes {at} to {} of the {length}-byte {name} of USB device {device} ({vendor:04x}:{product:04x}){text}",
-                at + 8
-            )
-        }
-        Meaning::DescriptorHead(head) => format!(
-            "head of a USB descriptor: type {}, {} bytes, text {:?}",
-            head.kind,
-            head.length,
-            head.text.as_deref().unwrap_or_default()
-        ),
-        Meaning::Utf16(text) => format!("UTF-16 text {text:?}; no device in the dump has it"),
-        Meaning::Ascii(text) => format!("ASCII text {text:?}"),
-        Meaning::Unknown => "not recognised".into(),
-    }
-}
-
-fn slab(crash: &Crash) -> Vec<Fact> {
-    let Ok(hit) = &crash.freelist else {
-        return Vec::new();
-    };
-    let cache = &hit.cache;
-    let hardened = if cache.random.is_some() {
-        "hardened"
-    } else {
-        "plain"
-    };
-    vec![
-        Fact::new(
-            "cache",
-            format!(
-                "{} (object size {}, size {})",
-                cache.name, cache.object_size, cache.size
-            ),
-        )
-        .proven_by(format!("struct kmem_cache at {}", cache.at)),
-        Fact::new(
-            "pointer",
-            format!("at offset {} of a free object, {hardened}", cache.offset),
-        ),
-        Fact::new(
-            "cpu slab",
-            format!(
-                "freelist {}, tid {}",
-                hit.cpu_slab.freelist, hit.cpu_slab.tid
-            ),
-        )
-        .proven_by(format!("struct kmem_cache_cpu at {}", hit.cpu_slab.at)),
-    ]
-}

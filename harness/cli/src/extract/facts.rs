@@ -1,11 +1,11 @@
 //! The facts of a signature, each from the part of the crash that knows it.
-use recrash_kernel::corruption::{CorruptFreelist, Decoding, Meaning, OperandParts};
+use super::corruption;
+use recrash_kernel::corruption::OperandParts;
 use recrash_kernel::instruction::{Faulting, MemoryOperand};
 use recrash_kernel::unwind::{Backtrace, End};
 use recrash_kernel::{Crash, Kernel, Missing, slice, slub};
 use recrash_signature::model::{
-    Bytes, Confidence, Context, Corruption, Decoded, DescriptorType, Encoding, Fact, Fault,
-    FaultClass, Frame, Frames, Role, Signature, Site, Slab, Source, Span,
+    Context, Fact, Fault, FaultClass, Frame, Frames, Role, Signature, Slab, Source,
 };
 use recrash_signature::normalise;
 use recrash_vmcore::{PagingLevels, ReadError};
@@ -25,7 +25,7 @@ pub(super) fn signature(
         fault(kernel, crash),
         frames(crash),
         slab(crash),
-        corruption(crash),
+        corruption::signature(crash),
         context(kernel, crash, accelerator),
     )
 }
@@ -289,143 +289,6 @@ fn slab(crash: &Crash) -> Slab {
         freelist_offset: fact(hit, TYPES, |hit| number(hit.cache.offset)),
         hardened: fact(hit, TYPES, |hit| hit.cache.random.is_some()),
     }
-}
-
-fn corruption(crash: &Crash) -> Corruption {
-    let (hit, decoding) = match (&crash.freelist, &crash.decoding) {
-        (Ok(hit), Some(decoding)) => (hit, decoding),
-        (Err(missing), _) => return no_corruption(&missing.to_string()),
-        (Ok(_), None) => return no_corruption("the bytes were not looked at"),
-    };
-    let cache = normalise::cache(&hit.cache.name);
-    let unread =
-        "which object of the slab carried the pointer is not known, so its coding can't be undone";
-    let overwrite = &decoding.overwrite;
-    Corruption {
-        site: Fact::known(Site::FreelistPointer { cache }, TYPES),
-        bytes: Fact::from_option(
-            overwrite.bytes.map(|_| Span { start: 0, end: 8 }),
-            TYPES,
-            unread,
-        ),
-        observed: Fact::from_option(
-            overwrite.bytes.map(|bytes| Bytes(bytes.to_vec())),
-            TYPES,
-            unread,
-        ),
-        decoded: match blind(crash, decoding) {
-            Some(why) => Fact::absent(why),
-            None => Fact::known(decoded(&overwrite.meaning), TYPES),
-        },
-        confidence: Fact::from_option(
-            confidence(&overwrite.meaning),
-            Source::Derived,
-            "nothing was recognised",
-        ),
-        proof: Fact::known(proof(hit, decoding), TYPES),
-    }
-}
-
-/// Why nothing can be said of bytes that are part of no descriptor found: one that could not be read, or a reading
-/// of the pointer that could not be tried, may be the answer.
-fn blind(crash: &Crash, decoding: &Decoding) -> Option<String> {
-    if matches!(
-        decoding.overwrite.meaning,
-        Meaning::DeviceDescriptor { .. } | Meaning::DescriptorHead(_)
-    ) {
-        return None;
-    }
-    if let Some(missing) = &decoding.gap {
-        return Some(format!("the slab's objects: {missing}"));
-    }
-    let missing = crash.devices.as_ref().err().or(crash.device_gaps.first())?;
-    Some(format!(
-        "the strings of the devices present could not all be read: {missing}"
-    ))
-}
-
-fn no_corruption(reason: &str) -> Corruption {
-    Corruption {
-        site: Fact::absent(reason),
-        bytes: Fact::absent(reason),
-        observed: Fact::absent(reason),
-        decoded: Fact::absent(reason),
-        confidence: Fact::absent(reason),
-        proof: Fact::absent(reason),
-    }
-}
-
-fn decoded(meaning: &Meaning) -> Decoded {
-    match meaning {
-        Meaning::DeviceDescriptor {
-            kind,
-            length,
-            text,
-            at,
-            visible,
-            ..
-        } => Decoded::UsbDescriptor {
-            descriptor: DescriptorType(*kind),
-            offset: u16::try_from(*at).unwrap_or(u16::MAX),
-            length: Some(*length),
-            text: visible.clone(),
-            whole: text.clone(),
-            langids: None,
-        },
-        Meaning::DescriptorHead(head) => Decoded::UsbDescriptor {
-            descriptor: DescriptorType(head.kind),
-            offset: 0,
-            length: Some(head.length),
-            text: head.text.clone(),
-            whole: None,
-            langids: None,
-        },
-        Meaning::Utf16(text) => Decoded::Text {
-            encoding: Encoding::Utf16,
-            text: text.clone(),
-        },
-        Meaning::Ascii(text) => Decoded::Text {
-            encoding: Encoding::Ascii,
-            text: text.clone(),
-        },
-        Meaning::Unknown => Decoded::Unknown {},
-    }
-}
-
-fn confidence(meaning: &Meaning) -> Option<Confidence> {
-    match meaning {
-        Meaning::DeviceDescriptor { .. } => Some(Confidence::Proven),
-        Meaning::DescriptorHead(_) => Some(Confidence::Structural),
-        Meaning::Utf16(_) | Meaning::Ascii(_) => Some(Confidence::Plausible),
-        Meaning::Unknown => None,
-    }
-}
-
-/// What proves the decoding. No addresses: they differ from run to run.
-fn proof(hit: &CorruptFreelist, decoding: &Decoding) -> Vec<String> {
-    let cache = normalise::cache(&hit.cache.name);
-    let mut lines = vec![format!(
-        "the faulting address is kmem_cache_cpu.freelist plus kmem_cache.offset of {cache}"
-    )];
-    if !hit.registers.is_empty() {
-        lines.push("a register holds the same value as kmem_cache_cpu.freelist".into());
-    }
-    if let Meaning::DeviceDescriptor {
-        id: (vendor, product),
-        string,
-        length,
-        at,
-        ..
-    } = &decoding.overwrite.meaning
-    {
-        let what = string.map_or("device descriptor", |string| string.label());
-        lines.push(format!(
-            "the bytes equal bytes {at} to {} of the {length}-byte {what} of the device {vendor:04x}:{product:04x} \
-             that is present in the dump",
-            at + 8
-        ));
-    }
-    lines
 }
 
 fn context(kernel: &Kernel<'_>, crash: &Crash, accelerator: Option<&str>) -> Context {

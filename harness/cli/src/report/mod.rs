@@ -78,4 +78,20 @@ pub(crate) struct Frame {
     pub(crate) symbol: String,
     /// How it was found: registers, ORC, stack scan.
     pub(crate) found_by: String,
+    /// Where in the source, innermost inlined function first; empty without debug information.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) source: Vec<SourceLine>,
+}
+
+/// A place in the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct SourceLine {
+    /// Function, as the source calls it.
+    pub(crate) function: String,
+    /// File; empty if not known.
+    pub(crate) file: String,
+    /// Line; 0 if not known.
+    pub(crate) line: u32,
+    /// Inlined into the one that follows.
+    pub(crate) inlined: bool,
 }

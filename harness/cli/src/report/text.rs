@@ -1,7 +1,7 @@
 //! The report as text, for the terminal and for `report.txt`. Sees finished data only.
 use std::fmt::Write;
 
-use super::{CrashReport, Fact, Frame, Register};
+use super::{CrashReport, Fact, Frame, Register, SourceLine};
 use crate::output::{DIM, HEAD, printable};
 
 /// Width of the column that names things.
@@ -69,7 +69,25 @@ fn frames(out: &mut String, frames: &[Frame]) {
             printable(&frame.symbol),
             frame.found_by
         );
+        for line in &frame.source {
+            let _ = writeln!(out, "{:23}{}", "", source(line));
+        }
     }
+}
+
+/// `rh_call_control (inlined), drivers/usb/core/hcd.c:491`; a function with a frame of its own stands above.
+fn source(line: &SourceLine) -> String {
+    let place = match (&*line.file, line.line) {
+        ("", _) => "no line known".into(),
+        (file, 0) => format!("{file}, no line known"),
+        (file, number) => format!("{file}:{number}"),
+    };
+    let text = if line.inlined {
+        format!("{} (inlined), {place}", line.function)
+    } else {
+        place
+    };
+    printable(&text)
 }
 
 fn registers(out: &mut String, registers: &[Register]) {

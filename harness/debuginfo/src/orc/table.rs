@@ -9,8 +9,8 @@ pub struct OrcTable {
     layout: OrcLayout,
     /// Runtime address of `.orc_unwind_ip`; each number in it counts from its own place.
     ip_addr: u64,
-    ip: Vec<[u8; 4]>,
-    entries: Vec<[u8; ENTRY]>,
+    ip: Vec<u8>,
+    entries: Vec<u8>,
     /// Row numbers by address, if the rows are not sorted.
     order: Option<Vec<u32>>,
 }
@@ -22,8 +22,13 @@ impl OrcTable {
     ///
     /// # Errors
     /// Sections that do not belong together, or entries of no known layout.
-    pub fn new(ip: &[u8], entries: &[u8], ip_addr: u64) -> Result<Self, OrcError> {
-        let layout = OrcLayout::probe(&[entries])?;
+    pub fn new(
+        ip: impl Into<Vec<u8>>,
+        entries: impl Into<Vec<u8>>,
+        ip_addr: u64,
+    ) -> Result<Self, OrcError> {
+        let entries = entries.into();
+        let layout = OrcLayout::probe(&[&entries])?;
         Self::with_layout(ip, entries, ip_addr, layout)
     }
 
@@ -32,11 +37,12 @@ impl OrcTable {
     /// # Errors
     /// Sections that do not belong together.
     pub fn with_layout(
-        ip: &[u8],
-        entries: &[u8],
+        ip: impl Into<Vec<u8>>,
+        entries: impl Into<Vec<u8>>,
         ip_addr: u64,
         layout: OrcLayout,
     ) -> Result<Self, OrcError> {
+        let (ip, entries) = (ip.into(), entries.into());
         let (ips, ip_rest) = ip.as_chunks::<4>();
         let (rows, rest) = entries.as_chunks::<ENTRY>();
         if !ip_rest.is_empty() || !rest.is_empty() || ips.len() != rows.len() {
@@ -51,8 +57,8 @@ impl OrcTable {
         let mut table = Self {
             layout,
             ip_addr,
-            ip: ips.to_vec(),
-            entries: rows.to_vec(),
+            ip,
+            entries,
             order: None,
         };
         table.sort();
@@ -64,14 +70,17 @@ impl OrcTable {
     fn sort(&mut self) {
         let addrs = || {
             (0u64..)
-                .zip(&self.ip)
+                .zip(self.ip.as_chunks::<4>().0)
                 .map(|(n, ip)| addr(self.ip_addr, n, *ip))
         };
         if addrs().is_sorted() {
             return;
         }
-        let mut keys: Vec<(u64, bool, u32)> = Vec::with_capacity(self.ip.len());
-        for ((n, at), entry) in (0u32..).zip(addrs()).zip(&self.entries) {
+        let mut keys: Vec<(u64, bool, u32)> = Vec::with_capacity(self.len());
+        for ((n, at), entry) in (0u32..)
+            .zip(addrs())
+            .zip(self.entries.as_chunks::<ENTRY>().0)
+        {
             // A section's terminator may have the address of the next section's first row, which
             // is to win: `orc_sort_cmp()`.
             let undefined = self.layout.rule(*entry).kind == OrcKind::Undefined;
@@ -90,7 +99,7 @@ impl OrcTable {
     /// Number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ip.len()
+        self.ip.len() / 4
     }
 
     /// No rows.
@@ -106,8 +115,16 @@ impl OrcTable {
             Some(order) => usize::try_from(*order.get(n)?).ok()?,
             None => n,
         };
-        let at = addr(self.ip_addr, u64::try_from(n).ok()?, *self.ip.get(n)?);
-        Some((at, self.layout.rule(*self.entries.get(n)?)))
+        let at = addr(
+            self.ip_addr,
+            u64::try_from(n).ok()?,
+            *self.ip.as_chunks::<4>().0.get(n)?,
+        );
+        Some((
+            at,
+            self.layout
+                .rule(*self.entries.as_chunks::<ENTRY>().0.get(n)?),
+        ))
     }
 
     /// The rule in force at `pc`: that of the last row at or before it. `None` before the first

@@ -43,7 +43,7 @@ fn kernel() -> Vec<OrcRow> {
 fn check(offset: u64, expected: Option<(OrcKind, CfaBase, i16, bool)>) {
     for (format, layout) in FORMATS {
         let (ip, entries) = sections(format, IP, &kernel());
-        let table = OrcTable::new(&ip, &entries, IP).unwrap();
+        let table = OrcTable::new(&*ip, &*entries, IP).unwrap();
         assert_eq!(table.layout(), layout);
         let found = table.lookup(TEXT.wrapping_add(offset));
         let found = found.map(|r| (r.kind, r.cfa, r.sp_offset, r.signal));
@@ -77,7 +77,7 @@ fn register_nine_means_another_thing_for_regs_than_for_calls() {
 #[test]
 fn rbp_is_found_by_its_own_rule() {
     let (ip, entries) = sections(OrcFormat::Linux6_4, IP, &kernel());
-    let table = OrcTable::new(&ip, &entries, IP).unwrap();
+    let table = OrcTable::new(&*ip, &*entries, IP).unwrap();
     assert_eq!(table.lookup(TEXT + 0x14).unwrap().bp, BpRule::AtCfa(-16));
     assert_eq!(table.lookup(TEXT + 0x10).unwrap().bp, BpRule::Unchanged);
 }
@@ -87,7 +87,7 @@ fn an_unsorted_table_is_searched_through_an_index() {
     let mut rows = kernel();
     rows.reverse();
     let (ip, entries) = sections(OrcFormat::Linux4_18, IP, &rows);
-    let table = OrcTable::new(&ip, &entries, IP).unwrap();
+    let table = OrcTable::new(&*ip, &*entries, IP).unwrap();
     assert_eq!(table.lookup(TEXT + 0x12).unwrap().sp_offset, 16);
     assert_eq!(table.row(0).unwrap().0, TEXT);
 }
@@ -100,7 +100,7 @@ fn a_sections_end_gives_way_to_the_next_sections_start() {
         OrcRow::call(TEXT, 8),
     ];
     let (ip, entries) = sections(OrcFormat::Linux6_4, IP, &rows);
-    let table = OrcTable::new(&ip, &entries, IP).unwrap();
+    let table = OrcTable::new(&*ip, &*entries, IP).unwrap();
     assert_eq!(table.lookup(TEXT + 8).unwrap().kind, OrcKind::Call);
 }
 
@@ -108,8 +108,8 @@ fn a_sections_end_gives_way_to_the_next_sections_start() {
 fn a_table_of_calls_alone_reads_the_same_in_both_old_layouts() {
     let rows = [OrcRow::call(TEXT, 8), OrcRow::call(TEXT + 4, 16)];
     let (ip, entries) = sections(OrcFormat::Linux6_3, IP, &rows);
-    let probed = OrcTable::new(&ip, &entries, IP).unwrap();
-    let told = OrcTable::with_layout(&ip, &entries, IP, OrcLayout::TypeSignalEnd).unwrap();
+    let probed = OrcTable::new(&*ip, &*entries, IP).unwrap();
+    let told = OrcTable::with_layout(&*ip, &*entries, IP, OrcLayout::TypeSignalEnd).unwrap();
     assert_eq!(probed.lookup(TEXT + 5), told.lookup(TEXT + 5));
 }
 
@@ -148,9 +148,9 @@ proptest! {
     fn arbitrary_tables_never_panic(rows: Vec<([u8; 4], [u8; 6])>, ip_addr: u64, pc: u64) {
         let ip: Vec<u8> = rows.iter().flat_map(|r| r.0).collect();
         let entries: Vec<u8> = rows.iter().flat_map(|r| r.1).collect();
-        let _ = OrcTable::new(&ip, &entries, ip_addr);
+        let _ = OrcTable::new(&*ip, &*entries, ip_addr);
         for layout in OrcLayout::ALL {
-            let table = OrcTable::with_layout(&ip, &entries, ip_addr, layout).unwrap();
+            let table = OrcTable::with_layout(&*ip, &*entries, ip_addr, layout).unwrap();
             let before = (0..table.len()).filter(|&n| table.row(n).unwrap().0 <= pc).count();
             prop_assert_eq!(table.lookup(pc).is_some(), before > 0);
         }

@@ -18,7 +18,7 @@ const VISITS_MAX: usize = 65_536;
 const POINTER: u64 = 8;
 
 /// The type behind typedefs and qualifiers.
-fn strip(btf: &Btf, mut id: u32) -> Option<Type<'_>> {
+pub(super) fn strip(btf: &Btf, mut id: u32) -> Option<Type<'_>> {
     for _ in 0..CHAIN_MAX {
         let ty = btf.get(id)?;
         id = match ty.kind {
@@ -107,7 +107,7 @@ fn whole(btf: &Btf, id: u32, offset: u64) -> FieldRef {
 }
 
 /// A member of a struct that begins `base` bits into the outermost one.
-fn member_ref(btf: &Btf, member: &Member<'_>, base: u64) -> Option<FieldRef> {
+pub(super) fn member_ref(btf: &Btf, member: &Member<'_>, base: u64) -> Option<FieldRef> {
     let at = base.checked_add(member.bit_offset.into())?;
     let mut field = whole(btf, member.target, at / 8);
     let bit_size = match strip(btf, member.target)?.kind {

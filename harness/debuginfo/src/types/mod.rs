@@ -10,6 +10,9 @@ mod lookup;
 mod spell;
 #[cfg(test)]
 mod tests;
+mod type_ref;
+
+pub use type_ref::{Form, MemberRef, TypeRef};
 
 use std::sync::Arc;
 
@@ -141,6 +144,15 @@ impl Types {
     /// Names of the modules added.
     pub fn modules(&self) -> impl Iterator<Item = &str> {
         self.modules.iter().map(|(name, _)| &**name)
+    }
+
+    /// A type by name: `page`, `struct page`, `enum pid_type`, `gfp_t`. As [`Types::find_struct`], but of any kind,
+    /// and with anonymous members where the source has them.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<TypeRef<'_>> {
+        self.sources()
+            .find_map(|source| source.definitions(name).into_iter().next())
+            .map(TypeRef::from)
     }
 
     /// Layout of a struct or union: by tag, with or without keyword, or by typedef. vmlinux's

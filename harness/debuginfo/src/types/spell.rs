@@ -15,6 +15,12 @@ pub(super) fn spell(btf: &Btf, id: u32) -> String {
     declare(btf, id, String::new(), DEPTH_MAX, &mut budget)
 }
 
+/// The C declaration of `name` as of this type: `struct page *pages[4]`.
+pub(super) fn declaration(btf: &Btf, id: u32, name: &str) -> String {
+    let mut budget = LEN_MAX;
+    declare(btf, id, name.to_owned(), DEPTH_MAX, &mut budget)
+}
+
 /// Spells `id` around `declarator`, outermost type last as in C. `budget` is the number of types
 /// still to be spelled, so that branching prototypes cannot blow up.
 fn declare(btf: &Btf, id: u32, declarator: String, depth: u32, budget: &mut usize) -> String {
@@ -119,7 +125,9 @@ fn tagged(keyword: &str, tag: &str) -> String {
 
 fn join(base: &str, declarator: &str) -> String {
     match declarator.chars().next() {
-        Some('*' | '(') => format!("{base} {declarator}"),
+        Some(c) if matches!(c, '*' | '(' | '_') || c.is_alphanumeric() => {
+            format!("{base} {declarator}")
+        }
         _ => format!("{base}{declarator}"),
     }
 }

@@ -3,6 +3,7 @@
 //! Cuts sections and reads the symbol table and the build id. Reads no file itself, and does not
 //! look for the nameless kallsyms tables of a stripped vmlinux.
 
+mod blocks;
 mod bzimage;
 
 pub use bzimage::extract;
@@ -10,7 +11,7 @@ pub use bzimage::extract;
 use goblin::elf::{Elf, sym};
 
 use crate::bytes::{cut, u32_at};
-use crate::symbols::{Symbol, SymbolTable};
+use crate::symbols::{Symbol, SymbolTable, SymbolTableBuilder};
 
 /// A vmlinux of 6.1 with debug information takes 630 MB; images beyond this are refused.
 pub const IMAGE_MAX: u64 = 1 << 30;
@@ -31,11 +32,9 @@ pub enum ImageError {
         /// Where, from the start of the file.
         offset: usize,
     },
-    /// A compression that is not read, or no compression known.
-    #[error("bzImage: the payload at offset {offset:#x} is {format}, which is not supported")]
+    /// No compression that the kernel's build knows.
+    #[error("bzImage: the payload at offset {offset:#x} is of no known compression")]
     Compression {
-        /// Name of the format.
-        format: &'static str,
         /// Where, from the start of the file.
         offset: usize,
     },
@@ -77,6 +76,12 @@ impl<'a> Vmlinux<'a> {
         Ok(Self { bytes, elf })
     }
 
+    /// The whole file.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Link address and contents of a section. `None` also where the file holds no bytes for it.
     #[must_use]
     pub fn section(&self, name: &str) -> Option<(u64, &'a [u8])> {
@@ -90,7 +95,7 @@ impl<'a> Vmlinux<'a> {
     /// The symbol table, as linked; empty in the stripped image inside a bzImage.
     #[must_use]
     pub fn symbols(&self) -> SymbolTable {
-        let mut symbols = Vec::new();
+        let mut symbols = SymbolTableBuilder::default();
         for s in &self.elf.syms {
             let skip = s.st_shndx == 0 || matches!(s.st_type(), sym::STT_FILE | sym::STT_SECTION);
             let Some(name) = self
@@ -103,13 +108,13 @@ impl<'a> Vmlinux<'a> {
             };
             let size = (s.st_size != 0).then_some(s.st_size);
             symbols.push(Symbol {
-                name: name.into(),
+                name,
                 addr: s.st_value,
                 kind: self.kind(&s),
                 size,
             });
         }
-        SymbolTable::from_symbols(symbols)
+        symbols.finish()
     }
 
     /// The letter `nm` would print.

@@ -35,7 +35,7 @@ pub(super) fn relation(
             }
         }
         // What nobody could decode is the same only if the bytes are.
-        (Decoded::Unknown {}, Decoded::Unknown {}) => {
+        (Decoded::Unknown {}, Decoded::Unknown {}) | (Decoded::Number {}, Decoded::Number {}) => {
             let missing = || "undecoded bytes, and not known which".to_owned();
             let (a, b) = (&golden.corruption.observed, &found.corruption.observed);
             match (a.value(), b.value()) {
@@ -89,7 +89,12 @@ fn to_descriptor(
         Decoded::Text { .. } => Relation::Unproven(format!(
             "{decoded} alone does not prove a {kind} descriptor; a device, or another copy, that has it whole is missing"
         )),
-        Decoded::UsbDescriptor { .. } | Decoded::Poison { .. } | Decoded::BitFlip { .. } => {
+        Decoded::UsbDescriptor { .. }
+        | Decoded::Poison { .. }
+        | Decoded::BitFlip { .. }
+        | Decoded::SetupPacket { .. }
+        | Decoded::ErrorPointer { .. }
+        | Decoded::Number {} => {
             if at_least(Confidence::Structural) {
                 return Relation::Other("other contents".into());
             }

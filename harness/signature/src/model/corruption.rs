@@ -96,6 +96,18 @@ pub enum Decoded {
         /// Which bit, 0 the lowest.
         bit: u8,
     },
+    /// The SETUP packet of a USB control transfer (USB 2.0, section 9.3).
+    SetupPacket {
+        /// `GET_DESCRIPTOR`.
+        request: String,
+    },
+    /// An error number as a pointer.
+    ErrorPointer {
+        /// `ENOMEM`.
+        error: String,
+    },
+    /// A small number, zero included: nothing says of what.
+    Number {},
     /// None of what was tried.
     Unknown {},
 }
@@ -123,6 +135,9 @@ impl fmt::Display for Decoded {
             Self::Text { encoding, text } => write!(f, "{encoding} text {text:?}"),
             Self::Poison { name } => write!(f, "poison {name}"),
             Self::BitFlip { bit } => write!(f, "bit {bit} flipped"),
+            Self::SetupPacket { request } => write!(f, "USB SETUP packet {request}"),
+            Self::ErrorPointer { error } => write!(f, "error pointer {error}"),
+            Self::Number {} => f.write_str("a small number"),
             Self::Unknown {} => f.write_str("unknown"),
         }
     }
@@ -180,7 +195,7 @@ impl DescriptorType {
 }
 
 /// USB 2.0 table 9-5, and what USB 3.2 table 9-6 and the HID and hub classes add.
-const DESCRIPTOR_TYPES: [(u8, &str); 16] = [
+const DESCRIPTOR_TYPES: [(u8, &str); 21] = [
     (0x01, "device"),
     (0x02, "configuration"),
     (0x03, "string"),
@@ -189,14 +204,19 @@ const DESCRIPTOR_TYPES: [(u8, &str); 16] = [
     (0x06, "device-qualifier"),
     (0x07, "other-speed-configuration"),
     (0x08, "interface-power"),
+    (0x09, "otg"),
+    (0x0a, "debug"),
     (0x0b, "interface-association"),
     (0x0f, "bos"),
     (0x10, "device-capability"),
     (0x21, "hid"),
     (0x22, "hid-report"),
+    (0x24, "class-specific-interface"),
+    (0x25, "class-specific-endpoint"),
     (0x29, "hub"),
     (0x2a, "superspeed-hub"),
     (0x30, "superspeed-endpoint-companion"),
+    (0x31, "superspeedplus-isochronous-endpoint-companion"),
 ];
 
 impl fmt::Display for DescriptorType {

@@ -5,14 +5,16 @@
 
 mod bitmap;
 mod cache;
+mod completeness;
+mod head;
 mod header;
-mod lzo;
 mod page;
 
 use std::ops::Range;
 
 use bitmap::Bitmap;
 use cache::PageCache;
+use head::Heads;
 pub(crate) use header::{BLOCK, Layout, MAGIC};
 pub use header::{KdumpHeader, Utsname};
 pub use page::Compression;
@@ -21,38 +23,33 @@ use page::{DESCRIPTOR_LEN, Descriptor, PAGE};
 use crate::source::{Fault, Missing, Source};
 use crate::{PhysAddr, ReadError};
 
-/// How many of the last descriptors are looked at to see whether the file is whole: many may
-/// share one page of zeros near its start.
-const LAST_DESCRIPTORS: u64 = 1024;
-
 /// One file in the kdump-compressed format.
 #[derive(Debug)]
 pub(crate) struct Kdump {
     pub(crate) header: KdumpHeader,
     pub(crate) layout: Layout,
     dumped: Bitmap,
+    /// Pages that the machine had, if there are two bitmaps.
+    exists: Option<Bitmap>,
     /// Page frames whose descriptors this file has.
     frames: Range<u64>,
-    /// Rank of the first of them.
-    first_rank: u64,
     cache: PageCache,
 }
 
 impl Kdump {
+    /// Reads the headers; of the bitmaps, nothing is looked at.
     pub(crate) fn parse(source: &Source) -> Result<Self, Fault> {
         let (header, layout) = KdumpHeader::parse(source)?;
-        let dumped = Bitmap::parse(source, layout.bitmap2, header.max_mapnr)?;
         let frames = match header.split {
             Some((first, end)) => first..end.min(header.max_mapnr),
             None => 0..header.max_mapnr,
         };
-        let first_rank = dumped.rank(source, frames.start);
         Ok(Self {
+            dumped: Bitmap::new(layout.bitmap2, header.max_mapnr),
+            exists: (layout.bitmap1).map(|offset| Bitmap::new(offset, header.max_mapnr)),
             header,
             layout,
-            dumped,
             frames,
-            first_rank,
             cache: PageCache::new(),
         })
     }
@@ -67,30 +64,72 @@ impl Kdump {
         self.frames.clone()
     }
 
-    /// Where the file would have to end to hold its descriptors and the last pages' data.
-    pub(crate) fn expected_end(&self, source: &Source) -> u64 {
-        let count = self
-            .dumped
-            .rank(source, self.frames.end)
-            .saturating_sub(self.first_rank);
-        let descriptor = |index: u64| {
-            let at = self
-                .layout
-                .descriptors
-                .saturating_add(index * DESCRIPTOR_LEN);
-            let mut bytes = [0; DESCRIPTOR_LEN as usize];
-            source.read(at, &mut bytes).ok()?;
-            let found = Descriptor::parse(&bytes).filter(|d| d.check().is_ok())?;
-            found.offset.checked_add(u64::from(found.size))
-        };
-        let last = (count.saturating_sub(LAST_DESCRIPTORS)..count)
-            .filter_map(descriptor)
-            .max();
-        let descriptors_end = self
-            .layout
-            .descriptors
-            .saturating_add(count * DESCRIPTOR_LEN);
-        descriptors_end.max(last.unwrap_or_default())
+    /// File offset of a descriptor.
+    fn descriptor_at(&self, index: u64) -> u64 {
+        (self.layout.descriptors).saturating_add(index.saturating_mul(DESCRIPTOR_LEN))
+    }
+
+    fn descriptor(&self, source: &Source, index: u64) -> Result<Descriptor, Missing> {
+        let mut bytes = [0; DESCRIPTOR_LEN as usize];
+        source.read(self.descriptor_at(index), &mut bytes)?;
+        Ok(Descriptor::parse(&bytes))
+    }
+
+    /// Number of descriptors in this file before that of a page frame.
+    fn index_of(&self, source: &Source, pfn: u64) -> Result<u64, Missing> {
+        let first = self.dumped.rank(source, self.frames.start)?;
+        Ok(self.dumped.rank(source, pfn)?.saturating_sub(first))
+    }
+
+    /// The first stretch of memory at or after `at` whose pages are in this file.
+    pub(crate) fn next_present(&self, source: &Source, at: PhysAddr) -> Option<Range<u64>> {
+        let from = (at.0 / BLOCK).max(self.frames.start);
+        let run = self.dumped.next_run(source, from, self.frames.end)?;
+        // Page frame numbers are below 2^40.
+        let start = (run.start * BLOCK).max(at.0);
+        Some(start..run.end * BLOCK)
+    }
+
+    /// As [`crate::part::Part::pages_that_may_begin_with`]; decompresses as little as it can.
+    pub(crate) fn pages_that_may_begin_with(
+        &self,
+        source: &Source,
+        needle: &[u8],
+        visit: &mut dyn FnMut(PhysAddr) -> bool,
+    ) -> bool {
+        let mut heads = Heads::new();
+        // Each page has a descriptor of its own, however long a bitmap claims to be.
+        let mut budget = source.file_len() / DESCRIPTOR_LEN + 1;
+        // The writers put pages in order, but for the one page of zeros that many share: what
+        // lies before the last one's end was seen.
+        let mut seen = 0;
+        let mut at = self.frames.start;
+        let mut index = 0;
+        while let Some(run) = self.dumped.next_run(source, at, self.frames.end) {
+            at = run.end;
+            for pfn in run {
+                let Some(left) = budget.checked_sub(1) else {
+                    return true;
+                };
+                budget = left;
+                let descriptor = self.descriptor(source, index);
+                index += 1;
+                let Ok(descriptor) = descriptor else { continue };
+                if descriptor.check().is_err() || descriptor.offset < seen {
+                    continue;
+                }
+                let size = u64::from(descriptor.size);
+                seen = descriptor.offset.saturating_add(size);
+                let Ok(data) = source.slice(descriptor.offset, size) else {
+                    continue;
+                };
+                let may = heads.may_begin_with(descriptor.compression, &data, needle);
+                if may && !visit(PhysAddr(pfn * BLOCK)) {
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     /// Fills `buf`, page by page.
@@ -139,35 +178,24 @@ impl Kdump {
         pfn: u64,
         page: &mut [u8; PAGE],
     ) -> Result<(), ReadError> {
-        if !self.dumped.get(source, pfn) {
-            let exists = |bitmap| bitmap::get(source, bitmap, self.header.max_mapnr, pfn);
-            return Err(match self.layout.bitmap1.is_some_and(exists) {
-                true => ReadError::Excluded(at),
-                false => ReadError::NotInDump(at),
+        let truncated = |Missing { offset }| ReadError::Truncated { at, offset };
+        if !self.dumped.get(source, pfn).map_err(truncated)? {
+            // Without the first bitmap, what does not exist and what was left out look the same.
+            let exists = self.exists.as_ref().map(|map| map.get(source, pfn));
+            return Err(match exists.transpose().map_err(truncated)? {
+                Some(true) => ReadError::Excluded(at),
+                Some(false) | None => ReadError::NotInDump(at),
             });
         }
         if !self.frames.contains(&pfn) {
             return Err(ReadError::InOtherFile(at));
         }
-        let index = self
-            .dumped
-            .rank(source, pfn)
-            .saturating_sub(self.first_rank);
-        let desc_at = self
-            .layout
-            .descriptors
-            .saturating_add(index * DESCRIPTOR_LEN);
-        let truncated = |Missing { offset }| ReadError::Truncated { at, offset };
-        let mut bytes = [0; DESCRIPTOR_LEN as usize];
-        source.read(desc_at, &mut bytes).map_err(truncated)?;
+        let index = self.index_of(source, pfn).map_err(truncated)?;
+        let desc_at = self.descriptor_at(index);
         let corrupt = |offset, what| ReadError::Corrupt { at, offset, what };
-        let descriptor = Descriptor::parse(&bytes)
-            .ok_or_else(|| corrupt(desc_at, "no page descriptor".to_owned()))?;
-        if descriptor.size == 0 && self.is_incomplete() {
-            return Err(ReadError::Truncated {
-                at,
-                offset: desc_at,
-            });
+        let descriptor = self.descriptor(source, index).map_err(truncated)?;
+        if descriptor.is_unwritten() {
+            return Err(truncated(Missing { offset: desc_at }));
         }
         descriptor.check().map_err(|what| corrupt(desc_at, what))?;
         let data = source
@@ -175,6 +203,11 @@ impl Kdump {
             .map_err(truncated)?;
         page::restore(descriptor.compression, &data, page)
             .map_err(|what| corrupt(descriptor.offset, what))
+    }
+
+    /// What is not whole.
+    pub(crate) fn completeness(&self, source: &Source) -> completeness::Completeness {
+        completeness::check(self, source)
     }
 
     /// Whether makedumpfile itself says that it could not write everything.

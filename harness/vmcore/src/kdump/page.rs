@@ -1,9 +1,9 @@
 //! The data of one page: its descriptor, and how it is restored.
 
 use flate2::{Decompress, FlushDecompress, Status};
+use recrash_lzo as lzo;
 use ruzstd::decoding::FrameDecoder;
 
-use super::lzo;
 use crate::bytes::{u32_le, u64_le};
 
 /// Length of a page descriptor (`struct page_desc` in diskdump_mod.h), in bytes.
@@ -68,12 +68,17 @@ pub(crate) struct Descriptor {
 }
 
 impl Descriptor {
-    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
-        Some(Self {
-            offset: u64_le(bytes, 0)?,
-            size: u32_le(bytes, 8)?,
-            compression: Compression::from_flags(u32_le(bytes, 12)?),
-        })
+    pub(crate) fn parse(bytes: &[u8; DESCRIPTOR_LEN as usize]) -> Self {
+        Self {
+            offset: u64_le(bytes, 0).unwrap_or_default(),
+            size: u32_le(bytes, 8).unwrap_or_default(),
+            compression: Compression::from_flags(u32_le(bytes, 12).unwrap_or_default()),
+        }
+    }
+
+    /// Whether nothing was written here: makedumpfile ran out of space, or has not come to it yet.
+    pub(crate) fn is_unwritten(&self) -> bool {
+        self.offset == 0 && self.size == 0
     }
 
     /// Whether this can be the descriptor of a page, else what is wrong with it.

@@ -1,0 +1,126 @@
+//! `recrash inspect`: what a crash engineer asks a dump for first, in the words and the layout of crash(8).
+//! One file a command: its arguments, what it asks the libraries for, and how that is shown.
+mod address;
+mod bt;
+mod dis;
+mod form;
+mod log;
+mod module;
+mod ps;
+mod rd;
+mod reply;
+mod search;
+mod session;
+mod slab;
+mod source;
+mod structure;
+mod sys;
+mod task;
+mod usb;
+mod vtop;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::Outcome;
+use crate::debug_files::DebugArgs;
+use session::Session;
+
+const HELP: &str = "\
+Addresses are hexadecimal (with or without 0x), symbols, or symbols with an offset (sym+0x10, sym-8); a per-CPU
+variable's copy is sym:cpu. Counts are decimal, or hexadecimal with 0x.
+
+With --json each command prints one JSON object: \"type\" is the command, \"missing\" what could not be read and
+why. Addresses and machine words are strings (\"0xffff888003a00000\"), as not every JSON reader keeps 64 bits;
+sizes, counts and offsets are numbers.
+
+What could not be read is told on stderr; the rest is printed all the same.";
+
+/// Looks around in a vmcore: the commands of crash(8) that one begins with.
+///
+/// Needs nothing but the vmcore. The output is close to crash's.
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP, subcommand_value_name = "COMMAND", subcommand_help_heading = "Commands")]
+pub(crate) struct Args {
+    /// The vmcore: ELF, or what makedumpfile writes
+    vmcore: PathBuf,
+    /// Another file of a split dump; once for each
+    #[arg(long, value_name = "FILE")]
+    split: Vec<PathBuf>,
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(flatten)]
+    debug: DebugArgs,
+    #[command(subcommand)]
+    command: Inspect,
+}
+
+/// The commands.
+#[derive(Debug, clap::Subcommand)]
+enum Inspect {
+    Sys(sys::Args),
+    Log(log::Args),
+    Bt(bt::Args),
+    Ps(ps::Args),
+    Mod(module::Args),
+    Slab(slab::Args),
+    Struct(structure::Args),
+    Rd(rd::Args),
+    Dis(dis::Args),
+    Usb(usb::Args),
+    Vtop(vtop::Args),
+    Search(search::Args),
+}
+
+impl Args {
+    /// Runs the command.
+    pub(crate) fn run(self) -> Outcome {
+        let opened = session::open(&self.vmcore, &self.split, &self.debug)?;
+        let session = Session::new(&opened, self.json)?;
+        match self.command {
+            Inspect::Sys(args) => args.run(&session),
+            Inspect::Log(args) => args.run(&session),
+            Inspect::Bt(args) => args.run(&session),
+            Inspect::Ps(args) => args.run(&session),
+            Inspect::Mod(args) => args.run(&session),
+            Inspect::Slab(args) => args.run(&session),
+            Inspect::Struct(args) => args.run(&session),
+            Inspect::Rd(args) => args.run(&session),
+            Inspect::Dis(args) => args.run(&session),
+            Inspect::Usb(args) => args.run(&session),
+            Inspect::Vtop(args) => args.run(&session),
+            Inspect::Search(args) => args.run(&session),
+        }
+    }
+}
+
+/// crash's `rd -8 -16 -32 -64` in the spelling that the option parser knows.
+pub(crate) fn respell(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut args: Vec<OsString> = args.collect();
+    if args.get(1).is_some_and(|command| command == "inspect") {
+        for arg in args.iter_mut().skip(2) {
+            if matches!(arg.to_str(), Some("-8" | "-16" | "-32" | "-64")) {
+                let mut long = OsString::from("-");
+                long.push(&*arg);
+                *arg = long;
+            }
+        }
+    }
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widths_may_be_spelled_as_crash_does_and_only_here() {
+        let spelled = |args: &[&str]| respell(args.iter().map(OsString::from));
+        assert_eq!(
+            spelled(&["recrash", "inspect", "f", "rd", "-16", "-p", "1000"]),
+            ["recrash", "inspect", "f", "rd", "--16", "-p", "1000"]
+        );
+        assert_eq!(spelled(&["recrash", "run", "-8"]), ["recrash", "run", "-8"]);
+    }
+}

@@ -1,0 +1,98 @@
+//! How a command answers: text as crash has it, or one JSON object. Addresses in JSON are strings.
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::output;
+
+/// What a command found.
+pub(super) trait Reply: Serialize {
+    /// The command's name, `type` in JSON.
+    const KIND: &'static str;
+    /// As text, with line ends. Text from the dump goes through [`clean`].
+    fn text(&self) -> String;
+}
+
+#[derive(Serialize)]
+struct Envelope<'a, R> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(flatten)]
+    reply: &'a R,
+    missing: &'a [String],
+}
+
+/// One JSON object on stdout.
+pub(super) fn print_json<R: Reply>(reply: &R, missing: &[String]) -> anyhow::Result<()> {
+    output::print_json(&Envelope {
+        kind: R::KIND,
+        reply,
+        missing,
+    })
+}
+
+/// Text on stdout; what is missing on stderr.
+pub(super) fn print_text<R: Reply>(reply: &R, missing: &[String]) -> std::io::Result<()> {
+    output::print(&reply.text())?;
+    for line in missing {
+        output::note(&format!("missing: {}\n", clean(line)));
+    }
+    Ok(())
+}
+
+/// Text from the dump, without anything that drives a terminal.
+pub(super) fn clean(text: &str) -> String {
+    output::printable(text)
+}
+
+/// An address or machine word: `"0x…"` in JSON, hexadecimal without prefix in text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Hex(pub(super) u64);
+
+impl Serialize for Hex {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:#x}", self.0))
+    }
+}
+
+impl fmt::Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::LowerHex::fmt(&self.0, f)
+    }
+}
+
+impl From<recrash_vmcore::VirtAddr> for Hex {
+    fn from(at: recrash_vmcore::VirtAddr) -> Self {
+        Self(at.0)
+    }
+}
+
+impl From<recrash_vmcore::PhysAddr> for Hex {
+    fn from(at: recrash_vmcore::PhysAddr) -> Self {
+        Self(at.0)
+    }
+}
+
+/// Bytes as crash's ASCII columns show them: what is no printable ASCII is a dot.
+pub(super) fn ascii(bytes: impl IntoIterator<Item = u8>) -> String {
+    let shown = |byte: u8| match byte {
+        0x20..=0x7e => char::from(byte),
+        _ => '.',
+    };
+    bytes.into_iter().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_strings_in_json_and_bare_in_text() {
+        let at = Hex(0xffff_8880_0000_0000);
+        assert_eq!(
+            serde_json::to_string(&at).unwrap(),
+            "\"0xffff888000000000\""
+        );
+        assert_eq!(at.to_string(), "ffff888000000000");
+    }
+}

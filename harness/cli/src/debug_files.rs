@@ -1,0 +1,369 @@
+//! The files of a kernel's debug packages: the options that name them, where they are found by build id, and what
+//! the analysis asks of them. Decides nothing about a crash.
+//!
+//! Looking costs a few `stat` calls; a file is opened when something is asked of it.
+mod find;
+
+use anyhow::{Context as _, anyhow};
+use memmap2::Mmap;
+use recrash_debuginfo::dwarf::kept::Kept;
+use recrash_debuginfo::dwarf::{Dwarf, SourceFrame, UnitIndex};
+use recrash_kernel::source_lines::{CodeIn, DebugInfo};
+use recrash_kernel::{Kernel, Sources};
+use recrash_vmcore::Vmcoreinfo;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
+
+use crate::debug_cache::{DebugCache, hex};
+use crate::failure::Failure;
+use crate::output;
+
+/// Where Debian, Fedora and others put debug packages.
+const DEBUG_DIR: &str = "/usr/lib/debug";
+/// A System.map takes 4 MB.
+const SYSTEM_MAP_MAX: u64 = 64 << 20;
+
+/// The options.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Debug information (not needed)")]
+pub(crate) struct DebugArgs {
+    /// The kernel's vmlinux with DWARF: source lines, inlined functions, types where the dump has none
+    /// [default: found by build id]
+    #[arg(long, value_name = "FILE", global = true)]
+    vmlinux: Option<PathBuf>,
+    /// Where debug packages are unpacked: vmlinux and modules are looked for there by build id
+    #[arg(long, value_name = "DIR", default_value = DEBUG_DIR, global = true)]
+    debug_dir: PathBuf,
+    /// The kernel's System.map, for a dump without symbols
+    #[arg(long, value_name = "FILE", global = true)]
+    system_map: Option<PathBuf>,
+    /// The kernel's image (vmlinuz), for a dump without symbols
+    #[arg(long, value_name = "FILE", global = true)]
+    image: Option<PathBuf>,
+}
+
+impl Default for DebugArgs {
+    fn default() -> Self {
+        Self {
+            vmlinux: None,
+            debug_dir: DEBUG_DIR.into(),
+            system_map: None,
+            image: None,
+        }
+    }
+}
+
+impl DebugArgs {
+    /// Opens the files named and looks for the others. `info` is the dump's VMCOREINFO, where it has one.
+    ///
+    /// # Errors
+    /// A file that was named cannot be read, or is of another kernel.
+    pub(crate) fn open(&self, info: Option<&Vmcoreinfo>) -> Result<DebugFiles, Failure> {
+        let release = info.and_then(Vmcoreinfo::osrelease).map(str::to_owned);
+        let build_id = info.and_then(Vmcoreinfo::build_id).and_then(find::from_hex);
+        let mut files = DebugFiles {
+            vmlinux: None,
+            named: self.vmlinux.is_some(),
+            system_map: self.system_map.as_deref().map(text).transpose()?,
+            image: self.image.as_deref().map(map_named).transpose()?,
+            dir: self.debug_dir.clone(),
+            release,
+            notes: Vec::new(),
+            cache: DebugCache::find(),
+            modules: Mutex::default(),
+            by_name: OnceLock::new(),
+            checked: Once::new(),
+        };
+        match &self.vmlinux {
+            Some(path) => {
+                let file = DebugFile::open(path).map_err(|why| Failure::usage(anyhow!(why)))?;
+                if let Some(id) = &build_id {
+                    file.must_be(id).map_err(refused)?;
+                }
+                files.vmlinux = Some(file);
+            }
+            None => files.find_vmlinux(build_id.as_deref()),
+        }
+        Ok(files)
+    }
+}
+
+fn refused(why: String) -> Failure {
+    Failure::usage(anyhow!(why)).hint("give the vmlinux of the kernel that crashed, or none")
+}
+
+/// A file with DWARF.
+#[derive(Debug)]
+struct DebugFile {
+    path: PathBuf,
+    dwarf: Dwarf<'static>,
+}
+
+impl DebugFile {
+    fn open(path: &Path) -> Result<Self, String> {
+        let name = || path.display().to_string();
+        let bytes = map(path).map_err(|error| format!("{}: {error}", name()))?;
+        let dwarf = Dwarf::parse(bytes).map_err(|error| format!("{}: {error}", name()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            dwarf,
+        })
+    }
+
+    /// Whether it is the file of this build.
+    fn must_be(&self, build_id: &[u8]) -> Result<(), String> {
+        let name = self.path.display();
+        match self.dwarf.build_id() {
+            Some(own) if own == build_id => Ok(()),
+            Some(own) => Err(format!(
+                "{name} does not belong to this dump: its build id is {}, the dump's {}",
+                hex(own),
+                hex(build_id)
+            )),
+            None => Err(format!(
+                "{name} has no build id, so whether it belongs to this dump cannot be told"
+            )),
+        }
+    }
+}
+
+/// What there is besides the dump.
+#[derive(Debug)]
+pub(crate) struct DebugFiles {
+    vmlinux: Option<DebugFile>,
+    /// The vmlinux was named, not found.
+    named: bool,
+    system_map: Option<String>,
+    image: Option<Mmap>,
+    dir: PathBuf,
+    /// `uname -r` of the dump.
+    release: Option<String>,
+    notes: Vec<String>,
+    cache: Option<DebugCache>,
+    /// By name, with the build id they were asked for.
+    modules: Mutex<HashMap<(String, Vec<u8>), Arc<Result<DebugFile, String>>>>,
+    by_name: OnceLock<HashMap<String, PathBuf>>,
+    checked: Once,
+}
+
+impl DebugFiles {
+    /// For opening the kernel.
+    pub(crate) fn sources(&self) -> Sources<'_> {
+        let vmlinux = self.vmlinux.as_ref().filter(|_| self.named);
+        Sources {
+            system_map: self.system_map.as_deref(),
+            image: self
+                .image
+                .as_deref()
+                .or_else(|| vmlinux.map(|file| file.dwarf.file())),
+            debug: Some(self),
+            ..Sources::default()
+        }
+    }
+
+    /// The vmlinux to ask, if there is one.
+    pub(crate) fn vmlinux_path(&self) -> Option<&Path> {
+        self.vmlinux.as_ref().map(|file| file.path.as_path())
+    }
+
+    /// Whether there is a vmlinux to ask.
+    pub(crate) fn has_lines(&self) -> bool {
+        self.vmlinux.is_some()
+    }
+
+    /// Compares once more, now that the kernel is open: an old one's build id is in its memory only.
+    ///
+    /// # Errors
+    /// The vmlinux that was named is of another kernel.
+    pub(crate) fn check(&self, kernel: &Kernel<'_>) -> Result<Vec<String>, Failure> {
+        let mut notes = self.notes.clone();
+        if let Some(file) = self.vmlinux.as_ref().filter(|_| self.named) {
+            match kernel.build_id() {
+                Some(id) => file.must_be(&id).map_err(refused)?,
+                None => notes.push(format!(
+                    "the dump does not say its build id: whether {} belongs to it was not checked",
+                    file.path.display()
+                )),
+            }
+        }
+        Ok(notes)
+    }
+
+    /// The first file at one of the usual places that is of this build.
+    fn find_vmlinux(&mut self, build_id: Option<&[u8]>) {
+        let Some(build_id) = build_id else { return };
+        let places = find::vmlinux(&self.dir, self.release.as_deref(), build_id);
+        for path in places.into_iter().filter(|path| path.is_file()) {
+            let found = DebugFile::open(&path).and_then(|file| {
+                file.must_be(build_id)?;
+                Ok(file)
+            });
+            match found {
+                Ok(file) => {
+                    self.vmlinux = Some(file);
+                    return;
+                }
+                Err(why) => self.notes.push(format!("not used: {why}")),
+            }
+        }
+    }
+
+    /// The vmlinux, if it is of this build.
+    fn vmlinux(&self, build_id: Option<&[u8]>) -> Result<&DebugFile, String> {
+        let missing = || {
+            let dir = self.dir.display();
+            format!(
+                "no vmlinux with debug information was given, and none of this build is in {dir}"
+            )
+        };
+        let file = self.vmlinux.as_ref().ok_or_else(missing)?;
+        match build_id {
+            Some(id) => file.must_be(id)?,
+            None if self.named => {}
+            None => return Err(missing()),
+        }
+        Ok(file)
+    }
+
+    fn vmlinux_frames(
+        &self,
+        build_id: Option<&[u8]>,
+        address: u64,
+    ) -> Result<Vec<SourceFrame>, String> {
+        let file = self.vmlinux(build_id)?;
+        self.checked.call_once(|| self.load_index(file));
+        let frames = file.dwarf.frames_at(address);
+        frames.map_err(|error| format!("{}: {error}", file.path.display()))
+    }
+
+    /// Takes the index from the cache, or builds and keeps it.
+    fn load_index(&self, file: &DebugFile) {
+        let id = file.dwarf.build_id().unwrap_or_default();
+        let Some(cache) = &self.cache else { return };
+        let kept = cache.load(Kept::Index, id);
+        match kept.as_deref().and_then(UnitIndex::from_bytes) {
+            Some(index) => file.dwarf.set_index(index),
+            None => {
+                if let Ok(index) = file.dwarf.index() {
+                    cache.store(Kept::Index, id, &index.to_bytes());
+                }
+            }
+        }
+    }
+
+    /// The file of a loaded module.
+    fn module(&self, name: &str, build_id: &[u8]) -> Arc<Result<DebugFile, String>> {
+        let mut known = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (name.to_owned(), build_id.to_vec());
+        let found = known
+            .entry(key)
+            .or_insert_with(|| Arc::new(self.find_module(name, build_id)));
+        Arc::clone(found)
+    }
+
+    fn find_module(&self, name: &str, build_id: &[u8]) -> Result<DebugFile, String> {
+        let open = |path: &Path| {
+            let file = DebugFile::open(path)?;
+            file.must_be(build_id)?;
+            Ok(file)
+        };
+        if let Some(path) = find::by_build_id(&self.dir, build_id).filter(|path| path.is_file())
+            && let Ok(file) = open(&path)
+        {
+            return Ok(file);
+        }
+        let release = self.release.as_deref();
+        let by_name = self
+            .by_name
+            .get_or_init(|| find::modules(&self.dir, release));
+        match by_name.get(&find::module_key(name)) {
+            Some(path) => open(path),
+            None => Err(format!(
+                "{} has no debug information of module {name}",
+                self.dir.display()
+            )),
+        }
+    }
+}
+
+impl DebugInfo for DebugFiles {
+    fn types(&self, build_id: Option<&[u8]>) -> Result<Vec<u8>, String> {
+        let file = self.vmlinux(build_id)?;
+        let id = file.dwarf.build_id().unwrap_or_default();
+        let kept = self.cache.as_ref().and_then(|c| c.load(Kept::Types, id));
+        if let Some(types) = kept {
+            return Ok(types);
+        }
+        let name = file.path.display();
+        output::note(&format!(
+            "reading the types of {name}, as the kernel has no BTF: takes seconds, once\n"
+        ));
+        let converted = file.dwarf.to_btf(&|_, _| {});
+        let converted = converted.map_err(|error| format!("{name}: {error}"))?;
+        if let (skipped @ 1.., Some(error)) = converted.skipped {
+            output::note(&format!(
+                "{name}: {skipped} of {} units could not be read; the first: {error}\n",
+                converted.units
+            ));
+        } else if let Some(cache) = &self.cache {
+            cache.store(Kept::Types, id, &converted.btf);
+        }
+        Ok(converted.btf)
+    }
+
+    fn frames(&self, code: CodeIn<'_>) -> Result<Vec<SourceFrame>, String> {
+        match code {
+            CodeIn::Vmlinux { build_id, address } => self.vmlinux_frames(build_id, address),
+            CodeIn::Module {
+                build_id: None,
+                name,
+                ..
+            } => Err(format!(
+                "the dump does not say the build id of module {name}, so no file can be told to be its own"
+            )),
+            CodeIn::Module {
+                name,
+                build_id: Some(id),
+                section,
+                offset,
+            } => {
+                let found = self.module(name, id);
+                let file = found.as_ref().as_ref().map_err(Clone::clone)?;
+                let path = file.path.display();
+                let address = file
+                    .dwarf
+                    .link_address(section, offset)
+                    .ok_or_else(|| format!("{path} has no {section}+{offset:#x}"))?;
+                let frames = file.dwarf.frames_at(address);
+                frames.map_err(|error| format!("{path}: {error}"))
+            }
+        }
+    }
+}
+
+fn map(path: &Path) -> std::io::Result<Mmap> {
+    let file = std::fs::File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("no regular file"));
+    }
+    #[expect(unsafe_code, reason = "mapping a file is unsafe in itself: see SAFETY")]
+    // SAFETY: the bytes are only read. Debug packages are replaced as whole files, not written to; if someone cuts
+    // one short meanwhile, the process dies of SIGBUS and nothing else happens.
+    unsafe {
+        Mmap::map(&file)
+    }
+}
+
+fn map_named(path: &Path) -> anyhow::Result<Mmap> {
+    map(path).with_context(|| path.display().to_string())
+}
+
+fn text(path: &Path) -> anyhow::Result<String> {
+    let name = || path.display().to_string();
+    let size = std::fs::metadata(path).with_context(name)?.len();
+    if size > SYSTEM_MAP_MAX {
+        return Err(anyhow!("{}: {size} bytes are no System.map", name()));
+    }
+    std::fs::read_to_string(path).with_context(name)
+}
