@@ -2,7 +2,7 @@
 use super::effect::{self, Address, Loc};
 use super::trace::{Kind, Node, NodeId, Pointer, STACK_POINTER, Tracer};
 use super::{End, Origin, Role, Step, typed};
-use iced_x86::{OpAccess, Register};
+use iced_x86::{Mnemonic, OpAccess, Register};
 use recrash_vmcore::VirtAddr;
 
 /// Labels within labels.
@@ -199,6 +199,13 @@ fn step(tracer: &mut Tracer<'_>, id: NodeId, node: &Node) -> Option<Step> {
         return None;
     }
     let instruction = tracer.code.get(node.at).copied()?;
+    let called = tracer
+        .called(node.at)
+        .filter(|_| instruction.mnemonic() == Mnemonic::Call);
+    let text = match called {
+        Some(name) => format!("call {name}"),
+        None => crate::instruction::spelled(&instruction),
+    };
     let place = match node.place? {
         Loc::Reg(register) => effect::name(register).to_string(),
         Loc::Slot(at) => slot_name(at),
@@ -215,7 +222,7 @@ fn step(tracer: &mut Tracer<'_>, id: NodeId, node: &Node) -> Option<Step> {
     };
     Some(Step {
         at: VirtAddr(instruction.ip()),
-        text: crate::instruction::spelled(&instruction),
+        text,
         meaning: format!("{place} ← {made}"),
         check: check(tracer, id, node),
     })

@@ -111,6 +111,8 @@ pub(super) struct Tracer<'a> {
     pub(super) layouts: Layouts,
     /// The function's arguments, where another place still holds them.
     pub(super) arguments: [Option<u64>; 6],
+    /// Pointers of this function with their types, by value.
+    pub(super) pointers: HashMap<u64, String>,
     known: HashMap<(Loc, u32, usize), Option<NodeId>>,
 }
 
@@ -140,6 +142,7 @@ impl<'a> Tracer<'a> {
             nodes: Vec::new(),
             layouts: Layouts::default(),
             arguments: [None; 6],
+            pointers: HashMap::new(),
             known: HashMap::new(),
         })
     }
