@@ -1,6 +1,6 @@
 //! The registers in plain words: what each value is, and where it came from.
 use super::account::Gaps;
-use recrash_kernel::pointee::Landmarks;
+use recrash_kernel::pointee::{Kind, Landmarks};
 use recrash_kernel::slice::{End, Origin, Role};
 use recrash_kernel::{Crash, Kernel};
 
@@ -37,9 +37,31 @@ fn meaning(crash: &Crash, landmarks: &Landmarks<'_>, name: &str, value: u64) -> 
         "rflags" => return flags(value),
         _ => {}
     }
-    match of_freelist(crash, value) {
-        Some(known) => known,
-        None => landmarks.describe(value).to_string(),
+    if let Some(known) = of_freelist(crash, value) {
+        return known;
+    }
+    let pointee = landmarks.describe(value);
+    match pointee.kind {
+        Kind::Stack(_) => format!("{pointee}{}", in_frame(crash, value)),
+        _ => pointee.to_string(),
+    }
+}
+
+/// The frame of the walked stack that an address lies in.
+fn in_frame(crash: &Crash, value: u64) -> String {
+    let frames = crash
+        .backtrace
+        .as_ref()
+        .map(|trace| trace.frames.as_slice());
+    let frames = frames.unwrap_or_default();
+    let outer = frames.iter().skip(1);
+    let found = frames
+        .iter()
+        .zip(outer)
+        .find(|(frame, outer)| (frame.sp.0..outer.sp.0).contains(&value));
+    match found.and_then(|(frame, _)| frame.place.as_ref()) {
+        Some(place) => format!(", in the frame of {}", place.symbol),
+        None => String::new(),
     }
 }
 

@@ -1,4 +1,5 @@
 //! Slices of functions whose answers are known: the real crash's, small ones, random ones.
+mod callers;
 mod hostile;
 mod real;
 mod small;

@@ -20,6 +20,8 @@ pub(super) const THIS_CPU_OFF: u64 = 0x9008;
 pub(super) struct World {
     pub(super) code: Vec<u8>,
     pub(super) name: &'static str,
+    /// Functions within the code, by their offset; without any the code is one.
+    pub(super) functions: Vec<(u64, &'static str)>,
     /// Other symbols: address, name.
     pub(super) symbols: Vec<(u64, &'static str)>,
     pub(super) words: HashMap<u64, u64>,
@@ -68,11 +70,19 @@ impl Around for World {
     }
 
     fn function(&self, at: u64) -> Option<Function> {
-        let size = self.code.len() as u64;
-        (at.wrapping_sub(BASE) < size).then(|| Function {
-            name: self.name.into(),
-            start: BASE,
-            size,
+        let (size, offset) = (self.code.len() as u64, at.wrapping_sub(BASE));
+        let starts = || self.functions.iter().map(|(start, _)| *start);
+        let (start, name) = self
+            .functions
+            .iter()
+            .rfind(|(start, _)| *start <= offset)
+            .copied()
+            .unwrap_or((0, self.name));
+        let end = starts().find(|next| *next > offset).unwrap_or(size);
+        (offset < size).then(|| Function {
+            name: name.into(),
+            start: BASE + start,
+            size: end - start,
         })
     }
 
@@ -90,8 +100,8 @@ impl Around for World {
             size: None,
             module: None,
         };
-        if at.wrapping_sub(BASE) < self.code.len() as u64 {
-            return Some(place(self.name, at - BASE));
+        if let Some(function) = self.function(at) {
+            return Some(place(&function.name, at - function.start));
         }
         let (_, name) = self.symbols.iter().find(|(known, _)| *known == at)?;
         Some(place(name, 0))
