@@ -3,6 +3,8 @@
 mod account;
 mod corruption;
 mod facts;
+mod fault;
+mod registers;
 
 use std::path::{Path, PathBuf};
 
