@@ -122,6 +122,9 @@ impl DebugFile {
     }
 }
 
+/// A module's file, or why there is none.
+type ModuleFile = Arc<Result<DebugFile, String>>;
+
 /// What there is besides the dump.
 #[derive(Debug)]
 pub(crate) struct DebugFiles {
@@ -137,7 +140,7 @@ pub(crate) struct DebugFiles {
     notes: Mutex<Vec<String>>,
     cache: Option<DebugCache>,
     /// By name, with the build id they were asked for.
-    modules: Mutex<HashMap<(String, Vec<u8>), Arc<Result<DebugFile, String>>>>,
+    modules: Mutex<HashMap<(String, Vec<u8>), ModuleFile>>,
     by_name: OnceLock<HashMap<String, PathBuf>>,
     indexed: Once,
 }
@@ -285,7 +288,7 @@ impl DebugFiles {
     }
 
     /// The file of a loaded module.
-    fn module(&self, name: &str, build_id: &[u8]) -> Arc<Result<DebugFile, String>> {
+    fn module(&self, name: &str, build_id: &[u8]) -> ModuleFile {
         let mut known = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (name.to_owned(), build_id.to_vec());
         let found = known

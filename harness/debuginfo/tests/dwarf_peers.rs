@@ -2,6 +2,10 @@
 //!
 //! Runs where `RECRASH_VMLINUX` names a vmlinux with DWARF (`RECRASH_MODULE` a module) and addr2line is installed;
 //! elsewhere it says why not. `RECRASH_ADDRESSES` sets how many addresses are compared.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot read its files or run its judges has failed"
+)]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

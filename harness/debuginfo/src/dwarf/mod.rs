@@ -100,6 +100,9 @@ pub enum DwarfError {
     /// The DWARF itself is damaged.
     #[error("DWARF: {0}")]
     Malformed(String),
+    /// A unit whose types lie in other units: type units, link-time optimisation.
+    #[error("DWARF: a unit refers to types of other units, which is not followed")]
+    ForeignType,
     /// Damage that would keep a reader busy for ever: reference cycles, lists that many entries share.
     #[error("DWARF: following it takes more steps than a kernel's needs")]
     TooMuch,

@@ -29,7 +29,7 @@ const WANTED: [SectionId; 6] = [
     SectionId::DebugStrOffsets,
 ];
 /// Steps that merging may take for a byte of the unit.
-const STEPS_PER_BYTE: u64 = 64;
+const STEPS_PER_BYTE: u64 = 8;
 const THREADS_MAX: usize = 8;
 
 /// Types of a file as BTF.
@@ -49,11 +49,16 @@ impl Dwarf<'_> {
     /// Converts all types. `progress` is told how many units of how many are done, from any thread.
     ///
     /// # Errors
-    /// [`DwarfError`] where no unit can be read; single ones that cannot are counted.
+    /// [`DwarfError`] where no unit can be read, or types are kept apart from the units; single units that cannot be
+    /// read are counted.
     pub fn to_btf(
         &self,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Conversion, DwarfError> {
+        // Type units of DWARF 4, which units refer to by signature. No kernel is built with them.
+        if self.sections.has(SectionId::DebugTypes) {
+            return Err(DwarfError::ForeignType);
+        }
         let dwarf = self.gimli(&WANTED)?;
         let mut headers = Vec::new();
         let mut iter = dwarf.units();

@@ -12,7 +12,7 @@ const ENTRIES_MAX: usize = 2_000_000;
 /// Languages whose types are not C's. Assembly names functions, but as returning nothing.
 const NOT_C: [gimli::DwLang; 2] = [dw::DW_LANG_Rust, dw::DW_LANG_Mips_Assembler];
 
-/// No type: void, or one that lies in another unit.
+/// No type: void.
 pub(super) const NONE: u32 = u32::MAX;
 
 /// What an entry is.
@@ -143,6 +143,9 @@ pub(super) fn read<'r>(
             let attribute = entries.read_attribute(*spec)?;
             raw.take(&pass, &attribute);
         }
+        if raw.foreign {
+            return Err(DwarfError::ForeignType);
+        }
         match wanted {
             Wanted::Unit if raw.language.is_some_and(|l| NOT_C.contains(&l)) => return Ok(None),
             Wanted::Unit | Wanted::Nothing => {}
@@ -204,6 +207,8 @@ struct Raw<'r> {
     value: i64,
     has_code: bool,
     inline: bool,
+    /// Refers to another unit.
+    foreign: bool,
     external: bool,
     language: Option<gimli::DwLang>,
 }
@@ -218,9 +223,13 @@ impl<'r> Raw<'r> {
                 self.name = text.map_or(b"", |text| text.slice());
             }
             dw::DW_AT_byte_size => self.size = number(),
-            dw::DW_AT_type => self.target = pass.reference(value),
+            dw::DW_AT_type => {
+                self.target = pass.reference(value);
+                self.foreign |= self.target.is_none();
+            }
             dw::DW_AT_abstract_origin | dw::DW_AT_specification => {
                 self.origin = pass.reference(value);
+                self.foreign |= self.origin.is_none();
             }
             dw::DW_AT_declaration => self.declaration = value == AttributeValue::Flag(true),
             dw::DW_AT_external => self.external = value == AttributeValue::Flag(true),
@@ -285,7 +294,7 @@ struct Pass<'d, 'r> {
 }
 
 impl<'r> Pass<'_, 'r> {
-    /// Offset in this unit of the entry that a reference means; [`NONE`] for one in another unit.
+    /// Offset in this unit of the entry that a reference means; `None` for one in another unit.
     fn reference(&self, value: AttributeValue<Reader<'r>>) -> Option<u32> {
         let offset = match value {
             AttributeValue::UnitRef(offset) => Some(offset),
@@ -294,7 +303,7 @@ impl<'r> Pass<'_, 'r> {
             }
             _ => None,
         };
-        Some(offset.map_or(NONE, |offset| u32::try_from(offset.0).unwrap_or(NONE)))
+        u32::try_from(offset?.0).ok()
     }
 
     /// A type begins.
