@@ -226,7 +226,7 @@ fn ends_on_top(walk: &Walk<'_, '_>) -> bool {
 /// each return address is one. Entry code leaves a pointer to pt_regs in rbp, marked by its lowest bit.
 fn chain(stacks: &Stacks<'_, '_>, state: &State) -> Option<Guess> {
     let kernel = stacks.kernel();
-    if !kernel.is_text(state.pc.lookup()) || kernel.orc(state.pc.lookup().0).is_some() {
+    if has_tables(kernel) || !kernel.is_text(state.pc.lookup()) {
         return None;
     }
     let mut walk = Walk::new(stacks.clone(), *state, FrameSource::FramePointer);
@@ -243,6 +243,12 @@ fn chain(stacks: &Stacks<'_, '_>, state: &State) -> Option<Guess> {
     }
     let frames: Vec<Frame> = walk.frames.into_iter().skip(1).collect();
     (!frames.is_empty()).then_some((frames, end, walk.user.map(|(_, regs)| regs)))
+}
+
+/// With tables rbp is a register like others, and what it points at proves nothing.
+fn has_tables(kernel: &Kernel<'_>) -> bool {
+    let known = kernel.own_symbol("schedule");
+    known.is_ok_and(|at| kernel.orc(at.0).is_some())
 }
 
 /// The frame outside by the frame pointer; `None` at the chain's end, whose reason is in `end`.
