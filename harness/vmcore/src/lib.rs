@@ -31,6 +31,8 @@
 //! - with `makedumpfile -d` bit 1, zero pages are excluded pages like others;
 //! - `makedumpfile -E` writes excluded runs shorter than 256 pages as zeros, so a zero there may
 //!   be an excluded page;
+//! - of a kdump-compressed dump that was not finished, the bitmap may not be either: page frames
+//!   beyond the last one written may be given as `Excluded`;
 //! - where a kdump-compressed dump has one bitmap only (very old versions), excluded pages and
 //!   no memory look alike, and are given as `NotInDump`.
 //!

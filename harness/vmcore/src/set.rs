@@ -79,11 +79,12 @@ impl Set {
         let Some(frames) = self.first.split_frames() else {
             return warnings;
         };
+        let all = 0..self.first.kdump().map_or(0, |k| k.header.max_mapnr);
         if self.rest.is_empty() {
+            // The other files of a small machine's dump may hold nothing.
             let (from, to) = (frames.start, frames.end);
-            warnings.push(format!(
-                "one file of a split dump: page frames {from:#x} to {to:#x}"
-            ));
+            let warning = format!("one file of a split dump: page frames {from:#x} to {to:#x}");
+            warnings.extend((frames != all).then_some(warning));
         } else {
             self.check_coverage(&mut warnings);
         }

@@ -86,10 +86,10 @@ impl Vmcore {
         });
         let notes = notes.unwrap_or_default();
         let vmcoreinfo = files
-            .first_some(|part| part.vmcoreinfo(&mut warnings))
+            .first_some(|part| part.vmcoreinfo(&mut warnings).filter(says_something))
             .or_else(|| {
                 let note = notes.iter().find(|note| note.name == "VMCOREINFO")?;
-                Some(Vmcoreinfo::parse(&note.desc))
+                Some(Vmcoreinfo::parse(&note.desc)).filter(says_something)
             });
         let prstatus = note::prstatus(&notes);
         let cpu_states = cpu::states(&notes);
@@ -168,6 +168,11 @@ impl Vmcore {
                 Memory::Kdump(kdump) => Some(kdump.header.phys_base).filter(|&base| base != 0),
             })
     }
+}
+
+/// Whether there is a line in it: a place that was never written reads as nothing.
+fn says_something(info: &Vmcoreinfo) -> bool {
+    info.iter().next().is_some()
 }
 
 /// Looks for VMCOREINFO in memory, and tells where it was.

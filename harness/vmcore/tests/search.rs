@@ -69,6 +69,14 @@ fn a_note_in_the_dump_is_taken_without_a_search() {
 }
 
 #[test]
+fn a_note_that_says_nothing_is_as_none() {
+    let mut machine = machine(0x10_0000);
+    machine.write_phys(TEXT, text("6.1", 0x10_0000).as_bytes());
+    let vmcore = elf(&machine, note("VMCOREINFO", 0, &[0; 100]));
+    check(&vmcore, Some("6.1"), "copy in memory at 0x900000 is used");
+}
+
+#[test]
 fn the_note_in_memory_is_read_to_its_length_across_pages() {
     let mut machine = machine(0x10_0000);
     let mut long = text("6.1", 0x10_0000) + "CRASHTIME=1\n";

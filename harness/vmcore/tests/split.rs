@@ -70,6 +70,11 @@ fn a_file_may_be_flattened_and_hold_nothing() {
 }
 
 #[test]
+fn a_file_that_holds_all_there_is_needs_no_other() {
+    check(vec![file(0, 3000)], 0..0, &[]);
+}
+
+#[test]
 fn a_read_may_span_files() {
     let vmcore = Vmcore::from_bytes_set(vec![file(0, 1000), file(1000, 3000)]).unwrap();
     let mut buf = [0; 16];
