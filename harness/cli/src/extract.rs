@@ -3,6 +3,8 @@
 mod account;
 mod corruption;
 mod facts;
+mod fault;
+mod registers;
 
 use std::path::{Path, PathBuf};
 
@@ -48,7 +50,7 @@ pub(crate) fn analyze(vmcore: &Path, how: How<'_>) -> Result<Analysis, Failure> 
     let dump = Vmcore::open_set(&set).map_err(|error| unreadable(error.into()))?;
     let info = dump.vmcoreinfo().with_context(|| {
         format!(
-            "{}: no VMCOREINFO note, by which the kernel would be found",
+            "{}: no VMCOREINFO, neither a note nor in memory, by which the kernel would be found",
             vmcore.display()
         )
     });

@@ -118,9 +118,22 @@ fn functions_and_lines_of_the_backtrace_are_drgns() {
     };
     let cache = tempfile::tempdir().unwrap();
     let (vmcore, dir) = (vmcore.to_str().unwrap(), dir.to_str().unwrap());
-    let ours = frames(&recrash(&["analyze", vmcore, "--json", "--debug-dir", dir], &cache));
+    let ours = frames(&recrash(
+        &["analyze", vmcore, "--json", "--debug-dir", dir],
+        &cache,
+    ));
     let find = Command::new("find")
-        .args([dir, "-type", "f", "(", "-name", "vmlinux-*", "-o", "-name", "usbcore.ko*"])
+        .args([
+            dir,
+            "-type",
+            "f",
+            "(",
+            "-name",
+            "vmlinux-*",
+            "-o",
+            "-name",
+            "usbcore.ko*",
+        ])
         .args(["-o", "-name", "xhci-hcd.ko*", ")"])
         .output()
         .unwrap();
@@ -135,10 +148,18 @@ fn functions_and_lines_of_the_backtrace_are_drgns() {
         .lines()
         .map(|line| {
             let words: Vec<&str> = line.split(' ').collect();
-            (words[1].to_owned(), words[2].parse().unwrap(), words[3] == "True")
+            (
+                words[1].to_owned(),
+                words[2].parse().unwrap(),
+                words[3] == "True",
+            )
         })
         .collect();
-    assert!(theirs.len() > 5, "{}", String::from_utf8_lossy(&drgn.stderr));
+    assert!(
+        theirs.len() > 5,
+        "{}",
+        String::from_utf8_lossy(&drgn.stderr)
+    );
     assert_eq!(ours.len(), theirs.len(), "{ours:?}\n{theirs:?}");
     for (our, their) in ours.iter().zip(&theirs) {
         // drgn shows the whole path.

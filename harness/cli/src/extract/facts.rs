@@ -4,7 +4,7 @@ use recrash_kernel::corruption::OperandParts;
 use recrash_kernel::instruction::{Faulting, MemoryOperand};
 use recrash_kernel::open::TypeSource;
 use recrash_kernel::unwind::{Backtrace, End};
-use recrash_kernel::{Crash, Kernel, Missing, slub};
+use recrash_kernel::{Crash, Kernel, Missing, slice, slub};
 use recrash_signature::model::{
     Context, Fact, Fault, FaultClass, Frame, Frames, Role, Signature, Slab, Source,
 };
@@ -100,9 +100,12 @@ fn fault(kernel: &Kernel<'_>, crash: &Crash) -> Fault {
         base_role: Fact::from_option(operand.map(|o| base_role(o, crash)), types, no_operand()),
         index_role: Fact::from_option(operand.map(|o| index_role(o, crash)), types, no_operand()),
         hardware_vector: Fact::from_option(
-            operand.and_then(hardware_vector),
+            faulting.ok().and_then(|faulting| faulting.expected.vector),
             Source::Derived,
-            no_operand(),
+            match faulting {
+                Ok(faulting) => faulting.expected.why.clone(),
+                Err(missing) => missing.to_string(),
+            },
         ),
     }
 }
@@ -123,10 +126,18 @@ fn class(kernel: &Kernel<'_>, crash: &Crash) -> Fact<FaultClass> {
     if let Some(class) = by_vector {
         return Fact::known(class, SYMBOLS);
     }
-    let operand = match &crash.faulting {
-        Ok(faulting) => faulting.operand.as_ref(),
+    // Where the CPU was to fetch from there was no code; running into data that is mapped looks the same.
+    if crash.jump.is_some() {
+        return Fact::known(FaultClass::BadJump, MEMORY);
+    }
+    let faulting = match &crash.faulting {
+        Ok(faulting) => faulting,
         Err(missing) => return absent(missing),
     };
+    if faulting.branches_wild() {
+        return Fact::known(FaultClass::BadJump, MEMORY);
+    }
+    let operand = faulting.operand.as_ref();
     let Some(operand) = operand else {
         return Fact::absent(
             "neither the vector nor a memory operand says what kind of fault it was",
@@ -135,11 +146,11 @@ fn class(kernel: &Kernel<'_>, crash: &Crash) -> Fact<FaultClass> {
     if !operand.canonical {
         return Fact::known(FaultClass::NonCanonical, MEMORY);
     }
-    if operand.effective.0 < NULL_PAGE {
+    if operand.address().0 < NULL_PAGE {
         return Fact::known(FaultClass::Null, MEMORY);
     }
     // Whether a page was mapped only the page tables know: the dump leaves mapped pages out too.
-    match kernel.memory().translate(operand.effective) {
+    match kernel.memory().translate(operand.address()) {
         Ok(_) => Fact::known(FaultClass::Protection, MEMORY),
         Err(ReadError::NotPresent { .. }) => Fact::known(FaultClass::Unmapped, MEMORY),
         Err(error) => Fact::absent(format!("whether the address was mapped: {error}")),
@@ -185,7 +196,7 @@ fn base_role(operand: &MemoryOperand, crash: &Crash) -> Role {
                 entry_in_base: false,
             } => Role::FreelistOffset,
         },
-        (Some(_), Err(_)) => Role::Other,
+        (Some(_), Err(_)) => sliced_role(crash, slice::Role::Base),
     }
 }
 
@@ -201,18 +212,40 @@ fn index_role(operand: &MemoryOperand, crash: &Crash) -> Role {
         Ok(OperandParts::EntryPlusOffset {
             entry_in_base: false,
         }) => Role::FreelistPointer,
-        Ok(OperandParts::Sum) | Err(_) => Role::Other,
+        Ok(OperandParts::Sum) => Role::Other,
+        Err(_) => sliced_role(crash, slice::Role::Index),
     }
 }
 
-/// Intel SDM volume 3, 6.15: a non-canonical address raises #SS through the stack segment, else #GP; a canonical
-/// one that is not mapped raises #PF.
-fn hardware_vector(operand: &MemoryOperand) -> Option<u8> {
-    match (operand.canonical, operand.stack_segment) {
-        (false, true) => Some(12),
-        (false, false) => Some(13),
-        (true, _) => Some(14),
-    }
+/// What an address register held by where it came from: a field of the allocator's structures, or a pointer to one.
+fn sliced_role(crash: &Crash, register: slice::Role) -> Role {
+    const FIELDS: [(&str, Role); 2] = [
+        ("kmem_cache_cpu.freelist", Role::FreelistPointer),
+        ("kmem_cache.offset", Role::FreelistOffset),
+    ];
+    const TYPES: [(&str, Role); 2] = [
+        ("struct kmem_cache *", Role::KmemCache),
+        ("struct kmem_cache_cpu *", Role::KmemCacheCpu),
+    ];
+    let origins = crash.slice.as_ref().map(|slice| slice.origins.as_slice());
+    let origin = origins
+        .unwrap_or_default()
+        .iter()
+        .find(|origin| origin.role == register);
+    let Some(origin) = origin else {
+        return Role::Other;
+    };
+    let field = match &origin.end {
+        slice::End::Load { field, .. } => field.as_deref(),
+        _ => None,
+    };
+    let by_field = FIELDS
+        .iter()
+        .find(|(name, _)| field.is_some_and(|field| field.ends_with(name)));
+    let by_type = TYPES
+        .iter()
+        .find(|(name, _)| origin.type_name.as_deref() == Some(name));
+    by_field.or(by_type).map_or(Role::Other, |(_, role)| *role)
 }
 
 fn frames(crash: &Crash) -> Frames {

@@ -190,6 +190,11 @@ impl Found {
         // What explains less than half of the bytes leaves more open than it says.
         let mostly = self.explained.len() * 2 >= length;
         let ceiling = match self.kind {
+            // Words of a device's name are written elsewhere too, `Controller` for one.
+            Kind::Device(KnownMatch {
+                part: KnownPart::Kept(..),
+                ..
+            }) => Confidence::Plausible,
             Kind::Device(_) => Confidence::Proven,
             Kind::Text { .. } | Kind::Number(_) | Kind::Zeroes => Confidence::Plausible,
             _ => Confidence::Structural,

@@ -408,7 +408,7 @@ fn fits(form: &Form, length: u8, bytes: &[u8]) -> Option<One> {
 
 /// A string: an even length, and text. Its type is eight bits, its length one.
 fn string(length: u8, body: &[u8]) -> Option<One> {
-    if length < 4 || length % 2 != 0 {
+    if length < 4 || !length.is_multiple_of(2) {
         return None;
     }
     let visible = body.get(..usize::from(length - 2).min(body.len()))?;
@@ -426,7 +426,7 @@ fn string(length: u8, body: &[u8]) -> Option<One> {
 
 /// String descriptor zero: language ids of which at least one is visible.
 fn languages(length: u8, body: &[u8]) -> Option<One> {
-    if length < 4 || length % 2 != 0 || length > 64 {
+    if length < 4 || !length.is_multiple_of(2) || length > 64 {
         return None;
     }
     let visible = body.get(..usize::from(length - 2).min(body.len()))?;

@@ -23,7 +23,7 @@ const SCRIPTS: [(u16, u16, u32); 12] = [
     (0x2010, 0x2044, 4), // punctuation
     (0x3040, 0x30ff, 4), // kana
     (0x4e00, 0x9fff, 1), // Chinese characters
-    (0xac00, 0xd7a3, 2), // Hangul
+    (0xac00, 0xd7a3, 1), // Hangul
     (0xff01, 0xff9f, 4), // full-width forms
 ];
 /// Weight of an ASCII unit of UTF-16.

@@ -70,7 +70,7 @@ fn first_of_group(
     (index, text)
 }
 
-fn last<'r>(records: &'r [Record], pick: impl Fn(&str) -> Option<&str>) -> Option<(usize, String)> {
+fn last(records: &[Record], pick: impl Fn(&str) -> Option<&str>) -> Option<(usize, String)> {
     let mut found = records
         .iter()
         .enumerate()

@@ -12,15 +12,16 @@ const MAX_NAME: usize = 256;
 /// KERNFS_LINK (include/linux/kernfs.h), where the types don't have it.
 const KERNFS_LINK: i64 = 4;
 
+/// Names by the address of the cache that they share.
+pub type Aliases = BTreeMap<VirtAddr, Vec<String>>;
+
 /// Names by the address of the `struct kmem_cache` that they share, sorted; the cache's own name is among them
 /// where sysfs has a link for it.
 ///
 /// # Errors
 /// [`Missing`] without CONFIG_SYSFS, or when the directory can't be found. A directory that can't be read to its
 /// end gives what was found, with the reason.
-pub fn aliases(
-    kernel: &Kernel<'_>,
-) -> Result<(BTreeMap<VirtAddr, Vec<String>>, Option<Missing>), Missing> {
+pub fn aliases(kernel: &Kernel<'_>) -> Result<(Aliases, Option<Missing>), Missing> {
     let kset = VirtAddr(kernel.u64_at_symbol("slab_kset")?);
     let directory = Object::new(kernel, "kset", kset)
         .follow("kobj.sd", "kernfs_node")?
@@ -28,7 +29,7 @@ pub fn aliases(
     let root = directory.ptr("dir.children.rb_node")?;
     let link = kernel.types().enum_value("KERNFS_LINK");
     let link = link.unwrap_or(KERNFS_LINK).cast_unsigned();
-    let mut found: BTreeMap<VirtAddr, Vec<String>> = BTreeMap::new();
+    let mut found = Aliases::new();
     let mut cut = None;
     for node in tree(kernel, root, &mut cut)? {
         match alias(node, link) {

@@ -299,10 +299,8 @@ fn differing(
 ) -> Result<Option<(VirtAddr, Vec<u8>)>, Missing> {
     let bytes = kernel.table(at, length, "debugging data of an object")?;
     let wrong = |byte: &u8| *byte != expected;
-    let (Some(first), Some(last)) = (
-        bytes.iter().position(|byte| wrong(byte)),
-        bytes.iter().rposition(|byte| wrong(byte)),
-    ) else {
+    let (Some(first), Some(last)) = (bytes.iter().position(wrong), bytes.iter().rposition(wrong))
+    else {
         return Ok(None);
     };
     let wrong = bytes.get(first..=last).unwrap_or_default().to_vec();

@@ -23,7 +23,7 @@ mod scan;
 mod slab;
 mod usage;
 
-pub use alias::aliases;
+pub use alias::{Aliases, aliases};
 pub use cache::{Cache, CacheFlags, CpuSlab, caches, init_on_alloc};
 pub use check::{Check, Extent, Finding, Wrong, extent};
 pub use coding::PointerCoding;

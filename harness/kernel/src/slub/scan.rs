@@ -3,11 +3,11 @@
 use super::Slub;
 use super::slab::Slab;
 use crate::object::Missing;
-use recrash_vmcore::{VirtAddr, VirtMem};
+use recrash_vmcore::{ReadError, VirtAddr, VirtMem};
 
 /// Page frames looked at most: 16 TiB of memory.
 const MAX_PFN: u64 = 1 << 32;
-/// Descriptors that are read in one go; a section of memory, which is mapped whole or not at all, has 32,768.
+/// Descriptors on one page of the map of pages; an entry of the table above covers a section, 32,768 of them.
 const STEP: u64 = 64;
 const SECTION: u64 = 32_768;
 
@@ -49,7 +49,8 @@ impl Slub<'_> {
 
     fn after_hole(&self, pfn: u64) -> u64 {
         match self.kernel.memory().translate(self.map.page_of_pfn(pfn)) {
-            Ok(_) => pfn + STEP,
+            // Only the last table's entry is missing, or the page was left out of the dump.
+            Ok(_) | Err(ReadError::NotPresent { level: "PT", .. }) => pfn + STEP,
             Err(_) => (pfn / SECTION + 1) * SECTION,
         }
     }
