@@ -215,7 +215,9 @@ impl Reading<'_> {
         // Of a flexible array only the place is known.
         if count == 0 {
             let at = self.image.at.wrapping_add(offset);
-            return Value::Pointer(pointer(self.kernel, element, at.0));
+            let mut found = pointer(self.kernel, element, at.0);
+            found.place = self.kernel.place(at).filter(|place| place.offset < NEAR);
+            return Value::Pointer(found);
         }
         if matches!(
             element.form(),

@@ -1,4 +1,5 @@
 //! `mod`: the modules that were loaded.
+use recrash_debuginfo::types::Shape;
 use recrash_kernel::object::list_entries;
 use recrash_kernel::{Kernel, Missing, Object};
 use recrash_vmcore::VirtAddr;
@@ -10,6 +11,8 @@ use super::session::Session;
 
 /// More modules than a kernel can load in practice.
 const MAX_MODULES: usize = 4096;
+/// MOD_MEM_NUM_TYPES is 7 in 6.12.
+const MAX_REGIONS: u64 = 64;
 /// `taint_flags` of kernel/panic.c: the letters by bit.
 const TAINTS: &[u8] = b"PFSRMBUDAWCIOELKXTNJ";
 /// MODULE_STATE_LIVE and what follows it (include/linux/module.h).
@@ -86,7 +89,7 @@ impl Args {
 
 fn read(kernel: &Kernel<'_>, object: Object<'_>) -> Result<Module, Missing> {
     let name = object.char_array("name")?;
-    let (base, size) = region(object)?;
+    let (base, size) = region(kernel, object)?;
     let known = kernel.modules().iter().find(|module| module.name == name);
     let state = object
         .u64("state")
@@ -107,7 +110,7 @@ fn read(kernel: &Kernel<'_>, object: Object<'_>) -> Result<Module, Missing> {
 
 /// Since 6.4 a module has several regions (commit ac3b43283923 "module: replace module_layout with
 /// module_memory"); crash shows where the text is, and the size of all.
-fn region(object: Object<'_>) -> Result<(VirtAddr, u64), Missing> {
+fn region(kernel: &Kernel<'_>, object: Object<'_>) -> Result<(VirtAddr, u64), Missing> {
     if object.has("core_layout.base") {
         return Ok((
             object.ptr("core_layout.base")?,
@@ -115,12 +118,13 @@ fn region(object: Object<'_>) -> Result<(VirtAddr, u64), Missing> {
         ));
     }
     let base = object.ptr("mem[0].base")?;
+    let count = match kernel.field("module", "mem")?.shape {
+        Shape::Array { count, .. } => count.min(MAX_REGIONS),
+        _ => 1,
+    };
     let mut size: u64 = 0;
-    for index in 0..8 {
-        match object.u64(&format!("mem[{index}].size")) {
-            Ok(more) => size = size.saturating_add(more),
-            Err(_) => break,
-        }
+    for index in 0..count {
+        size = size.saturating_add(object.u64(&format!("mem[{index}].size"))?);
     }
     Ok((base, size))
 }
