@@ -128,7 +128,13 @@ fn origins(crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact> {
                 .iter()
                 .map(|step| {
                     let check = step.check.as_ref().map(|check| format!("; {check}"));
-                    format!("{:#x} {}: {}{}", step.at, step.text, step.meaning, check.unwrap_or_default())
+                    format!(
+                        "{:#x} {}: {}{}",
+                        step.at,
+                        step.text,
+                        step.meaning,
+                        check.unwrap_or_default()
+                    )
                 })
                 .collect();
             Fact::new(origin.register, value).proven_by(steps.join("\n"))
