@@ -418,6 +418,26 @@ fn requests_in_flight_are_found_with_what_they_ask_and_who_asked() {
 }
 
 #[test]
+fn a_device_is_found_by_the_driver_core_where_the_hub_driver_has_no_types() {
+    check(SlabWorld::new(Coding::Plain), |kernel, _| {
+        let (devices, gaps) = usb::devices(kernel).unwrap();
+        let names: Vec<_> = devices.iter().map(|device| device.name.as_str()).collect();
+        assert_eq!((names, gaps), (vec!["usb1", "1-1"], vec![]));
+    });
+}
+
+#[test]
+fn a_hubs_children_that_run_in_a_circle_end() {
+    let mut world = SlabWorld::new(Coding::Plain);
+    let interface = USB + 13 * 0x400 + 24;
+    world.words(interface, &[interface]);
+    check(world, |kernel, _| {
+        let (devices, gaps) = usb::devices(kernel).unwrap();
+        assert_eq!((devices.len(), gaps.len()), (1, 1));
+    });
+}
+
+#[test]
 fn a_list_of_requests_that_runs_in_a_circle_ends() {
     let mut world = SlabWorld::new(Coding::Plain);
     let urb = USB + 3 * 0x400;

@@ -3,7 +3,7 @@
 use recrash_kernel::corruption::{CarrierBy, CorruptFreelist, Decoding, ListSite, Overwrite};
 use recrash_kernel::decode::{self, Descriptor, Kind, KnownMatch, KnownPart, Reading};
 use recrash_kernel::slub::{self, FreeOn, ObjectDebug, ObjectState, Slub, Track, TrackTrace};
-use recrash_kernel::{Crash, Kernel, Missing};
+use recrash_kernel::{Crash, Kernel, Missing, usb};
 use recrash_signature::model::{
     Bytes, Confidence, Corruption, Decoded, DescriptorType, Encoding, Fact as Known, Site, Source,
     Span,
@@ -174,9 +174,11 @@ fn proof(hit: &CorruptFreelist, decoding: &Decoding) -> Vec<String> {
             extent.start, extent.end
         ));
     }
-    if let Some(Kind::Device(found)) = overwrite.reading.as_ref().map(|reading| &reading.kind) {
+    if let Some(reading) = &overwrite.reading
+        && let Kind::Device(found) = &reading.kind
+    {
         let (vendor, product) = found.id;
-        let length = overwrite.span.len() as u64;
+        let length = reading.explained.len() as u64;
         lines.push(format!(
             "the bytes equal bytes {} to {} of the {}-byte {} of the device {vendor:04x}:{product:04x} that is present \
              in the dump",
@@ -255,11 +257,11 @@ fn overwritten(hit: &CorruptFreelist, decoding: &Decoding) -> Vec<Fact> {
             overwrite
                 .others
                 .iter()
-                .map(|other| format!("less likely: {} ({})", what(&other.kind), sure(other))),
+                .map(|other| format!("less likely: {} ({})", what(other), sure(other))),
         )
         .collect();
     let value = match &overwrite.reading {
-        Some(reading) => format!("{} ({})", what(&reading.kind), sure(reading)),
+        Some(reading) => format!("{} ({})", what(reading), sure(reading)),
         None => "not recognised".into(),
     };
     facts.push(Fact::new("what", value).proven_by(tried.join("\n")));
@@ -300,16 +302,16 @@ fn sure(reading: &Reading) -> &'static str {
 }
 
 /// A reading in words.
-fn what(kind: &Kind) -> String {
-    match kind {
-        Kind::Device(found) => device(found),
+fn what(reading: &Reading) -> String {
+    match &reading.kind {
+        Kind::Device(found) => device(found, reading.explained.len()),
         Kind::Descriptor(found) => descriptor(found),
         Kind::Setup(setup) => format!("SETUP packet: {setup}"),
         Kind::Text {
             encoding: decode::Encoding::Ascii,
             text,
         } => format!("ASCII text {text:?}"),
-        Kind::Text { text, .. } => format!("UTF-16 text {text:?}; no device in the dump has it"),
+        Kind::Text { text, .. } => format!("UTF-16 text {text:?}"),
         Kind::Poison { name, drift: 0 } => format!("fill pattern {name}"),
         Kind::Poison { name, drift } => format!("fill pattern {name}, counted by {drift:+}"),
         Kind::BitFlip { bit, pointer } => format!("{pointer:#018x} with bit {bit} flipped"),
@@ -321,15 +323,16 @@ fn what(kind: &Kind) -> String {
     }
 }
 
-fn device(found: &KnownMatch) -> String {
+fn device(found: &KnownMatch, length: usize) -> String {
     let (vendor, product) = found.id;
     let text = match &found.part {
         KnownPart::String(_, text) | KnownPart::Kept(_, text) => format!("\n{text:?}"),
         _ => String::new(),
     };
     format!(
-        "bytes from {} on of the {}-byte {} of USB device {} ({vendor:04x}:{product:04x}){text}",
+        "bytes {} to {} of the {}-byte {} of USB device {} ({vendor:04x}:{product:04x}){text}",
         found.at,
+        found.at.saturating_add(length as u64),
         found.length,
         found.part.label(),
         found.device
@@ -378,6 +381,15 @@ fn carrier(
             found.index, found.slab.objects, found.state
         ),
     )];
+    // Requests that were never there are no gap: usbcore may not be loaded.
+    let urbs = usb::urbs(kernel).map(|(urbs, _)| urbs).unwrap_or_default();
+    for urb in urbs.iter().filter(|urb| urb.buffer == object) {
+        let value = format!(
+            "{} bytes, {}, of {}, in flight",
+            urb.length, urb.pipe, urb.device
+        );
+        facts.push(Fact::new("buffer of", value).proven_by(format!("struct urb at {}", urb.at)));
+    }
     if let Some(layout) = slub::layout(kernel, &hit.cache) {
         let allocated = !matches!(
             found.state,

@@ -257,7 +257,7 @@ fn bytes_that_a_device_sent_are_proven_to_be_its_own_wherever_they_begin() {
 #[test]
 fn a_part_of_a_configuration_says_which_descriptor_it_is() {
     let device = device();
-    let known = Known::of(&[device.clone()]);
+    let known = Known::of(std::slice::from_ref(&device));
     let found = decoded(&device.configurations[0][11..19], None, &known).unwrap();
     let Kind::Device(found) = found.kind else {
         panic!("{found:?}")

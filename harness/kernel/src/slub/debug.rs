@@ -36,6 +36,9 @@ pub struct DebugLayout {
     /// The size that kmalloc() was asked for, 32 bits, since 6.1 (commit 6edf2576a6cc "mm/slub: enable debugging
     /// memory wasting of kmalloc"); `None` without.
     pub requested: Option<u64>,
+    /// Whether the bytes between what was asked for and the object's end are a red zone too, since 6.2 (commit
+    /// 946fa0dbf2d8 "mm/slub: extend redzone check to extra allocated kmalloc space").
+    pub red_requested: bool,
     /// Padding behind all of it, filled with 0x5a; empty without poison.
     pub padding: Range<u64>,
 }
@@ -161,6 +164,10 @@ pub fn layout(kernel: &Kernel<'_>, cache: &Cache) -> Option<DebugLayout> {
         poison: flags.poison,
         tracks,
         requested,
+        // The function came with the change; ksize() calls it.
+        red_requested: flags.red_zone
+            && requested.is_some()
+            && kernel.symbol("skip_orig_size_check").is_ok(),
         padding: if flags.poison && end < last {
             end..last
         } else {
@@ -267,10 +274,8 @@ fn zones(
     );
     let right = &layout.red_right;
     add(Zone::RightRedZone, at(right.start), length(right), red);
-    // Extended in 6.2 (commit 946fa0dbf2d8 "mm/slub: extend redzone check to extra allocated kmalloc space").
-    if let (true, false, Some(size)) = (allocated, layout.red_right.is_empty(), requested)
+    if let (true, true, Some(size)) = (allocated, layout.red_requested, requested)
         && size < cache.object_size
-        && layout.poison
     {
         let extra = size..cache.object_size;
         add(Zone::KmallocRedZone, at(extra.start), length(&extra), red);

@@ -3,11 +3,17 @@
 //! [`Slub`] is put together once for a kernel and asked often; the functions beside it are for one question. What
 //! the bytes that overwrote something mean is [`crate::decode`]'s matter.
 //!
-//! ```text
-//! let slub = Slub::new(&kernel)?;
-//! for finding in slub.check().findings {
-//!     println!("{}: {}", finding.cache, finding.what);
+//! ```no_run
+//! # use recrash_kernel::{Kernel, slub::Slub};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let dump = recrash_vmcore::Vmcore::open("vmcore".as_ref())?;
+//! let info = dump.vmcoreinfo().ok_or("no VMCOREINFO")?;
+//! let kernel = Kernel::open(&dump, info, dump.prstatus())?;
+//! for finding in Slub::new(&kernel)?.check()?.findings {
+//!     println!("{} ({}): {}", finding.cache.name, finding.holder, finding.what);
 //! }
+//! # Ok(())
+//! # }
 //! ```
 mod alias;
 mod cache;

@@ -87,6 +87,9 @@ impl<'k> Walk<'k> {
         if ports == 0 {
             return Ok(Vec::new());
         }
+        if self.kernel.types().size_of("usb_hub").is_none() {
+            return self.children_by_driver_core(device);
+        }
         let Some(config) = device.follow("actconfig", "usb_host_config")? else {
             return Ok(Vec::new());
         };
@@ -113,6 +116,47 @@ impl<'k> Walk<'k> {
                 .extend(Object::new(self.kernel, "usb_port", port).follow("child", "usb_device")?);
         }
         Ok(children)
+    }
+}
+
+/// Devices and interfaces that one hub can have as children in the driver core.
+const MAX_CHILDREN: usize = 256;
+
+impl<'k> Walk<'k> {
+    /// Without the hub driver's types (modules have none before 5.11): every USB device is a child of its hub in the
+    /// driver core too (`usb_alloc_dev()`), among the hub's interfaces.
+    fn children_by_driver_core(&self, device: Object<'k>) -> Result<Vec<Object<'k>>, Missing> {
+        let kernel = self.kernel;
+        let device_type = kernel.symbol("usb_device_type")?;
+        let of_device = kernel.field("usb_device", "dev")?.offset;
+        let link = kernel
+            .field("device_private", "knode_parent.n_node")?
+            .offset;
+        let core = Object::new(kernel, "device", device.addr_of("dev")?);
+        let Some(private) = core.follow("p", "device_private")? else {
+            return Ok(Vec::new());
+        };
+        let head = private.addr_of("klist_children.k_list")?;
+        let mut children = Vec::new();
+        let mut at = head;
+        for _ in 0..MAX_CHILDREN {
+            let next = kernel.memory().u64_at(at);
+            at = VirtAddr(next.map_err(missing("klist_children"))?);
+            if at == head {
+                return Ok(children);
+            }
+            let child = VirtAddr(at.0.wrapping_sub(link));
+            let child = Object::new(kernel, "device_private", child).follow("device", "device")?;
+            let Some(child) = child else { continue };
+            if child.ptr("type")? == device_type {
+                let at = VirtAddr(child.at.0.wrapping_sub(of_device));
+                children.push(Object::new(kernel, "usb_device", at));
+            }
+        }
+        Err(Missing::Implausible(format!(
+            "the children of the device at {} do not end",
+            device.at
+        )))
     }
 }
 

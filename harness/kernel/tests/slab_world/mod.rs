@@ -49,7 +49,7 @@ pub(crate) struct SlabWorld {
     pub(crate) coding: Coding,
 }
 
-const VARIABLES: [&str; 11] = [
+const VARIABLES: [&str; 12] = [
     "nr_cpu_ids",
     "__per_cpu_offset",
     "slab_caches",
@@ -61,6 +61,7 @@ const VARIABLES: [&str; 11] = [
     "slab_kset",
     "stack_slabs",
     "__cpu_possible_mask",
+    "usb_device_type",
 ];
 
 pub(crate) fn variable(name: &str) -> u64 {
@@ -318,6 +319,7 @@ impl SlabWorld {
             self.words(at + 80, &[setup, complete, request, 0, 0]);
         }
         self.machine.write(setup, &[0x80, 6, 2, 3, 9, 4, 0xfe, 0]);
+        self.child(bus, hub);
         self.list(file + 16, request);
         self.words(file + 32, &[file + 32, file + 32]);
         self.words(
@@ -326,6 +328,26 @@ impl SlabWorld {
         );
         self.words(pid, &[87]);
         self.words(cred, &[1000]);
+    }
+
+    /// The device plugged into the hub, which only the driver core knows: no type of the hub driver's is there. The
+    /// hub's interface is a child too.
+    fn child(&mut self, bus: u64, hub: u64) {
+        let [hubs, own, child, interfaces, interface] =
+            std::array::from_fn(|index| USB + (10 + index as u64) * 0x400);
+        let device_type = variable("usb_device_type");
+        self.words(hub + 0x28, &[1]);
+        self.words(hub + 0x1b0, &[hubs, device_type]);
+        self.words(hubs, &[interfaces + 24, own + 24]);
+        self.words(interfaces + 24, &[own + 24, hubs]);
+        self.words(interfaces + 40, &[interface]);
+        self.words(own + 24, &[hubs, interfaces + 24]);
+        self.words(own + 40, &[child + 0x1b0]);
+        self.words(child, &[bus, 0x31]);
+        self.words(child + 0x1b0, &[own, device_type]);
+        for list in [child + 0x40, child + 0x180, own] {
+            self.words(list, &[list, list]);
+        }
     }
 
     /// The dump's bytes.
@@ -385,7 +407,7 @@ type Structure = (
     &'static [(u32, &'static str, &'static str)],
 );
 
-const STRUCTURES: [Structure; 33] = [
+const STRUCTURES: [Structure; 37] = [
     ("list_head", 16, &[(0, "next", "ptr"), (8, "prev", "ptr")]),
     (
         "module",
@@ -503,6 +525,18 @@ const STRUCTURES: [Structure; 33] = [
         ],
     ),
     ("usb_host_endpoint", 16, &[(0, "urb_list", "list_head")]),
+    ("device", 16, &[(0, "p", "ptr"), (8, "type", "ptr")]),
+    ("klist", 16, &[(0, "k_list", "list_head")]),
+    ("klist_node", 24, &[(8, "n_node", "list_head")]),
+    (
+        "device_private",
+        48,
+        &[
+            (0, "klist_children", "klist"),
+            (16, "knode_parent", "klist_node"),
+            (40, "device", "ptr"),
+        ],
+    ),
     (
         "usb_device_descriptor",
         18,
@@ -525,6 +559,7 @@ const STRUCTURES: [Structure; 33] = [
             (0x100, "ep_out", "ptr16"),
             (0x180, "filelist", "list_head"),
             (0x190, "descriptor", "usb_device_descriptor"),
+            (0x1b0, "dev", "device"),
         ],
     ),
     ("refcount", 4, &[(0, "counter", "u32")]),
