@@ -54,6 +54,14 @@ impl PhysMem for Dump {
         }
         Ok(())
     }
+
+    fn next_present(&self, at: PhysAddr) -> Option<std::ops::Range<u64>> {
+        let pages = self.machine.pages().range(at.0 & !0xfff..);
+        let mut present = pages
+            .map(|(page, _)| *page)
+            .filter(|page| !self.missing.contains(page));
+        present.next().map(|page| page.max(at.0)..page + 0x1000)
+    }
 }
 
 /// A crashed kernel that nothing names anything of.
