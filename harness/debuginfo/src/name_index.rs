@@ -3,6 +3,9 @@
 //! Holds hashes only: the caller compares the names of the candidates. A `HashMap<String, _>` over
 //! 170 000 symbols would cost more than the symbols themselves.
 
+/// As many numbers of one bucket are looked at: thousands of local symbols share a name, millions do not.
+const CANDIDATES_MAX: usize = 1 << 16;
+
 /// Numbers in buckets by the hash of their name: those of bucket `b` are `numbers[starts[b]..starts[b + 1]]`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NameIndex {
@@ -48,7 +51,8 @@ impl NameIndex {
         let found = bound(at)
             .zip(bound(at.saturating_add(1)))
             .and_then(|(from, to)| self.numbers.get(from..to));
-        found.unwrap_or_default().iter().copied()
+        let found = found.unwrap_or_default().iter().copied();
+        found.take(CANDIDATES_MAX)
     }
 }
 
@@ -57,7 +61,7 @@ fn bucket(hash: u32, buckets: usize) -> usize {
     usize::try_from(hash).unwrap_or(0) & buckets.saturating_sub(1)
 }
 
-/// Eight bytes a step. Forged collisions only make a lookup linear.
+/// Eight bytes a step. Forged collisions hide names, and cost no more than [`CANDIDATES_MAX`] comparisons.
 fn hash(name: &[u8]) -> u32 {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
     let (words, rest) = name.as_chunks::<8>();

@@ -1,7 +1,6 @@
 //! What a kernel is put together from: tables that VMCOREINFO does not name, files that came with the dump, files that
 //! belong to another kernel.
 use std::collections::HashSet;
-use std::ops::Range;
 
 use recrash_kernel::open::{SymbolSource, TypeSource};
 use recrash_kernel::{Kernel, Missing, Sources};
@@ -56,10 +55,12 @@ impl PhysMem for Dump {
         Ok(())
     }
 
-    fn next_present(&self, at: PhysAddr) -> Option<Range<u64>> {
-        let mut pages = self.machine.pages().keys().copied();
-        let page = pages.find(|page| page + 0x1000 > at.0 && !self.missing.contains(page))?;
-        Some(page.max(at.0)..page + 0x1000)
+    fn next_present(&self, at: PhysAddr) -> Option<std::ops::Range<u64>> {
+        let pages = self.machine.pages().range(at.0 & !0xfff..);
+        let mut present = pages
+            .map(|(page, _)| *page)
+            .filter(|page| !self.missing.contains(page));
+        present.next().map(|page| page.max(at.0)..page + 0x1000)
     }
 }
 

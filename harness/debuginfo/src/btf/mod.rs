@@ -22,6 +22,9 @@ use crate::name_index::NameIndex;
 
 const MAGIC: u16 = 0xeb9f;
 const HEADER: usize = 24;
+/// Longer names are none: the kernel takes 512 bytes at most (`KSYM_NAME_LEN`). Without a limit a string section
+/// without a NUL would be searched to its end for every type.
+const NAME_MAX: usize = 4096;
 /// Split BTF of split BTF does not occur; this bounds what a caller can stack up.
 const BASES_MAX: usize = 4;
 
@@ -192,6 +195,7 @@ impl Btf {
         }
         let own = cut(&self.bytes, self.strings.0, self.strings.1)?;
         let text = own.get(usize::try_from(offset - self.first_string).ok()?..)?;
+        let text = text.get(..NAME_MAX).unwrap_or(text);
         text.get(..nul(text)?)
     }
 

@@ -29,9 +29,9 @@ const SYMBOLS_MAX: usize = 4_000_000;
 /// How far names and markers can reach back from the tokens.
 const NAMES_MAX: usize = 32 << 20;
 /// Places that look like token tables and are followed up; a kernel has one.
-const TOKEN_TABLES_MAX: usize = 8;
+const TOKEN_TABLES_MAX: usize = 4;
 /// Names walked over in vain before the search is given up.
-const FUEL: usize = 32_000_000;
+const FUEL: usize = 8_000_000;
 /// Lowest address of the kernel's half of the address space.
 const KERNEL_HALF: u64 = 0xff00_0000_0000_0000;
 /// Of addresses in the right place nearly all are in order.

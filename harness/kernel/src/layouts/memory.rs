@@ -5,8 +5,8 @@ use crate::kernel::Kernel;
 use crate::object::Missing;
 use recrash_vmcore::{VirtAddr, VirtMem};
 
-/// More entries than a ring that is looked at has.
-const RING_MAX: usize = 200_000;
+/// So many entries of a ring tell enough: the rest is not looked at.
+const RING_MAX: usize = 4096;
 /// Lowest address of the kernel's half of the address space.
 const KERNEL_HALF: u64 = 0xff00_0000_0000_0000;
 
@@ -49,7 +49,8 @@ impl<'k> Memory<'k> {
     }
 
     /// The structures on the ring of list heads that begins at `head`, each of which has its list head at `offset`
-    /// and satisfies `is_one`. `None` if the ring is none: every step back has to be where the step came from.
+    /// and satisfies `is_one`; the first few thousand. `None` if it is no ring: every step back has to be where the
+    /// step came from.
     pub(super) fn ring(
         &self,
         head: u64,
@@ -63,11 +64,11 @@ impl<'k> Memory<'k> {
             if self.word(next.wrapping_add(8))? != at {
                 return None;
             }
-            if next == head {
+            if next == head || found.len() >= RING_MAX {
                 return Some(found);
             }
             let entry = next.wrapping_sub(offset);
-            if found.len() >= RING_MAX || !seen.insert(next) || !is_one(entry) {
+            if !seen.insert(next) || !is_one(entry) {
                 return None;
             }
             found.push(entry);

@@ -276,18 +276,12 @@ impl<'m, 'k> Tasks<'m, 'k> {
             let sp = self.memory.word(task + offset)?;
             Some(sp.wrapping_sub(stack) < STACK && sp.is_multiple_of(8))
         };
-        let most = |offset: u64| {
-            let hits = self
-                .processes
-                .iter()
-                .filter(|task| on_stack(**task, offset) == Some(true));
-            // Each CPU runs one, whose saved pointer is stale but lies on its stack all the same.
-            hits.count() == self.processes.len()
-        };
+        // Each CPU runs one, whose saved pointer is stale but lies on its stack all the same.
+        let all = |offset: u64| self.of_all(|task| on_stack(task, offset) == Some(true));
         let end = TASK_MAX.min(self.comm + 8192);
         let sp = (self.comm..end)
             .step_by(8)
-            .filter(|offset| most(*offset))
+            .filter(|offset| all(*offset))
             .last()?;
         sp.checked_sub(24)
     }

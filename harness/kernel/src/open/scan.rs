@@ -22,7 +22,7 @@ const OVERLAP: usize = 128 << 10;
 /// How far from the tokens the other tables are looked for: as far as most kernels need, then as far as any does.
 const REACHES: [u64; 2] = [8 << 20, 40 << 20];
 /// Places that look like tokens and are followed up; a kernel has one.
-const TOKEN_TABLES_MAX: usize = 8;
+const TOKEN_TABLES_MAX: usize = 4;
 
 /// The symbols whose tables are found, the first for which `accept` has no objection.
 ///
