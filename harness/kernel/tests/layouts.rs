@@ -1,5 +1,10 @@
 //! A kernel of the 4.18 line without BTF: its structures are made out from memory, and only as far as memory bears
 //! them out.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops where its own dump is wrong"
+)]
+
 use proptest::prelude::*;
 use recrash_kernel::open::TypeSource;
 use recrash_kernel::{Kernel, slub};
