@@ -92,7 +92,9 @@ def plain(obj):
         return [plain(obj[index]) for index in range(type_.length)]
     if type_.kind == TypeKind.ENUM and type_.enumerators is not None:
         return enumerator(obj, type_)
-    return obj.value_()
+    value = obj.value_()
+    # Readers of JSON keep no integers of more than 64 bits.
+    return hex(value) if type_.size > 8 and isinstance(value, int) else value
 
 
 def anonymous(obj, member):

@@ -121,7 +121,7 @@ fn number(value: &Value) -> Option<i128> {
         Value::Bool(set) => Some(i128::from(*set)),
         Value::String(text) => {
             let digits = text.strip_prefix("0x")?;
-            u64::from_str_radix(digits, 16).ok().map(i128::from)
+            i128::from_str_radix(digits, 16).ok()
         }
         Value::Object(members) => ["pointer", "value", "number"]
             .iter()
@@ -130,9 +130,10 @@ fn number(value: &Value) -> Option<i128> {
     }
 }
 
-/// Equal, or the same 64 bits read with and without a sign.
+/// Equal, or the same 64 bits (of numbers that have no more) read with and without a sign.
 fn same_number(a: i128, b: i128) -> bool {
-    a == b || a as u64 == b as u64
+    let fits = |number: i128| i64::try_from(number).is_ok() || u64::try_from(number).is_ok();
+    a == b || (fits(a) && fits(b) && a as u64 == b as u64)
 }
 
 #[cfg(test)]
@@ -167,6 +168,8 @@ mod tests {
             0,
         );
         check(json!([true, -1]), json!([1, -1]), 2, 0);
+        let wide = json!("0x46a000ffff891c5ee81d00");
+        check(wide.clone(), wide, 1, 0);
     }
 
     #[test]

@@ -328,13 +328,16 @@ impl Values {
 }
 
 /// Little-endian bytes of a number wider than 64 bits.
-fn wide(bytes: &[u8]) -> String {
+pub(super) fn wide(bytes: &[u8]) -> String {
     let digits: String = bytes
         .iter()
         .rev()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    format!("0x{}", digits.trim_start_matches('0'))
+    match digits.trim_start_matches('0') {
+        "" => "0x0".to_owned(),
+        digits => format!("0x{digits}"),
+    }
 }
 
 /// A character array: without its last NUL.

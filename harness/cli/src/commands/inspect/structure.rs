@@ -478,7 +478,7 @@ fn json(value: &Value) -> serde_json::Value {
         Value::Char(byte, true) => json!(byte.cast_signed()),
         Value::Char(byte, false) => json!(byte),
         Value::Bool(truth) => json!(truth),
-        Value::Bytes(bytes) => json!(hex(bytes)),
+        Value::Bytes(bytes) => json!(form::wide(bytes)),
         Value::Pointer(pointer) => match &pointer.place {
             Some(place) => {
                 json!({"pointer": Hex(pointer.to), "symbol": place.symbol, "offset": place.offset})
@@ -517,11 +517,6 @@ fn text(bytes: &[u8]) -> serde_json::Value {
         Ok(text) if tail.iter().all(|byte| *byte == 0) => serde_json::json!(text),
         _ => serde_json::json!(bytes),
     }
-}
-
-/// Bytes as they lie in memory.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
