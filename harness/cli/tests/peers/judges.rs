@@ -123,8 +123,8 @@ fn first_that_answers(dump: &Dump, ask: impl Fn(&Path) -> Answer<String>) -> Ans
 }
 
 /// The first answer there is, else the first refusal.
-fn first_answer<'f>(
-    files: &mut dyn Iterator<Item = &'f Path>,
+fn first_answer(
+    files: &mut dyn Iterator<Item = &Path>,
     ask: impl Fn(&Path) -> Answer<String>,
 ) -> Answer<String> {
     let mut refusal = Err("no file".to_owned());
@@ -175,10 +175,9 @@ fn asked(peer: &str, file: &Path, command: &mut Command, input: &str) -> Answer<
 }
 
 fn last_line(text: &str) -> &str {
-    let lines = text.lines().rev().map(str::trim);
+    let mut lines = text.lines().rev().map(str::trim);
     lines
-        .filter(|line| !line.is_empty() && !line.ends_with("Failed."))
-        .next()
+        .find(|line| !line.is_empty() && !line.ends_with("Failed."))
         .unwrap_or("said nothing")
 }
 
