@@ -62,30 +62,24 @@ impl DebugArgs {
     pub(crate) fn open(&self, info: Option<&Vmcoreinfo>) -> Result<DebugFiles, Failure> {
         let release = info.and_then(Vmcoreinfo::osrelease).map(str::to_owned);
         let build_id = info.and_then(Vmcoreinfo::build_id).and_then(find::from_hex);
-        let mut files = DebugFiles {
-            vmlinux: None,
-            named: self.vmlinux.is_some(),
+        let named = self.vmlinux.as_deref().map(DebugFile::open).transpose();
+        let named = named.map_err(|why| Failure::usage(anyhow!(why)))?;
+        if let (Some(file), Some(id)) = (&named, &build_id) {
+            file.must_be(id).map_err(refused)?;
+        }
+        Ok(DebugFiles {
+            named,
+            found: OnceLock::new(),
             system_map: self.system_map.as_deref().map(text).transpose()?,
             image: self.image.as_deref().map(map_named).transpose()?,
             dir: self.debug_dir.clone(),
             release,
-            notes: Vec::new(),
+            notes: Mutex::default(),
             cache: DebugCache::find(),
             modules: Mutex::default(),
             by_name: OnceLock::new(),
-            checked: Once::new(),
-        };
-        match &self.vmlinux {
-            Some(path) => {
-                let file = DebugFile::open(path).map_err(|why| Failure::usage(anyhow!(why)))?;
-                if let Some(id) = &build_id {
-                    file.must_be(id).map_err(refused)?;
-                }
-                files.vmlinux = Some(file);
-            }
-            None => files.find_vmlinux(build_id.as_deref()),
-        }
-        Ok(files)
+            indexed: Once::new(),
+        })
     }
 }
 
@@ -131,45 +125,52 @@ impl DebugFile {
 /// What there is besides the dump.
 #[derive(Debug)]
 pub(crate) struct DebugFiles {
-    vmlinux: Option<DebugFile>,
-    /// The vmlinux was named, not found.
-    named: bool,
+    /// The vmlinux that was named.
+    named: Option<DebugFile>,
+    /// The one that was found, once it was looked for.
+    found: OnceLock<Option<DebugFile>>,
     system_map: Option<String>,
     image: Option<Mmap>,
     dir: PathBuf,
     /// `uname -r` of the dump.
     release: Option<String>,
-    notes: Vec<String>,
+    notes: Mutex<Vec<String>>,
     cache: Option<DebugCache>,
     /// By name, with the build id they were asked for.
     modules: Mutex<HashMap<(String, Vec<u8>), Arc<Result<DebugFile, String>>>>,
     by_name: OnceLock<HashMap<String, PathBuf>>,
-    checked: Once,
+    indexed: Once,
 }
 
 impl DebugFiles {
     /// For opening the kernel.
     pub(crate) fn sources(&self) -> Sources<'_> {
-        let vmlinux = self.vmlinux.as_ref().filter(|_| self.named);
         Sources {
             system_map: self.system_map.as_deref(),
             image: self
                 .image
                 .as_deref()
-                .or_else(|| vmlinux.map(|file| file.dwarf.file())),
+                .or_else(|| self.named.as_ref().map(|file| file.dwarf.file())),
             debug: Some(self),
             ..Sources::default()
         }
     }
 
-    /// The vmlinux to ask, if there is one.
-    pub(crate) fn vmlinux_path(&self) -> Option<&Path> {
-        self.vmlinux.as_ref().map(|file| file.path.as_path())
+    /// The vmlinux to ask about this kernel, if there is one. Looks for one.
+    pub(crate) fn vmlinux_path(&self, kernel: &Kernel<'_>) -> Option<&Path> {
+        let file = self.vmlinux(kernel.build_id().as_deref()).ok()?;
+        Some(&file.path)
     }
 
-    /// Whether there is a vmlinux to ask.
-    pub(crate) fn has_lines(&self) -> bool {
-        self.vmlinux.is_some()
+    /// Whether there is a vmlinux of this kernel to ask. Looks for one.
+    pub(crate) fn has_lines(&self, kernel: &Kernel<'_>) -> bool {
+        self.vmlinux_path(kernel).is_some()
+    }
+
+    /// What was found and not used so far, and why.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.clone()
     }
 
     /// Compares once more, now that the kernel is open: an old one's build id is in its memory only.
@@ -177,8 +178,8 @@ impl DebugFiles {
     /// # Errors
     /// The vmlinux that was named is of another kernel.
     pub(crate) fn check(&self, kernel: &Kernel<'_>) -> Result<Vec<String>, Failure> {
-        let mut notes = self.notes.clone();
-        if let Some(file) = self.vmlinux.as_ref().filter(|_| self.named) {
+        let mut notes = Vec::new();
+        if let Some(file) = &self.named {
             match kernel.build_id() {
                 Some(id) => file.must_be(&id).map_err(refused)?,
                 None => notes.push(format!(
@@ -191,8 +192,7 @@ impl DebugFiles {
     }
 
     /// The first file at one of the usual places that is of this build.
-    fn find_vmlinux(&mut self, build_id: Option<&[u8]>) {
-        let Some(build_id) = build_id else { return };
+    fn find_vmlinux(&self, build_id: &[u8]) -> Option<DebugFile> {
         let places = find::vmlinux(&self.dir, self.release.as_deref(), build_id);
         for path in places.into_iter().filter(|path| path.is_file()) {
             let found = DebugFile::open(&path).and_then(|file| {
@@ -200,30 +200,36 @@ impl DebugFiles {
                 Ok(file)
             });
             match found {
-                Ok(file) => {
-                    self.vmlinux = Some(file);
-                    return;
+                Ok(file) => return Some(file),
+                Err(why) => {
+                    let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+                    notes.push(format!("not used: {why}"));
                 }
-                Err(why) => self.notes.push(format!("not used: {why}")),
             }
         }
+        None
     }
 
     /// The vmlinux, if it is of this build.
     fn vmlinux(&self, build_id: Option<&[u8]>) -> Result<&DebugFile, String> {
-        let missing = || {
-            let dir = self.dir.display();
-            format!(
-                "no vmlinux with debug information was given, and none of this build is in {dir}"
-            )
-        };
-        let file = self.vmlinux.as_ref().ok_or_else(missing)?;
-        match build_id {
-            Some(id) => file.must_be(id)?,
-            None if self.named => {}
-            None => return Err(missing()),
+        match (&self.named, build_id) {
+            (Some(file), None) => Ok(file),
+            (Some(file), Some(id)) => file.must_be(id).map(|()| file),
+            (None, None) => Err(
+                "no vmlinux was given, and the dump does not say its build id, by which one would be found"
+                    .into(),
+            ),
+            (None, Some(id)) => {
+                let found = self.found.get_or_init(|| self.find_vmlinux(id));
+                let file = found.as_ref().ok_or_else(|| {
+                    format!(
+                        "no vmlinux with debug information was given, and none of this build is in {}",
+                        self.dir.display()
+                    )
+                })?;
+                file.must_be(id).map(|()| file)
+            }
         }
-        Ok(file)
     }
 
     fn vmlinux_frames(
@@ -232,7 +238,7 @@ impl DebugFiles {
         address: u64,
     ) -> Result<Vec<SourceFrame>, String> {
         let file = self.vmlinux(build_id)?;
-        self.checked.call_once(|| self.load_index(file));
+        self.indexed.call_once(|| self.load_index(file));
         let frames = file.dwarf.frames_at(address);
         frames.map_err(|error| format!("{}: {error}", file.path.display()))
     }
@@ -250,6 +256,32 @@ impl DebugFiles {
                 }
             }
         }
+    }
+
+    /// The types of a file, from the cache or converted and kept.
+    fn types_of(&self, file: &DebugFile) -> Result<Vec<u8>, String> {
+        let id = file.dwarf.build_id().unwrap_or_default();
+        let kept = self.cache.as_ref().and_then(|c| c.load(Kept::Types, id));
+        if let Some(types) = kept {
+            return Ok(types);
+        }
+        let name = file.path.display();
+        if !file.dwarf.is_relocatable() {
+            output::note(&format!(
+                "reading the types of {name}, as the kernel has no BTF: takes seconds, once\n"
+            ));
+        }
+        let converted = file.dwarf.to_btf(&|_, _| {});
+        let converted = converted.map_err(|error| format!("{name}: {error}"))?;
+        if let (skipped @ 1.., Some(error)) = converted.skipped {
+            output::note(&format!(
+                "{name}: {skipped} of {} units could not be read; the first: {error}\n",
+                converted.units
+            ));
+        } else if let Some(cache) = &self.cache {
+            cache.store(Kept::Types, id, &converted.btf);
+        }
+        Ok(converted.btf)
     }
 
     /// The file of a loaded module.
@@ -289,27 +321,15 @@ impl DebugFiles {
 
 impl DebugInfo for DebugFiles {
     fn types(&self, build_id: Option<&[u8]>) -> Result<Vec<u8>, String> {
-        let file = self.vmlinux(build_id)?;
-        let id = file.dwarf.build_id().unwrap_or_default();
-        let kept = self.cache.as_ref().and_then(|c| c.load(Kept::Types, id));
-        if let Some(types) = kept {
-            return Ok(types);
+        self.types_of(self.vmlinux(build_id)?)
+    }
+
+    fn module_types(&self, name: &str, build_id: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        let found = self.module(name, build_id);
+        match found.as_ref() {
+            Ok(file) => self.types_of(file).map(Some),
+            Err(_) => Ok(None),
         }
-        let name = file.path.display();
-        output::note(&format!(
-            "reading the types of {name}, as the kernel has no BTF: takes seconds, once\n"
-        ));
-        let converted = file.dwarf.to_btf(&|_, _| {});
-        let converted = converted.map_err(|error| format!("{name}: {error}"))?;
-        if let (skipped @ 1.., Some(error)) = converted.skipped {
-            output::note(&format!(
-                "{name}: {skipped} of {} units could not be read; the first: {error}\n",
-                converted.units
-            ));
-        } else if let Some(cache) = &self.cache {
-            cache.store(Kept::Types, id, &converted.btf);
-        }
-        Ok(converted.btf)
     }
 
     fn frames(&self, code: CodeIn<'_>) -> Result<Vec<SourceFrame>, String> {

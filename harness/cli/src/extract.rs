@@ -3,8 +3,10 @@
 mod account;
 mod corruption;
 mod facts;
+mod fault;
+mod registers;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use recrash_kernel::{Crash, Kernel};
@@ -33,6 +35,8 @@ pub(crate) struct How<'a> {
     pub(crate) debug: Option<&'a DebugArgs>,
     /// The report shall have source lines, where there is debug information.
     pub(crate) lines: bool,
+    /// The other files of a split dump.
+    pub(crate) split: &'a [PathBuf],
 }
 
 /// Reads a vmcore.
@@ -41,10 +45,12 @@ pub(crate) struct How<'a> {
 /// Inconclusive when the file is no vmcore, or no kernel can be found in it; a kernel that is only partly there
 /// gives a signature with absent facts. Usage when a debug file that was named is of another kernel.
 pub(crate) fn analyze(vmcore: &Path, how: How<'_>) -> Result<Analysis, Failure> {
-    let dump = Vmcore::open(vmcore).map_err(|error| unreadable(error.into()))?;
+    let mut set = vec![vmcore.to_owned()];
+    set.extend_from_slice(how.split);
+    let dump = Vmcore::open_set(&set).map_err(|error| unreadable(error.into()))?;
     let info = dump.vmcoreinfo().with_context(|| {
         format!(
-            "{}: no VMCOREINFO note, by which the kernel would be found",
+            "{}: no VMCOREINFO, neither a note nor in memory, by which the kernel would be found",
             vmcore.display()
         )
     });
@@ -61,10 +67,13 @@ pub(crate) fn analyze(vmcore: &Path, how: How<'_>) -> Result<Analysis, Failure> 
     let crash = Crash::read(&kernel);
     let signature = facts::signature(&kernel, &crash, how.accelerator);
     let mut report = account::report(&kernel, &crash);
-    if how.lines && files.as_ref().is_some_and(DebugFiles::has_lines) {
-        account::add_lines(&mut report, &kernel, &crash);
+    let mut notes = notes.unwrap_or_default();
+    if let Some(files) = files.as_ref().filter(|_| how.lines) {
+        if files.has_lines(&kernel) {
+            account::add_lines(&mut report, &kernel, &crash);
+        }
+        notes.extend(files.notes());
     }
-    let notes = notes.unwrap_or_default();
     report
         .missing
         .splice(0..0, dump.warnings().iter().cloned().chain(notes));

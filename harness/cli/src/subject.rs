@@ -5,7 +5,7 @@ use recrash_machine::run::folder::VMCORE;
 use recrash_machine::run::manifest::{Ending, MANIFEST, Manifest};
 use recrash_signature::compare::{self, Comparison};
 use recrash_signature::{Signature, store};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::debug_files::DebugArgs;
 use crate::extract::{self, How};
@@ -33,12 +33,12 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
-    /// Reads a run folder, a signature (`.toml`, `.snap`) or a vmcore.
+    /// Reads a run folder, a signature (`.toml`, `.snap`) or a vmcore, of which `split` are the other files.
     ///
     /// # Errors
     /// There is no such file, or a signature or manifest is malformed. A vmcore that cannot be analysed
     /// is no error but inconclusive.
-    pub(crate) fn read(path: &Path, debug: &DebugArgs) -> Result<Self, Failure> {
+    pub(crate) fn read(path: &Path, split: &[PathBuf], debug: &DebugArgs) -> Result<Self, Failure> {
         let meta = std::fs::metadata(path).with_context(|| path.display().to_string())?;
         if meta.is_dir() {
             return Self::of_run(path, debug);
@@ -55,7 +55,7 @@ impl Subject {
                 Ok(Self::Crash(Box::new(golden.signature)))
             }
             Some("toml") => Ok(Self::Crash(Box::new(signature(path)?))),
-            _ => Self::of_vmcore(path, None, debug),
+            _ => Self::of_vmcore(path, split, None, debug),
         }
     }
 
@@ -76,7 +76,7 @@ impl Subject {
                     Ok(Self::Crash(Box::new(signature(&file)?)))
                 } else {
                     let accelerator = manifest.accel.to_string();
-                    Self::of_vmcore(&folder.join(VMCORE), Some(&accelerator), debug)
+                    Self::of_vmcore(&folder.join(VMCORE), &[], Some(&accelerator), debug)
                 }
             }
             None => Err(Failure::usage(anyhow!(
@@ -88,6 +88,7 @@ impl Subject {
 
     fn of_vmcore(
         path: &Path,
+        split: &[PathBuf],
         accelerator: Option<&str>,
         debug: &DebugArgs,
     ) -> Result<Self, Failure> {
@@ -95,6 +96,7 @@ impl Subject {
             accelerator,
             debug: Some(debug),
             lines: false,
+            split,
         };
         match extract::analyze(path, how) {
             Ok(analysis) => Ok(Self::Crash(Box::new(analysis.signature))),

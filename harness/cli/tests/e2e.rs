@@ -5,9 +5,13 @@
     clippy::panic,
     reason = "a test whose set-up fails has failed"
 )]
+#[path = "peers/expected.rs"]
+mod expected;
 mod support;
 
+use expected::Expected;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -147,6 +151,53 @@ fn the_kernels_own_oops_agrees_with_the_vmcore() {
         .map(|frame| frame["symbol"].as_str().unwrap())
         .collect();
     assert_eq!(frames, oops.frames);
+}
+
+/// Where drgn and crash are not installed, what they said of this crash before is the judge.
+#[test]
+fn what_drgn_and_crash_said_of_this_crash_holds() {
+    let _guard = one_at_a_time();
+    let folder = crashed_run().folder();
+    let analysis = analysis(&folder);
+    let registers: BTreeMap<String, u64> = analysis["report"]["registers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            let name = row["name"].as_str().unwrap().to_owned();
+            (name, row["value"].as_u64().unwrap())
+        })
+        .collect();
+    let release = &analysis["signature"]["context"]["release"]["value"];
+    let ask = |words: &[&str]| inspect(&folder, words);
+    let differences = Expected::read().differences(release.as_str().unwrap(), &registers, &ask);
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+/// The console shows what the kernel logged, as long as it lived.
+#[test]
+fn the_log_in_the_vmcore_is_what_the_console_showed() {
+    let _guard = one_at_a_time();
+    let folder = crashed_run().folder();
+    let console = fs::read(folder.join("console.log")).unwrap();
+    let console = String::from_utf8_lossy(&console);
+    let log = command(&["inspect"])
+        .arg(folder.join("vmcore"))
+        .arg("log")
+        .output()
+        .unwrap();
+    assert_eq!(log.status.code(), Some(0));
+    let log = String::from_utf8(log.stdout).unwrap();
+    let shown = support::first_boot(&console);
+    // The console repeats the time before each line of a message of several lines.
+    let is_logged = |line: &str| {
+        let text = line.get(15..).unwrap_or_default();
+        let same = |logged: &str| logged == line || logged.trim() == text.trim();
+        log.lines().map(str::trim_end).any(same)
+    };
+    let missing: Vec<&&str> = shown.iter().filter(|line| !is_logged(line)).collect();
+    assert!(shown.len() > 100, "{} lines on the console", shown.len());
+    assert!(missing.is_empty(), "not in the log: {missing:#?}");
 }
 
 /// The analysis reads the vmcore alone; repro-module says what it really did.
@@ -384,6 +435,15 @@ fn analysis(folder: &Path) -> Value {
     let judged = finish(command(&["analyze", "--json"]).arg(folder.join("vmcore")));
     assert_eq!(judged.code, 0, "{}", judged.text());
     judged.result
+}
+
+/// What `recrash inspect --json` prints of the run's vmcore.
+fn inspect(folder: &Path, words: &[&str]) -> Value {
+    let mut asked = command(&["inspect"]);
+    asked.arg(folder.join("vmcore")).args(words).arg("--json");
+    let answer = finish(&mut asked);
+    assert_eq!(answer.code, 0, "{words:?}: {}", answer.text());
+    answer.result
 }
 
 /// The reports of repro-module of this kind.

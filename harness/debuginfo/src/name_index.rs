@@ -12,7 +12,7 @@ pub(crate) struct NameIndex {
 
 impl NameIndex {
     /// Indexes `names`; numbers are in the caller's own numbering. Names past the first 2^32 - 1 are left out.
-    pub(crate) fn new<'a>(names: impl Iterator<Item = (&'a str, u32)>) -> Self {
+    pub(crate) fn new<'a>(names: impl Iterator<Item = (&'a [u8], u32)>) -> Self {
         let limit = usize::try_from(u32::MAX).unwrap_or(usize::MAX);
         let pairs: Vec<(u32, u32)> = names.take(limit).map(|(name, n)| (hash(name), n)).collect();
         let buckets = pairs.len().next_power_of_two();
@@ -43,7 +43,7 @@ impl NameIndex {
 
     /// Numbers whose name may be `name`, in the order they were given.
     pub(crate) fn candidates(&self, name: &str) -> impl Iterator<Item = u32> + '_ {
-        let at = bucket(hash(name), self.starts.len().saturating_sub(1));
+        let at = bucket(hash(name.as_bytes()), self.starts.len().saturating_sub(1));
         let bound = |n: usize| usize::try_from(*self.starts.get(n)?).ok();
         let found = bound(at)
             .zip(bound(at.saturating_add(1)))
@@ -58,9 +58,9 @@ fn bucket(hash: u32, buckets: usize) -> usize {
 }
 
 /// Eight bytes a step. Forged collisions only make a lookup linear.
-fn hash(name: &str) -> u32 {
+fn hash(name: &[u8]) -> u32 {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-    let (words, rest) = name.as_bytes().as_chunks::<8>();
+    let (words, rest) = name.as_chunks::<8>();
     let step = |state: u64, word: u64| (state.rotate_left(29) ^ word).wrapping_mul(MIX);
     let state = words
         .iter()

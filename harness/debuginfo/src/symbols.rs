@@ -83,7 +83,8 @@ pub struct SymbolTable {
     entries: Vec<Entry>,
     /// In the order of `entries`, 0 for unknown; empty where the source knows none.
     sizes: Vec<u64>,
-    text: String,
+    /// Names one after another; each is UTF-8.
+    text: Vec<u8>,
     names: OnceLock<NameIndex>,
 }
 
@@ -92,7 +93,7 @@ pub struct SymbolTable {
 pub struct SymbolTableBuilder {
     entries: Vec<Entry>,
     sizes: Vec<u64>,
-    text: String,
+    text: Vec<u8>,
 }
 
 impl SymbolTableBuilder {
@@ -102,8 +103,30 @@ impl SymbolTableBuilder {
         Self {
             entries: Vec::with_capacity(symbols),
             sizes: Vec::new(),
-            text: String::with_capacity(text),
+            text: Vec::with_capacity(text),
         }
+    }
+
+    /// As [`SymbolTableBuilder::push`], of a symbol whose name `write` appends to what it is given, or fails to. Without
+    /// a size; a name that is not UTF-8 comes out empty.
+    pub(crate) fn push_written<E>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(u64, u8), E>,
+    ) -> Result<(), E> {
+        let start = self.text.len();
+        let (addr, kind) = write(&mut self.text)?;
+        let len = self.text.len().saturating_sub(start);
+        let (Ok(name_at), Ok(name_len)) = (u32::try_from(start), u16::try_from(len)) else {
+            self.text.truncate(start);
+            return Ok(());
+        };
+        self.entries.push(Entry {
+            addr,
+            name_at,
+            name_len,
+            kind,
+        });
+        Ok(())
     }
 
     /// Adds a symbol. A name longer than 65,535 bytes, or one beyond 4 GiB of names, is left out: no kernel has it.
@@ -118,7 +141,7 @@ impl SymbolTableBuilder {
             self.sizes.resize(self.entries.len(), 0);
             self.sizes.push(size);
         }
-        self.text.push_str(symbol.name);
+        self.text.extend_from_slice(symbol.name.as_bytes());
         self.entries.push(Entry {
             addr: symbol.addr,
             name_at,
@@ -170,14 +193,18 @@ impl<'a> FromIterator<Symbol<'a>> for SymbolTable {
 
 impl SymbolTable {
     fn symbol(&self, n: usize, entry: &Entry) -> Symbol<'_> {
-        let from = usize::try_from(entry.name_at).unwrap_or(usize::MAX);
-        let to = from.saturating_add(entry.name_len.into());
         Symbol {
-            name: self.text.get(from..to).unwrap_or_default(),
+            name: str::from_utf8(self.name(entry)).unwrap_or_default(),
             addr: entry.addr,
             kind: entry.kind,
             size: self.sizes.get(n).copied().filter(|&size| size != 0),
         }
+    }
+
+    fn name(&self, entry: &Entry) -> &[u8] {
+        let from = usize::try_from(entry.name_at).unwrap_or(usize::MAX);
+        let to = from.saturating_add(entry.name_len.into());
+        self.text.get(from..to).unwrap_or_default()
     }
 
     fn get(&self, n: usize) -> Option<Symbol<'_>> {
@@ -238,8 +265,10 @@ impl SymbolTable {
     }
 
     fn index(&self) -> &NameIndex {
-        self.names
-            .get_or_init(|| NameIndex::new((0u32..).zip(self).map(|(n, s)| (s.name, n))))
+        self.names.get_or_init(|| {
+            let names = self.entries.iter().map(|entry| self.name(entry));
+            NameIndex::new(names.zip(0u32..))
+        })
     }
 
     /// All symbols by address.
@@ -319,7 +348,7 @@ mod tests {
 
     const TEXT: u64 = 0xffff_ffff_8100_0000;
 
-    fn table<'a>(symbols: &[(u64, u8, &'a str)]) -> SymbolTable {
+    fn table(symbols: &[(u64, u8, &str)]) -> SymbolTable {
         let symbol = |&(addr, kind, name)| Symbol {
             name,
             addr,

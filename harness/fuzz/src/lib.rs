@@ -32,6 +32,21 @@ macro_rules! targets {
     };
 }
 targets!(
-    elf, kdump, flattened, split, notes, paging, kallsyms, btf, orc, system_map, image, descriptor,
-    signature, usbredir,
+    elf,
+    kdump,
+    flattened,
+    split,
+    notes,
+    paging,
+    lzo,
+    kallsyms,
+    kallsyms_find,
+    btf,
+    orc,
+    dwarf,
+    system_map,
+    image,
+    decode,
+    signature,
+    usbredir,
 );

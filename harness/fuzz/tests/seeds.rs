@@ -13,3 +13,11 @@ fn every_seed_and_every_tenth_prefix_of_it_runs() {
         }
     }
 }
+
+#[test]
+fn the_seeds_of_tables_that_are_searched_for_are_found() {
+    for seed in recrash_fuzz::targets::kallsyms_find::seeds() {
+        let found = recrash_debuginfo::kallsyms::find(&seed, |_| true);
+        assert_eq!(found.map(|found| found.symbols.len()), Ok(3000));
+    }
+}

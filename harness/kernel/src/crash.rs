@@ -3,14 +3,18 @@
 use crate::allocation::{self, Allocation};
 use crate::corruption::{self, CorruptFreelist, Decoding};
 use crate::exception::{self, Exception};
-use crate::instruction::{self, BadJump, Faulting};
+use crate::instruction::{self, BadJump, Came, Faulting};
 use crate::kernel::Kernel;
-use crate::object::Missing;
+use crate::object::{Missing, Object};
+use crate::regs::PtRegs;
 use crate::slice::{self, Slice};
 use crate::syscall::{self, Syscall};
 use crate::task::{self, Task};
 use crate::unwind::{self, Backtrace};
 use crate::usb::{self, UsbDevice};
+
+/// Vector of a page fault.
+const PAGE_FAULT: u8 = 14;
 
 /// Everything that a first look at a crash gives.
 #[derive(Debug)]
@@ -21,6 +25,10 @@ pub struct Crash {
     pub task: Result<Task, Missing>,
     /// The exception, where one was the cause.
     pub exception: Result<Exception, Missing>,
+    /// What came with it, as far as the handler recorded it; `None` where the vector is not known.
+    pub came: Option<Came>,
+    /// The registers that the dump saved for the CPU that died: the exception's own, or those of the panic's path.
+    pub saved: Result<PtRegs, Missing>,
     /// The stack, from the context that the exception interrupted outwards.
     pub backtrace: Result<Backtrace, Missing>,
     /// The instruction that faulted.
@@ -53,6 +61,11 @@ impl Crash {
             Ok(task) => stack(kernel, task, cpu.as_ref().copied().unwrap_or(0)),
             Err(missing) => (Err(missing.clone()), Err(missing.clone())),
         };
+        let came = came(kernel, exception.as_ref().ok(), task.as_ref().ok());
+        let saved = cpu
+            .clone()
+            .and_then(|cpu| unwind::saved_regs(kernel, cpu))
+            .map(|saved| saved.regs);
         let regs = exception
             .as_ref()
             .map(|exception| exception.regs)
@@ -85,6 +98,8 @@ impl Crash {
             cpu,
             task,
             exception,
+            came,
+            saved,
             backtrace,
             faulting,
             jump,
@@ -128,6 +143,20 @@ fn stack(
         }
         None => (found, Ok(trace)),
     }
+}
+
+/// Vector, error code, and for a page fault the address, which the handler keeps in `thread.cr2`.
+fn came(kernel: &Kernel<'_>, exception: Option<&Exception>, task: Option<&Task>) -> Option<Came> {
+    let (exception, task) = (exception?, task?);
+    let vector = exception.trap?.vector;
+    // The error code is there only if the record in the task is of this exception; so is the address.
+    let recorded = vector == PAGE_FAULT && exception.error_code.is_some();
+    let cr2 = Object::new(kernel, "task_struct", task.at).u64("thread.cr2");
+    Some(Came {
+        vector,
+        error_code: exception.error_code,
+        cr2: cr2.ok().filter(|_| recorded),
+    })
 }
 
 fn syscall(

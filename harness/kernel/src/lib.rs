@@ -11,6 +11,7 @@ pub mod exception;
 pub mod gfp;
 pub mod instruction;
 pub mod kernel;
+mod layouts;
 pub mod modules;
 pub mod object;
 pub mod open;

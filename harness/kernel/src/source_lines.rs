@@ -37,6 +37,13 @@ pub trait DebugInfo: std::fmt::Debug + Sync {
     /// Why there are none.
     fn types(&self, build_id: Option<&[u8]>) -> Result<Vec<u8>, String>;
 
+    /// A module's types as BTF that stands by itself, without the kernel's as base. Asked only where the kernel's
+    /// own types are from DWARF too. `None` where no debug information of the module is at hand.
+    ///
+    /// # Errors
+    /// Why the debug information that is at hand gives none.
+    fn module_types(&self, name: &str, build_id: &[u8]) -> Result<Option<Vec<u8>>, String>;
+
     /// The functions at an address, innermost inlined one first.
     ///
     /// # Errors

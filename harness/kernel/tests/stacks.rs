@@ -316,6 +316,43 @@ fn a_stack_of_stale_addresses_gives_no_frame_whatever_they_are() {
     }
 }
 
+/// `middle`'s return address is overwritten; below the rest of the chain lie addresses of calls that are over.
+fn without_a_return_address(stale: &[&str]) -> Backtrace {
+    let mut world = World::new();
+    let sp = in_middle(&mut world);
+    world.words(sp + 8, &[0x0072_0069_0056_0338]);
+    let stale: Vec<u64> = stale.iter().map(|name| after_call(name)).collect();
+    world.words(sp + 16, &stale);
+    walk(world, regs(function("middle") + 0x10, sp))
+}
+
+#[test]
+fn a_lost_return_address_is_bridged_by_the_frame_that_fits() {
+    let trace = without_a_return_address(&["stale"]);
+    assert_eq!(names(&trace), ["middle", "?", "do_syscall_64", SYSCALL[2]]);
+    assert_eq!(trace.end, End::NotText(VirtAddr(0x0072_0069_0056_0338)));
+    assert_eq!(trace.fallback.unwrap().first, 2);
+}
+
+#[test]
+fn a_lost_return_address_is_not_bridged_by_what_does_not_fit() {
+    // The next return address is gone too: calls over `outer` can't be told, and what is left proves nothing.
+    let trace = without_a_return_address(&["stale", "calls_through_pointer"]);
+    assert_eq!((names(&trace).len(), trace.fallback), (2, None));
+    // A call of the right function, at a place to which its frame does not reach.
+    let trace = without_a_return_address(&["do_syscall_64", "stale"]);
+    assert_eq!((names(&trace).len(), trace.fallback), (2, None));
+}
+
+#[test]
+fn a_task_that_runs_without_a_cpu_is_not_taken_for_asleep() {
+    let mut world = World::new();
+    world.sleep(3, stack(3) + 0x3000, function("schedule") + 0x80);
+    world.words(task(3) + 136, &[1]);
+    let reason = sleeping(world, 3).unwrap_err().to_string();
+    assert!(reason.contains("was running"), "{reason}");
+}
+
 #[test]
 fn a_frame_pointer_is_followed_where_the_frames_behind_it_hold() {
     let mut world = World::new();
@@ -548,6 +585,30 @@ fn addresses_are_located_on_every_kind_of_stack() {
     assert_eq!(located(stack(3) + 0x10), Some((Task, None, Some(42), 0x10)));
     assert_eq!(located(stack(3) + THREAD_SIZE), None);
     assert_eq!(located(0), None);
+}
+
+#[test]
+fn stacks_of_kernels_before_5_2_are_found_by_their_ends() {
+    let mut world = World::new();
+    world.hidden = vec!["hardirq_stack_ptr", "cea_exception_stacks", "log_buf"];
+    // One behind the other, without guard pages: #DF, NMI, #DB of two pages, #MC.
+    let base = 0xffff_fe00_0000_6000;
+    world.words(PERCPU + 0x118, &[irq_top(0)]);
+    world.words(
+        PERCPU + 0x120,
+        &[0x1000, 0x2000, 0x4000, 0x5000].map(|end| base + end),
+    );
+    check(world, |kernel| {
+        let kind =
+            |at: u64| stacks::locate(kernel, VirtAddr(at)).map(|found| (found.kind, found.offset));
+        use StackKind::{Debug, DoubleFault, Irq, MachineCheck, Nmi};
+        assert_eq!(kind(base + 0xfff), Some((DoubleFault, 0xfff)));
+        assert_eq!(kind(base + 0x1000), Some((Nmi, 0)));
+        assert_eq!(kind(base + 0x3ff8), Some((Debug, 0x1ff8)));
+        assert_eq!(kind(base + 0x4000), Some((MachineCheck, 0)));
+        assert_eq!(kind(base + 0x5000), None);
+        assert_eq!(kind(irq_top(0) - 16), Some((Irq, 0x3ff0)));
+    });
 }
 
 proptest! {

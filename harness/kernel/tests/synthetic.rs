@@ -8,6 +8,7 @@ mod world;
 use proptest::prelude::*;
 use recrash_kernel::corruption::{CarrierBy, OperandParts};
 use recrash_kernel::decode::{Confidence, Kind};
+use recrash_kernel::pointee::Landmarks;
 use recrash_kernel::slub::PointerCoding;
 use recrash_kernel::unwind::{End, FrameSource};
 use recrash_kernel::{Crash, Kernel};
@@ -200,6 +201,61 @@ fn a_dump_without_the_devices_strings_does_not_prove_anything() {
     });
 }
 
+#[test]
+fn values_are_known_by_where_they_point() {
+    check(World::new(128, middle()), |kernel, _| {
+        let landmarks = Landmarks::of(kernel);
+        let said = |value: u64| landmarks.describe(value).to_string();
+        assert_eq!(said(0), "0");
+        assert_eq!(said(0xfe), "254");
+        assert_eq!(said(u64::MAX - 21), "-22 = -EINVAL");
+        assert_eq!(said(world::TEXT + 0x12e), "usb_hcd_submit_urb+0x2e");
+        assert_eq!(said(0x0072_0069_0056_0338), "UTF-16 text \"Vir\"");
+        assert_eq!(said(0x0100_0000_0000_0000), "not canonical");
+        assert_eq!(said(0x0000_7f12_3456_7000), "user address");
+        assert!(
+            said(world::TASK).starts_with("task_struct of esdm-agent (pid 41)"),
+            "{}",
+            said(world::TASK)
+        );
+        assert!(
+            said(SP).starts_with("stack of esdm-agent (pid 41)"),
+            "{}",
+            said(SP)
+        );
+        assert!(
+            said(OBJECT).starts_with("direct map, physical"),
+            "{}",
+            said(OBJECT)
+        );
+        assert!(said(0xdead_0000_0000_0100).starts_with("poison: LIST_POISON1"));
+        assert_eq!(said(0xffff_c9ff_0000_0000), "vmalloc area, not mapped");
+    });
+}
+
+#[test]
+fn a_jump_to_where_there_is_no_code_is_told_with_the_call_that_made_it() {
+    let mut world = World::new(128, middle());
+    // call *%rax, before the return address that lies on top of the stack
+    world.machine.write(world::TEXT + 0x150 - 2, &[0xff, 0xd0]);
+    let wild = 0x0000_1234_5678_0000;
+    (world.regs[16], world.regs[19]) = (wild, SP + 8);
+    let at = ((SP + 8) & !0xf) - 168;
+    let saved: Vec<u64> = world.regs[..21].to_vec();
+    world.words(at, &saved);
+    world.words(at - 8, &[world::TEXT + 0x616]);
+    check(world, |_, crash| {
+        let jump = crash.jump.unwrap();
+        assert_eq!((jump.target, jump.mapped), (VirtAddr(wild), Some(false)));
+        let (from, text) = jump.from.unwrap();
+        assert_eq!(
+            (from, text.as_str()),
+            (VirtAddr(world::TEXT + 0x14e), "call rax")
+        );
+        assert!(crash.slice.is_err());
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -217,6 +273,10 @@ proptest! {
         let dump = Vmcore::from_bytes("changed", file).unwrap();
         if let Ok(kernel) = Kernel::open(&dump, dump.vmcoreinfo().unwrap(), dump.prstatus()) {
             let _ = Crash::read(&kernel);
+            let landmarks = Landmarks::of(&kernel);
+            for value in [CACHE, USB, world::TASK, SP, OBJECT, world::CPU_SLAB] {
+                let _ = landmarks.describe(value).to_string();
+            }
         }
     }
 }

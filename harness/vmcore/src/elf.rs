@@ -180,7 +180,9 @@ impl ElfCore {
         // Segments that overlap in the file could name its pages over and over.
         let mut budget = source.file_len() / PAGE * 2 + 16;
         for extent in &self.backed {
-            let mut at = extent.start.next_multiple_of(PAGE);
+            // A segment in the last page of 64 bits has no page of its own.
+            let first = extent.start.checked_next_multiple_of(PAGE);
+            let mut at = first.unwrap_or(u64::MAX);
             while at < extent.end {
                 let offset = extent.offset.saturating_add(at - extent.start);
                 if (at / PAGE).is_multiple_of(PAGES_BETWEEN_HOLES) {

@@ -2,6 +2,8 @@
 //!
 //! Permissions are not checked; a crashed kernel's memory is only looked at.
 
+use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{CpuState, PagingLevels, PhysAddr, PhysMem, ReadError, VirtAddr, VirtMem, Vmcoreinfo};
@@ -193,6 +195,31 @@ impl<'a> AddressSpace<'a> {
         Walk { steps, end }
     }
 
+    /// Calls `visit` for each page that is mapped at an address in `range`, lowest address first, until it gives
+    /// false. Gives the reasons why tables could not be read, the first few of them.
+    ///
+    /// A table that is met twice (tables that lead in circles, aliases) is entered once, so that the time taken
+    /// follows the tables that there are.
+    pub fn mapped(
+        &self,
+        range: Range<u64>,
+        visit: &mut dyn FnMut(VirtAddr, Mapping) -> bool,
+    ) -> Vec<ReadError> {
+        let depth = match self.levels {
+            PagingLevels::Four => 4,
+            PagingLevels::Five => 5,
+        };
+        let mut tour = Tour {
+            space: self,
+            range,
+            seen: HashSet::new(),
+            gaps: Vec::new(),
+            visit,
+        };
+        tour.table(self.root.0, depth, 0);
+        tour.gaps
+    }
+
     /// Physical address of the 4 KiB page (or of that part of a larger one) that holds `at`.
     fn walk(&self, at: VirtAddr) -> Result<u64, ReadError> {
         let mapping = self.walk_with(at, &mut |_| {})?;
@@ -250,6 +277,69 @@ impl<'a> AddressSpace<'a> {
         }
         // The last table always answers above; this keeps the compiler content without a panic.
         Err(ReadError::NonCanonical(at))
+    }
+}
+
+/// Reasons that are kept.
+const GAPS_MAX: usize = 16;
+
+/// One pass through all tables.
+struct Tour<'t, 'a> {
+    space: &'t AddressSpace<'a>,
+    range: Range<u64>,
+    seen: HashSet<(usize, u64)>,
+    gaps: Vec<ReadError>,
+    visit: &'t mut dyn FnMut(VirtAddr, Mapping) -> bool,
+}
+
+impl Tour<'_, '_> {
+    /// Goes through a table that translates the addresses from `base` on; false to stop.
+    fn table(&mut self, at: u64, depth: usize, base: u64) -> bool {
+        let level = depth.checked_sub(1).and_then(|level| TABLES.get(level));
+        let Some(&(name, shift, may_be_page)) = level else {
+            return true;
+        };
+        if !self.seen.insert((depth, at)) {
+            return true;
+        }
+        let mut bytes = [0; PAGE_SIZE as usize];
+        if let Err(cause) = self.space.memory.read(PhysAddr(at), &mut bytes) {
+            if self.gaps.len() < GAPS_MAX {
+                self.gaps.push(ReadError::Table {
+                    at: VirtAddr(base),
+                    level: name,
+                    cause: Box::new(cause),
+                });
+            }
+            return true;
+        }
+        for (index, word) in (0_u64..).zip(bytes.chunks_exact(8)) {
+            let entry = word.try_into().map_or(0, u64::from_le_bytes);
+            let from = self.canonical(base | index << shift);
+            let last = from.saturating_add((1 << shift) - 1);
+            if entry & PRESENT == 0 || last < self.range.start || from >= self.range.end {
+                continue;
+            }
+            let target = entry & ADDRESS & !self.space.sme_mask;
+            let is_page = shift == PAGE_SHIFT || entry & LARGE != 0;
+            let goes_on = if is_page {
+                let size = 1_u64 << shift;
+                let page = PhysAddr(target & !(size - 1));
+                !may_be_page || (self.visit)(VirtAddr(from), Mapping { page, size })
+            } else {
+                self.table(target, depth - 1, from)
+            };
+            if !goes_on {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The upper half's addresses have all upper bits set.
+    fn canonical(&self, at: u64) -> u64 {
+        let unused = 64 - self.space.levels.address_bits();
+        ((at << unused).cast_signed() >> unused).cast_unsigned()
     }
 }
 

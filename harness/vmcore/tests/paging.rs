@@ -191,3 +191,82 @@ fn the_kernels_space_comes_from_vmcoreinfo() {
     assert_eq!(space.root(), PhysAddr(root));
     assert_eq!(space.cstr(VirtAddr(KERNEL), 16).unwrap(), "kernel");
 }
+
+/// Every page that [`AddressSpace::mapped`] visits, from the first to the last.
+fn mapped(space: &AddressSpace<'_>, range: std::ops::Range<u64>) -> Vec<(u64, u64)> {
+    let mut pages = Vec::new();
+    let gaps = space.mapped(range, &mut |at, mapping| {
+        pages.push((at.0, mapping.size));
+        true
+    });
+    assert!(gaps.is_empty(), "{gaps:?}");
+    pages
+}
+
+#[test]
+fn a_tour_visits_each_page_once_lowest_address_first() {
+    let mut machine = Machine::new(0x10_0000, false);
+    machine.map(KERNEL, 0x1000, PageSize::Small);
+    machine.map(0x40_0000, 0x2000, PageSize::Small);
+    machine.map(0x7fff_0000_0000, 0x4020_0000, PageSize::Large);
+    let vmcore = open(&machine);
+    let root = PhysAddr(machine.root());
+    let space = AddressSpace::new(&vmcore, root, PagingLevels::Four, machine.entry_bits);
+    assert_eq!(
+        mapped(&space, 0..u64::MAX),
+        [
+            (0x40_0000, 4096),
+            (0x7fff_0000_0000, 2 << 20),
+            (KERNEL, 4096)
+        ]
+    );
+    assert_eq!(mapped(&space, 0..1 << 63).len(), 2);
+    assert_eq!(mapped(&space, 0x40_0fff..0x40_1000), [(0x40_0000, 4096)]);
+    assert_eq!(mapped(&space, 0x40_1000..0x41_0000), []);
+    let mut first = None;
+    space.mapped(0..u64::MAX, &mut |at, _| {
+        first.get_or_insert(at);
+        false
+    });
+    assert_eq!(first, Some(VirtAddr(0x40_0000)));
+}
+
+#[test]
+fn tables_that_lead_in_circles_are_entered_once() {
+    let mut machine = Machine::new(0x10_0000, false);
+    machine.map(KERNEL, 0x1000, PageSize::Small);
+    // Every entry of the top table leads back to it.
+    let root = machine.root();
+    for index in 0..256 {
+        machine.set_entry(index << 39, 39, root | 0x67);
+    }
+    let vmcore = open(&machine);
+    let space = AddressSpace::new(
+        &vmcore,
+        PhysAddr(root),
+        PagingLevels::Four,
+        machine.entry_bits,
+    );
+    let mut pages = 0;
+    space.mapped(0..u64::MAX, &mut |_, _| {
+        pages += 1;
+        true
+    });
+    assert!(pages < 4096, "{pages}");
+}
+
+#[test]
+fn a_walk_gives_every_entry_that_it_looked_at() {
+    let mut machine = Machine::new(0x10_0000, false);
+    machine.map(KERNEL, 0x1234_5000, PageSize::Small);
+    let vmcore = open(&machine);
+    let root = PhysAddr(machine.root());
+    let space = AddressSpace::new(&vmcore, root, PagingLevels::Four, machine.entry_bits);
+    let walk = space.walk_entries(VirtAddr(KERNEL + 5));
+    let levels: Vec<_> = walk.steps.iter().map(|step| step.level).collect();
+    assert_eq!(levels, ["PML4", "PDPT", "PD", "PT"]);
+    assert_eq!(walk.end.unwrap().page, PhysAddr(0x1234_5000));
+    let broken = space.walk_entries(VirtAddr(0));
+    assert_eq!(broken.steps.len(), 1);
+    assert!(broken.end.is_err());
+}

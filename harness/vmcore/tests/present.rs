@@ -1,5 +1,9 @@
 //! Which memory a dump has data of, found without reading it.
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+#![expect(
+    clippy::single_range_in_vec_init,
+    reason = "a list of stretches may hold one"
+)]
 
 use std::ops::Range;
 

@@ -1,7 +1,6 @@
 //! Cut and damaged dumps of every format: each prefix, and ten thousand corruptions. Every answer
 //! is typed, no read takes more memory than the file is long by a small factor, and none takes
 //! more than seconds of processor time.
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -139,6 +139,21 @@ fn text_that_is_no_vmcoreinfo_or_begins_no_page_is_passed_over() {
 }
 
 #[test]
+fn memory_in_the_last_page_of_64_bits_is_no_trouble() {
+    let mut core = ElfCore {
+        segments: machine(0x10_0000).segments(),
+        ..ElfCore::default()
+    };
+    core.segments.push(recrash_synth::elf_core::Segment {
+        paddr: u64::MAX - 0x4ff,
+        data: vec![1; 0x200],
+        ..Default::default()
+    });
+    let vmcore = Vmcore::from_bytes("test", core.build()).unwrap();
+    check(&vmcore, None, "");
+}
+
+#[test]
 fn it_is_found_in_pages_of_every_packing() {
     let mut machine = machine(0x10_0000);
     machine.write_phys(

@@ -17,6 +17,9 @@ use crate::report::{CrashReport, text};
 pub(crate) struct Args {
     /// The vmcore: ELF, or what makedumpfile writes
     vmcore: PathBuf,
+    /// Another file of a split dump (makedumpfile --split); once for each
+    #[arg(long, value_name = "FILE")]
+    split: Vec<PathBuf>,
     /// Write the signature to FILE, and the report to stdout
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -41,15 +44,18 @@ struct Line<'a> {
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
-        let name = || self.vmcore.display().to_string();
-        let meta = std::fs::metadata(&self.vmcore).with_context(name)?;
-        if !meta.is_file() {
-            return Err(Failure::usage(anyhow!("{} is no file", name())));
+        for file in std::iter::once(&self.vmcore).chain(&self.split) {
+            let name = || file.display().to_string();
+            let meta = std::fs::metadata(file).with_context(name)?;
+            if !meta.is_file() {
+                return Err(Failure::usage(anyhow!("{} is no file", name())));
+            }
         }
         let how = How {
             accelerator: None,
             debug: Some(&self.debug),
             lines: self.report || self.json || self.output.is_some(),
+            split: &self.split,
         };
         let analysis = extract::analyze(&self.vmcore, how)?;
         let signature = analysis.signature.to_toml().map_err(Failure::usage)?;

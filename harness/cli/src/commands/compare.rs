@@ -19,6 +19,9 @@ pub(crate) struct Args {
     /// A signature (.toml, .snap), a run folder, or a vmcore
     #[arg(value_name = "SIGNATURE|RUN|VMCORE")]
     subject: PathBuf,
+    /// Another file of a split vmcore; once for each
+    #[arg(long, value_name = "FILE")]
+    split: Vec<PathBuf>,
     /// The golden: case, name, case/name, or a .snap file [default: the target's]
     #[arg(long, value_name = "GOLDEN")]
     golden: Option<String>,
@@ -37,7 +40,7 @@ pub(crate) struct Args {
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
-        let subject = Subject::read(&self.subject, &self.debug)?;
+        let subject = Subject::read(&self.subject, &self.split, &self.debug)?;
         let wanted = match self.golden {
             Some(name) => name,
             None => self.target.load()?.default.golden,

@@ -13,10 +13,8 @@ use recrash_vmcore::VirtAddr;
 
 use crate::report::Fact;
 
-const TYPES: Source = Source::VmcoreBtf;
-
-/// The signature's group.
-pub(super) fn signature(crash: &Crash) -> Corruption {
+/// The signature's group; `types` is where facts come from that took types to read.
+pub(super) fn signature(crash: &Crash, types: Source) -> Corruption {
     let (hit, decoding) = match (&crash.freelist, &crash.decoding) {
         (Ok(hit), Some(decoding)) => (hit, decoding),
         (Err(missing), _) => return none(&missing.to_string()),
@@ -36,19 +34,19 @@ pub(super) fn signature(crash: &Crash) -> Corruption {
     });
     let reading = overwrite.reading.as_ref();
     Corruption {
-        site: Known::known(Site::FreelistPointer { cache }, TYPES),
-        bytes: Known::from_option(overwrite.bytes.map(|_| span), TYPES, unread),
-        observed: Known::from_option(observed, TYPES, unread),
+        site: Known::known(Site::FreelistPointer { cache }, types),
+        bytes: Known::from_option(overwrite.bytes.map(|_| span), types, unread),
+        observed: Known::from_option(observed, types, unread),
         decoded: match blind(crash, decoding) {
             Some(why) => Known::absent(why),
-            None => Known::known(decoded(reading), TYPES),
+            None => Known::known(decoded(reading), types),
         },
         confidence: Known::from_option(
             reading.map(confidence),
             Source::Derived,
             "nothing was recognised",
         ),
-        proof: Known::known(proof(hit, decoding), TYPES),
+        proof: Known::known(proof(hit, decoding), types),
     }
 }
 

@@ -2,8 +2,9 @@
 use super::corruption;
 use recrash_kernel::corruption::OperandParts;
 use recrash_kernel::instruction::{Faulting, MemoryOperand};
+use recrash_kernel::open::TypeSource;
 use recrash_kernel::unwind::{Backtrace, End};
-use recrash_kernel::{Crash, Kernel, Missing, slub};
+use recrash_kernel::{Crash, Kernel, Missing, slice, slub};
 use recrash_signature::model::{
     Context, Fact, Fault, FaultClass, Frame, Frames, Role, Signature, Slab, Source,
 };
@@ -12,7 +13,6 @@ use recrash_vmcore::{PagingLevels, ReadError};
 
 const MEMORY: Source = Source::Vmcore;
 const SYMBOLS: Source = Source::VmcoreKallsyms;
-const TYPES: Source = Source::VmcoreBtf;
 /// The first page, where a NULL pointer plus a field's offset lies.
 const NULL_PAGE: u64 = 4096;
 
@@ -24,10 +24,19 @@ pub(super) fn signature(
     Signature::new(
         fault(kernel, crash),
         frames(crash),
-        slab(crash),
-        corruption::signature(crash),
+        slab(kernel, crash),
+        corruption::signature(crash, types_source(kernel)),
         context(kernel, crash, accelerator),
     )
+}
+
+/// Where facts were read from that took types to read.
+fn types_source(kernel: &Kernel<'_>) -> Source {
+    match kernel.type_source() {
+        None | Some(TypeSource::Btf | TypeSource::ImageBtf) => Source::VmcoreBtf,
+        Some(TypeSource::Dwarf) => Source::VmcoreDwarf,
+        Some(TypeSource::LayoutTable) => Source::VmcoreLayout,
+    }
 }
 
 fn absent<T>(missing: &Missing) -> Fact<T> {
@@ -43,6 +52,7 @@ fn fact<T, U>(from: Result<&T, &Missing>, source: Source, value: impl FnOnce(&T)
 }
 
 fn fault(kernel: &Kernel<'_>, crash: &Crash) -> Fault {
+    let types = types_source(kernel);
     let faulting = crash.faulting.as_ref();
     let operand = faulting.ok().and_then(|faulting| faulting.operand.as_ref());
     let no_operand = || match faulting {
@@ -87,12 +97,15 @@ fn fault(kernel: &Kernel<'_>, crash: &Crash) -> Fault {
             MEMORY,
             no_operand(),
         ),
-        base_role: Fact::from_option(operand.map(|o| base_role(o, crash)), TYPES, no_operand()),
-        index_role: Fact::from_option(operand.map(|o| index_role(o, crash)), TYPES, no_operand()),
+        base_role: Fact::from_option(operand.map(|o| base_role(o, crash)), types, no_operand()),
+        index_role: Fact::from_option(operand.map(|o| index_role(o, crash)), types, no_operand()),
         hardware_vector: Fact::from_option(
-            operand.and_then(hardware_vector),
+            faulting.ok().and_then(|faulting| faulting.expected.vector),
             Source::Derived,
-            no_operand(),
+            match faulting {
+                Ok(faulting) => faulting.expected.why.clone(),
+                Err(missing) => missing.to_string(),
+            },
         ),
     }
 }
@@ -113,10 +126,18 @@ fn class(kernel: &Kernel<'_>, crash: &Crash) -> Fact<FaultClass> {
     if let Some(class) = by_vector {
         return Fact::known(class, SYMBOLS);
     }
-    let operand = match &crash.faulting {
-        Ok(faulting) => faulting.operand.as_ref(),
+    // Where the CPU was to fetch from there was no code; running into data that is mapped looks the same.
+    if crash.jump.is_some() {
+        return Fact::known(FaultClass::BadJump, MEMORY);
+    }
+    let faulting = match &crash.faulting {
+        Ok(faulting) => faulting,
         Err(missing) => return absent(missing),
     };
+    if faulting.branches_wild() {
+        return Fact::known(FaultClass::BadJump, MEMORY);
+    }
+    let operand = faulting.operand.as_ref();
     let Some(operand) = operand else {
         return Fact::absent(
             "neither the vector nor a memory operand says what kind of fault it was",
@@ -125,11 +146,11 @@ fn class(kernel: &Kernel<'_>, crash: &Crash) -> Fact<FaultClass> {
     if !operand.canonical {
         return Fact::known(FaultClass::NonCanonical, MEMORY);
     }
-    if operand.effective.0 < NULL_PAGE {
+    if operand.address().0 < NULL_PAGE {
         return Fact::known(FaultClass::Null, MEMORY);
     }
     // Whether a page was mapped only the page tables know: the dump leaves mapped pages out too.
-    match kernel.memory().translate(operand.effective) {
+    match kernel.memory().translate(operand.address()) {
         Ok(_) => Fact::known(FaultClass::Protection, MEMORY),
         Err(ReadError::NotPresent { .. }) => Fact::known(FaultClass::Unmapped, MEMORY),
         Err(error) => Fact::absent(format!("whether the address was mapped: {error}")),
@@ -175,7 +196,7 @@ fn base_role(operand: &MemoryOperand, crash: &Crash) -> Role {
                 entry_in_base: false,
             } => Role::FreelistOffset,
         },
-        (Some(_), Err(_)) => Role::Other,
+        (Some(_), Err(_)) => sliced_role(crash, slice::Role::Base),
     }
 }
 
@@ -191,18 +212,40 @@ fn index_role(operand: &MemoryOperand, crash: &Crash) -> Role {
         Ok(OperandParts::EntryPlusOffset {
             entry_in_base: false,
         }) => Role::FreelistPointer,
-        Ok(OperandParts::Sum) | Err(_) => Role::Other,
+        Ok(OperandParts::Sum) => Role::Other,
+        Err(_) => sliced_role(crash, slice::Role::Index),
     }
 }
 
-/// Intel SDM volume 3, 6.15: a non-canonical address raises #SS through the stack segment, else #GP; a canonical
-/// one that is not mapped raises #PF.
-fn hardware_vector(operand: &MemoryOperand) -> Option<u8> {
-    match (operand.canonical, operand.stack_segment) {
-        (false, true) => Some(12),
-        (false, false) => Some(13),
-        (true, _) => Some(14),
-    }
+/// What an address register held by where it came from: a field of the allocator's structures, or a pointer to one.
+fn sliced_role(crash: &Crash, register: slice::Role) -> Role {
+    const FIELDS: [(&str, Role); 2] = [
+        ("kmem_cache_cpu.freelist", Role::FreelistPointer),
+        ("kmem_cache.offset", Role::FreelistOffset),
+    ];
+    const TYPES: [(&str, Role); 2] = [
+        ("struct kmem_cache *", Role::KmemCache),
+        ("struct kmem_cache_cpu *", Role::KmemCacheCpu),
+    ];
+    let origins = crash.slice.as_ref().map(|slice| slice.origins.as_slice());
+    let origin = origins
+        .unwrap_or_default()
+        .iter()
+        .find(|origin| origin.role == register);
+    let Some(origin) = origin else {
+        return Role::Other;
+    };
+    let field = match &origin.end {
+        slice::End::Load { field, .. } => field.as_deref(),
+        _ => None,
+    };
+    let by_field = FIELDS
+        .iter()
+        .find(|(name, _)| field.is_some_and(|field| field.ends_with(name)));
+    let by_type = TYPES
+        .iter()
+        .find(|(name, _)| origin.type_name.as_deref() == Some(name));
+    by_field.or(by_type).map_or(Role::Other, |(_, role)| *role)
 }
 
 fn frames(crash: &Crash) -> Frames {
@@ -247,18 +290,20 @@ fn normalised(backtrace: &Backtrace) -> normalise::Normalised {
     normalise::chain(&raw)
 }
 
-fn slab(crash: &Crash) -> Slab {
+fn slab(kernel: &Kernel<'_>, crash: &Crash) -> Slab {
+    let types = types_source(kernel);
     let hit = crash.freelist.as_ref();
     let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     Slab {
-        cache: fact(hit, TYPES, |hit| normalise::cache(&hit.cache.name)),
-        object_size: fact(hit, TYPES, |hit| number(hit.cache.object_size)),
-        freelist_offset: fact(hit, TYPES, |hit| number(hit.cache.offset)),
-        hardened: fact(hit, TYPES, |hit| hit.cache.random.is_some()),
+        cache: fact(hit, types, |hit| normalise::cache(&hit.cache.name)),
+        object_size: fact(hit, types, |hit| number(hit.cache.object_size)),
+        freelist_offset: fact(hit, types, |hit| number(hit.cache.offset)),
+        hardened: fact(hit, types, |hit| hit.cache.random.is_some()),
     }
 }
 
 fn context(kernel: &Kernel<'_>, crash: &Crash, accelerator: Option<&str>) -> Context {
+    let types = types_source(kernel);
     let asked = crash.allocation.as_ref();
     let size = asked
         .map_err(Clone::clone)
@@ -279,9 +324,9 @@ fn context(kernel: &Kernel<'_>, crash: &Crash, accelerator: Option<&str>) -> Con
             Source::Run,
             "the dump does not say what ran the CPUs",
         ),
-        comm: fact(crash.task.as_ref(), TYPES, |task| task.comm.clone()),
+        comm: fact(crash.task.as_ref(), types, |task| task.comm.clone()),
         cpu: fact(crash.cpu.as_ref(), SYMBOLS, |cpu| *cpu),
-        gfp_flags: fact(flags.as_ref(), TYPES, Clone::clone),
+        gfp_flags: fact(flags.as_ref(), types, Clone::clone),
         init_on_alloc: fact(init_on_alloc.as_ref(), SYMBOLS, |on| *on),
         kaslr: Fact::from_option(
             kernel.info().kernel_offset().map(|offset| offset != 0),
@@ -298,7 +343,7 @@ fn context(kernel: &Kernel<'_>, crash: &Crash, accelerator: Option<&str>) -> Con
             Ok(None) => Fact::absent("the call's request is not one that is decoded"),
             Err(missing) => absent(missing),
         },
-        requested_size: fact(size.as_ref(), TYPES, |found| {
+        requested_size: fact(size.as_ref(), types, |found| {
             u32::try_from(found.value).unwrap_or(u32::MAX)
         }),
     }

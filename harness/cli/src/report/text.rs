@@ -120,6 +120,15 @@ mod tests {
         anstream::adapter::strip_str(&crash(report)).to_string()
     }
 
+    fn line(function: &str, file: &str, line: u32, inlined: bool) -> SourceLine {
+        SourceLine {
+            function: function.into(),
+            file: file.into(),
+            line,
+            inlined,
+        }
+    }
+
     #[test]
     fn a_report_of_nothing_is_empty() {
         assert_eq!(plain(&CrashReport::default()), "");
@@ -148,9 +157,15 @@ mod tests {
                 address: 0xffff_ffff_8129_fa4b,
                 symbol: "__kmalloc+0xab".into(),
                 found_by: "registers".into(),
+                source: vec![
+                    line("slab_alloc_node", "mm/slub.c", 2807, true),
+                    line("slab_alloc", "", 0, true),
+                    line("__kmalloc", "mm/slub.c", 0, false),
+                ],
             }],
             corruption: vec![Fact::new("bytes", "38 03 56 00\n69 00 72 00")],
             slab: vec![Fact::new("cache", "kmalloc-256")],
+            origins: Vec::new(),
             missing: vec!["source lines: no vmlinux was given".into()],
         };
         let expected = "\
@@ -163,6 +178,9 @@ Fault
 
 Backtrace
   #0  ffffffff8129fa4b __kmalloc+0xab  registers
+                       slab_alloc_node (inlined), mm/slub.c:2807
+                       slab_alloc (inlined), no line known
+                       mm/slub.c, no line known
 
 Registers
   rbp      0072006900560338  not canonical

@@ -28,6 +28,9 @@ pub(crate) struct Dump {
     pub(crate) cpus: u32,
     /// Whether the dump carries VMCOREINFO as a note.
     pub(crate) vmcoreinfo: bool,
+    /// Whether this is the crash that `recrash run` makes by default, of which the stored expectations speak.
+    #[serde(default)]
+    pub(crate) expected: bool,
     /// For people: what else is special.
     #[serde(default)]
     pub(crate) note: String,

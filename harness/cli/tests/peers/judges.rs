@@ -83,10 +83,12 @@ pub(crate) fn drgn(dump: &Dump) -> Answer<DrgnFacts> {
     serde_json::from_str(object).map_err(|error| format!("drgn: {error}: {text:.200}"))
 }
 
-/// What crash prints for `bt` and leaves.
+/// What crash prints for `bt` and leaves. Asked of the twin first: all forms of the same memory then share the answer.
 pub(crate) fn crash_backtrace(dump: &Dump) -> Answer<String> {
     let crash = program("RECRASH_CRASH", "crash")?;
-    first_that_answers(dump, |file| {
+    let twin = dump.same_memory.iter();
+    let mut files = twin.map(PathBuf::as_path).chain([dump.file()]);
+    first_answer(&mut files, |file| {
         let mut command = Command::new(&crash);
         command.arg("-s").arg(&dump.vmlinux).arg(file);
         asked("crash", file, &mut command, "bt\nquit\n")
@@ -114,13 +116,26 @@ pub(crate) fn kernel_log(dump: &Dump) -> Answer<String> {
     })
 }
 
-/// The first of the dump's file and its twin that the peer can read.
+/// Of the dump's file, else of its twin.
 fn first_that_answers(dump: &Dump, ask: impl Fn(&Path) -> Answer<String>) -> Answer<String> {
-    let answer = ask(dump.file());
-    match (&answer, &dump.same_memory) {
-        (Err(_), Some(twin)) => ask(twin).or(answer),
-        _ => answer,
+    let twin = dump.same_memory.as_deref();
+    first_answer(&mut std::iter::once(dump.file()).chain(twin), ask)
+}
+
+/// The first answer there is, else the first refusal.
+fn first_answer<'f>(
+    files: &mut dyn Iterator<Item = &'f Path>,
+    ask: impl Fn(&Path) -> Answer<String>,
+) -> Answer<String> {
+    let mut refusal = Err("no file".to_owned());
+    for file in files {
+        match (ask(file), &refusal) {
+            (Ok(answer), _) => return Ok(answer),
+            (Err(why), Err(none)) if none == "no file" => refusal = Err(why),
+            _ => {}
+        }
     }
+    refusal
 }
 
 /// Runs it with this input, or takes what it said the last time. An answer is kept as long as the dump is older.

@@ -14,22 +14,29 @@
 )]
 mod agreement;
 mod dumps;
+mod expected;
 mod judges;
 mod ours;
 mod table;
 mod values;
 
 use agreement::{Outcome, Row};
+use expected::Expected;
 use std::sync::OnceLock;
 
 /// Asked once for all tests.
 fn rows() -> &'static [Row] {
     static ROWS: OnceLock<Vec<Row>> = OnceLock::new();
     ROWS.get_or_init(|| {
-        let rows: Vec<Row> = dumps::all().into_iter().map(Row::of).collect();
-        if let Some(file) = std::env::var_os("RECRASH_AGREEMENT").filter(|_| !rows.is_empty()) {
-            let written = std::fs::write(&file, table::markdown(&rows));
-            written.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let mut rows = Vec::new();
+        let table = std::env::var_os("RECRASH_AGREEMENT");
+        for dump in dumps::all() {
+            rows.push(Row::of(dump));
+            // After each: crash alone takes half a minute for one, and someone may want to look.
+            if let Some(file) = &table {
+                let written = std::fs::write(file, table::markdown(&rows));
+                written.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            }
         }
         rows
     })
@@ -66,4 +73,19 @@ fn the_log_is_makedumpfiles() {
 #[test]
 fn the_values_of_structs_are_drgns() {
     check("structs", |row| &row.structs);
+}
+
+#[test]
+fn the_stored_expectations_hold_for_the_dumps_they_speak_of() {
+    for dump in dumps::all().into_iter().filter(|dump| dump.expected) {
+        let name = dump.name();
+        let registers = ours::registers(&dump).unwrap_or_else(|why| panic!("{name}: {why}"));
+        let ask = |words: &[&str]| {
+            ours::inspect(&dump, words).unwrap_or_else(|why| panic!("{name}: {words:?}: {why}"))
+        };
+        let registers = registers.into_iter().collect();
+        let differences = Expected::read().differences(&dump.release, &registers, &ask);
+        assert!(differences.is_empty(), "{name}: {differences:#?}");
+        println!("{name}: as expected");
+    }
 }

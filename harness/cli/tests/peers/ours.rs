@@ -45,9 +45,15 @@ fn complaint(output: &Output) -> String {
     words.join(" ")
 }
 
+/// The object that `inspect DUMP <words> --json` prints.
+pub(crate) fn inspect(dump: &Dump, words: &[&str]) -> Result<Value, String> {
+    let words: Vec<&str> = words.iter().copied().chain(["--json"]).collect();
+    json(&ask("inspect", dump, &words)?)
+}
+
 /// Frames of the task that crashed, innermost first, by `inspect bt`.
 pub(crate) fn frames(dump: &Dump) -> Result<Vec<Frame>, String> {
-    let said = json(&ask("inspect", dump, &["bt", "--json"])?)?;
+    let said = inspect(dump, &["bt"])?;
     let frames = said["tasks"][0]["frames"].as_array();
     let frames: Vec<Frame> = frames.into_iter().flatten().filter_map(frame).collect();
     if frames.is_empty() {

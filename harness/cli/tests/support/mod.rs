@@ -230,6 +230,21 @@ fn processes() -> Vec<(u32, u32, String)> {
         .collect()
 }
 
+/// The kernel's lines on a console, `[    0.123456] text`, until a second kernel boots.
+pub(crate) fn first_boot(console: &str) -> Vec<&str> {
+    const BANNER: &str = "] Linux version ";
+    let mut banners = 0;
+    console
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| line.starts_with('[') && line.get(13..15) == Some("] "))
+        .take_while(|line| {
+            banners += u32::from(line.contains(BANNER));
+            banners < 2
+        })
+        .collect()
+}
+
 /// What an x86-64 oops on the console says about the context that died.
 pub(crate) struct Oops {
     /// General registers with their values as printed.

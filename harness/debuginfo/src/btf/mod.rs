@@ -7,13 +7,15 @@
 //! Structure is checked once, when parsing. Type ids are not: they may dangle or form cycles, so
 //! whoever follows them bounds the number of steps.
 
+mod build;
 mod model;
 #[cfg(test)]
 mod tests;
 
+pub use build::{FieldKind, FieldSpec, StructSpec, build};
 pub use model::{Enumerator, IntEncoding, Kind, Member, Param, Type};
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::bytes::{cut, u16_at, u32_at};
 use crate::name_index::NameIndex;
@@ -78,7 +80,7 @@ pub struct Btf {
     first_id: u32,
     first_string: u32,
     base: Option<Arc<Btf>>,
-    names: NameIndex,
+    names: OnceLock<NameIndex>,
 }
 
 impl Btf {
@@ -98,7 +100,7 @@ impl Btf {
         let first_id = base.as_ref().map_or(1, |b| b.end_id());
         let first_string = base.as_ref().map_or(0, |b| b.end_string());
         let offsets = walk(&bytes, types, first_id)?;
-        let mut btf = Self {
+        Ok(Self {
             bytes,
             types,
             strings,
@@ -106,10 +108,20 @@ impl Btf {
             first_id,
             first_string,
             base,
-            names: NameIndex::default(),
-        };
-        btf.names = NameIndex::new(btf.own_ids().filter_map(|id| Some((btf.name_of(id)?, id))));
-        Ok(btf)
+            names: OnceLock::new(),
+        })
+    }
+
+    /// Index of the named types, built when the first is asked for. Reads names only, not the records.
+    fn index(&self) -> &NameIndex {
+        self.names.get_or_init(|| {
+            let named = self.offsets.iter().zip(self.first_id..);
+            NameIndex::new(named.filter_map(|(at, id)| {
+                let name = u32_at(&self.bytes, usize::try_from(*at).ok()?)?;
+                let text = self.text(name).filter(|text| !text.is_empty())?;
+                Some((text, id))
+            }))
+        })
     }
 
     /// Bytes that a BTF takes according to its header; for cutting one out of memory.
@@ -168,28 +180,42 @@ impl Btf {
         self.bytes.get(at..self.types.0.checked_add(self.types.1)?)
     }
 
-    fn name_of(&self, id: u32) -> Option<&str> {
-        let name = self.get(id)?.name;
-        (!name.is_empty()).then_some(name)
-    }
-
     /// The string at `offset`, the base's for an offset below this BTF's own. Not UTF-8: `None`.
     #[must_use]
     pub fn string(&self, offset: u32) -> Option<&str> {
+        str::from_utf8(self.text(offset)?).ok()
+    }
+
+    fn text(&self, offset: u32) -> Option<&[u8]> {
         if offset < self.first_string {
-            return self.base.as_ref()?.string(offset);
+            return self.base.as_ref()?.text(offset);
         }
         let own = cut(&self.bytes, self.strings.0, self.strings.1)?;
         let text = own.get(usize::try_from(offset - self.first_string).ok()?..)?;
-        let end = text.iter().position(|&b| b == 0)?;
-        str::from_utf8(text.get(..end)?).ok()
+        text.get(..nul(text)?)
     }
 
     /// This BTF's own types called `name`, ascending by id; the base is not searched.
     pub fn own_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Type<'a>> + 'a {
-        let types = self.names.candidates(name).filter_map(|id| self.get(id));
+        let types = self.index().candidates(name).filter_map(|id| self.get(id));
         types.filter(move |t| t.name == name)
     }
+}
+
+/// Where the first NUL is. Eight bytes a step: the names of all types are looked through.
+fn nul(text: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x8080_8080_8080_8080;
+    let (words, rest) = text.as_chunks::<8>();
+    for (n, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let zeros = word.wrapping_sub(ONES) & !word & TOPS;
+        if zeros != 0 {
+            return Some(n * 8 + usize::try_from(zeros.trailing_zeros() / 8).ok()?);
+        }
+    }
+    let within = rest.iter().position(|&b| b == 0)?;
+    Some(words.len() * 8 + within)
 }
 
 /// Type and string sections as (offset, length) in `bytes`.

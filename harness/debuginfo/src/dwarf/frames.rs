@@ -197,7 +197,7 @@ impl<'r> Attributes<'r> {
         address: u64,
         budget: &mut Budget,
     ) -> Result<bool, DwarfError> {
-        if let Some(ranges) = self.ranges.clone() {
+        if let Some(ranges) = self.ranges {
             let Some(mut ranges) = dwarf.attr_ranges(unit, ranges)? else {
                 return Ok(false);
             };
@@ -209,7 +209,7 @@ impl<'r> Attributes<'r> {
             }
             return Ok(false);
         }
-        let Some(low) = self.low.clone() else {
+        let Some(low) = self.low else {
             return Ok(false);
         };
         let Some(low) = dwarf.attr_address(unit, low)? else {
@@ -217,7 +217,7 @@ impl<'r> Attributes<'r> {
         };
         let high = match &self.high {
             Some(AttributeValue::Udata(size)) => low.saturating_add(*size),
-            Some(other) => match dwarf.attr_address(unit, other.clone())? {
+            Some(other) => match dwarf.attr_address(unit, *other)? {
                 Some(high) => high,
                 None => low.saturating_add(other.udata_value().unwrap_or(0)),
             },

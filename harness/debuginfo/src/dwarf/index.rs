@@ -54,7 +54,7 @@ impl UnitIndex {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let row = |row: &[u8]| Some((u64_at(row, 0)?, u64_at(row, 8)?, u64_at(row, 16)?));
         let ranges: Vec<_> = bytes.chunks_exact(ROW).map(row).collect::<Option<_>>()?;
-        let whole = bytes.len() % ROW == 0 && ranges.is_sorted();
+        let whole = bytes.len().is_multiple_of(ROW) && ranges.is_sorted();
         whole.then_some(Self { ranges })
     }
 }

@@ -41,7 +41,7 @@ fn image(count: u64, format: AddressFormat, order: Order) -> Vec<u8> {
     } else {
         BASE
     };
-    let mut out: Vec<u8> = (0..0x1000u32).map(|n| (n * n >> 3) as u8).collect();
+    let mut out: Vec<u8> = (0..0x1000u32).map(|n| ((n * n) >> 3) as u8).collect();
     out.extend(laid_out(
         &tables(&symbols, format, base),
         format,

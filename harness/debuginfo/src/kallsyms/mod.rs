@@ -13,7 +13,7 @@ mod tests;
 pub use find::{FindError, FoundKallsyms, TokenTables, find, token_tables};
 
 use crate::bytes;
-use crate::symbols::{Symbol, SymbolTable, SymbolTableBuilder};
+use crate::symbols::{SymbolTable, SymbolTableBuilder};
 
 /// `KSYM_NAME_LEN`: 128 before 6.1, 512 since. Longer names mean a wrong table.
 const NAME_MAX: usize = 512;
@@ -98,34 +98,22 @@ pub fn decode(raw: RawKallsyms<'_>) -> Result<SymbolTable, KallsymsError> {
     let most = raw.num_syms.min(raw.names.len() / 2);
     let mut symbols = SymbolTableBuilder::with_capacity(most, raw.names.len().saturating_mul(2));
     let mut at = 0;
-    let mut text = Vec::with_capacity(NAME_MAX);
     for symbol in 0..raw.num_syms {
         let truncated = KallsymsError::Truncated {
             table: "names",
             symbol,
         };
         let (packed, next) = packed_name(raw.names, at).ok_or(truncated)?;
+        let addr = addresses.get(symbol).ok_or(KallsymsError::Truncated {
+            table: "addresses",
+            symbol,
+        })?;
         let wrong = |what| KallsymsError::Name {
             symbol,
             offset: at,
             what,
         };
-        tokens.unpack(packed, &mut text).map_err(wrong)?;
-        let (&kind, name) = text.split_first().ok_or(wrong("empty"))?;
-        let name = str::from_utf8(name).map_err(|_| wrong("not UTF-8"))?;
-        if name.is_empty() || !kind.is_ascii_graphic() {
-            return Err(wrong("not a kind letter and a name"));
-        }
-        let addr = addresses.get(symbol).ok_or(KallsymsError::Truncated {
-            table: "addresses",
-            symbol,
-        })?;
-        symbols.push(Symbol {
-            name,
-            addr,
-            kind,
-            size: None,
-        });
+        symbols.push_written(|text| Ok((addr, tokens.unpack(packed, text).map_err(wrong)?)))?;
         at = next;
     }
     Ok(symbols.finish())
@@ -153,8 +141,20 @@ fn packed_len(names: &[u8], at: usize) -> Option<(usize, usize)> {
     Some((len, from))
 }
 
-/// The 256 tokens: text, and whether a control character makes it none.
-struct Tokens<'a>(Vec<(&'a [u8], bool)>);
+/// Tokens up to this long are copied in one go.
+const SHORT: usize = 16;
+
+/// A token: its text, also with what is behind it for a copy of fixed length.
+#[derive(Clone, Copy, Default)]
+struct Token<'a> {
+    text: &'a [u8],
+    padded: [u8; SHORT],
+    /// Printable ASCII; else the name is looked at as a whole.
+    plain: bool,
+}
+
+/// The 256 tokens.
+struct Tokens<'a>(Vec<Token<'a>>);
 
 impl<'a> Tokens<'a> {
     fn new(table: &'a [u8], index: &[u8]) -> Result<Self, KallsymsError> {
@@ -163,26 +163,65 @@ impl<'a> Tokens<'a> {
             let rest = table.get(start..)?;
             let end = rest.iter().take(NAME_MAX).position(|&b| b == 0)?;
             let text = rest.get(..end)?;
-            Some((text, text.iter().any(u8::is_ascii_control)))
+            let mut padded = [0; SHORT];
+            for (to, from) in padded.iter_mut().zip(text) {
+                *to = *from;
+            }
+            Some(Token {
+                text,
+                padded,
+                plain: text.iter().all(u8::is_ascii_graphic),
+            })
         };
         let all = (0..256).map(|n| token(n).ok_or(KallsymsError::Token { token: n }));
         all.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Kind letter and name, into `text`; else what is wrong with them.
-    fn unpack(&self, packed: &[u8], text: &mut Vec<u8>) -> Result<(), &'static str> {
-        text.clear();
-        for &token in packed {
-            let (part, control) = self.0.get(usize::from(token)).copied().unwrap_or_default();
-            if control {
-                return Err("not a kind letter and a name");
-            }
-            text.extend_from_slice(part);
-            if text.len() > NAME_MAX {
-                return Err("longer than any kernel symbol");
-            }
+    /// Appends the name to `out` and gives the kind letter; else says what is wrong with them.
+    fn unpack(&self, packed: &[u8], out: &mut Vec<u8>) -> Result<u8, &'static str> {
+        let (&first, rest) = packed.split_first().ok_or("empty")?;
+        let start = out.len();
+        let first = self.get(first);
+        let (mut kind, name) = match first.text.split_first() {
+            Some((kind, name)) => (Some(*kind), name),
+            None => (None, first.text),
+        };
+        out.extend_from_slice(name);
+        let mut plain = first.plain;
+        for &token in rest {
+            let token = self.get(token);
+            plain &= token.plain;
+            // An empty first token leaves the letter to the next one.
+            let text = match (kind, token.text.split_first()) {
+                (None, Some((letter, name))) => {
+                    kind = Some(*letter);
+                    name
+                }
+                (None, None) => continue,
+                (Some(_), _) if token.text.len() <= SHORT => {
+                    let end = out.len().saturating_add(token.text.len());
+                    out.extend_from_slice(&token.padded);
+                    out.truncate(end);
+                    continue;
+                }
+                (Some(_), _) => token.text,
+            };
+            out.extend_from_slice(text);
         }
-        Ok(())
+        let kind = kind.filter(u8::is_ascii_graphic).ok_or("empty")?;
+        let name = out.get(start..).unwrap_or_default();
+        if name.is_empty() || name.len() > NAME_MAX {
+            return Err("empty, or longer than any kernel symbol");
+        }
+        let is_name = |text: &str| !text.bytes().any(|b| b.is_ascii_control());
+        if !plain && !str::from_utf8(name).is_ok_and(is_name) {
+            return Err("no printable UTF-8");
+        }
+        Ok(kind)
+    }
+
+    fn get(&self, token: u8) -> Token<'a> {
+        self.0.get(usize::from(token)).copied().unwrap_or_default()
     }
 }
 

@@ -139,7 +139,7 @@ fn other_bytes_are_no_orc_table() {
 
 #[test]
 fn sections_of_different_lengths_are_an_error() {
-    let error = OrcTable::with_layout(&[0; 8], &[0; 6], IP, OrcLayout::TypeEnd).unwrap_err();
+    let error = OrcTable::with_layout([0; 8], [0; 6], IP, OrcLayout::TypeEnd).unwrap_err();
     assert_eq!(error, OrcError::Lengths { ip: 8, entries: 6 });
 }
 

@@ -101,7 +101,9 @@ fn index_enumerators(btf: &Btf) -> NameIndex {
     let names = btf
         .own_ids()
         .flat_map(|id| match btf.get(id).map(|t| t.kind) {
-            Some(Kind::Enum { values, .. }) => values.iter().map(|v| (v.name, id)).collect(),
+            Some(Kind::Enum { values, .. }) => {
+                values.iter().map(|v| (v.name.as_bytes(), id)).collect()
+            }
             _ => Vec::new(),
         });
     NameIndex::new(names)

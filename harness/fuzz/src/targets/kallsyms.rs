@@ -35,7 +35,7 @@ pub fn run(bytes: &[u8]) {
         let _ = symbols.lookup(0xffff_ffff_8100_0010);
         let _ = symbols.address_of("usb_submit_urb");
         for symbol in symbols.iter() {
-            let _ = symbols.size_of(symbol);
+            let _ = symbols.size_of(&symbol);
         }
     }
 }

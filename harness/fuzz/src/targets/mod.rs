@@ -1,13 +1,16 @@
 //! The targets, one module each.
 
 pub mod btf;
-pub mod descriptor;
+pub mod decode;
 mod dumps;
+pub mod dwarf;
 pub mod elf;
 pub mod flattened;
 pub mod image;
 pub mod kallsyms;
+pub mod kallsyms_find;
 pub mod kdump;
+pub mod lzo;
 pub mod notes;
 pub mod orc;
 pub mod paging;

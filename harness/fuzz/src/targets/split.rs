@@ -18,9 +18,9 @@ pub fn run(bytes: &[u8]) {
 }
 
 pub fn seeds() -> Vec<Vec<u8>> {
-    // Raw pages and equal page numbers give files of one size, so that the cut falls between them.
+    // Zeros behind the shorter ones make files of one size, so that the cut falls between them.
     let file = |from, to| {
-        let mut dump = small(Packing::Raw);
+        let mut dump = small(Packing::Lzo);
         dump.split = Some((from, to));
         dump.build()
     };

@@ -15,6 +15,8 @@ pub struct Expected {
     pub code: Option<PageFaultCode>,
     /// Why.
     pub why: String,
+    /// For the target of a branch.
+    pub branch: bool,
 }
 
 /// Bits of a page fault's error code (Intel SDM volume 3, 4.7) that follow from the access.
@@ -105,6 +107,7 @@ pub(super) fn expect(
         vector: None,
         code: None,
         why: why.into(),
+        branch: false,
     };
     (nothing, None)
 }
@@ -127,6 +130,7 @@ fn raised(vector: u8, why: String) -> Expected {
         vector: Some(vector),
         code: None,
         why,
+        branch: false,
     }
 }
 
@@ -177,6 +181,7 @@ fn for_mapping(operand: &MemoryOperand, world: &World<'_>) -> Option<Expected> {
             fetch: false,
         }),
         why: format!("{absent} is not mapped"),
+        branch: false,
     })
 }
 
@@ -202,10 +207,10 @@ fn for_target(
     };
     let target = VirtAddr(target);
     if !target.is_canonical(world.levels) {
-        return Some(raised(
-            13,
-            format!("the branch's target {target} is not canonical"),
-        ));
+        return Some(Expected {
+            branch: true,
+            ..raised(13, format!("the branch's target {target} is not canonical"))
+        });
     }
     None
 }

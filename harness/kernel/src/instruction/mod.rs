@@ -34,6 +34,14 @@ pub struct Faulting {
     pub expected: Expected,
 }
 
+impl Faulting {
+    /// Whether it is a branch whose target is no address, which faults where it is and not where it goes.
+    #[must_use]
+    pub fn branches_wild(&self) -> bool {
+        self.expected.branch
+    }
+}
+
 /// Decodes the instruction at `regs.rip()`. `cpu` is the CPU that ran it, whose per-CPU area gs addresses.
 ///
 /// # Errors

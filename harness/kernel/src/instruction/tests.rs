@@ -165,11 +165,7 @@ fn a_call_to_what_is_no_address_faults_at_the_call() {
     // call *%rax
     let found = check(&[0xff, 0xd0], &[(RAX, TEXT), (RSP, MAPPED + 0x100)]);
     assert_eq!(found.expected.vector, Some(13));
-    assert!(
-        found.expected.why.contains("target"),
-        "{}",
-        found.expected.why
-    );
+    assert!(found.branches_wild(), "{}", found.expected.why);
     // call *(%rdi): the target is what memory holds
     let found = check(&[0xff, 0x17], &[(RDI, MAPPED), (RSP, MAPPED + 0x100)]);
     assert_eq!(found.expected.vector, Some(13));

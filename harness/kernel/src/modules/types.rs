@@ -1,10 +1,10 @@
-//! Modules' types: BTF in the dump, else in the module's file.
+//! Modules' types: BTF in the dump, else in the module's file; DWARF where the kernel's own are from DWARF.
 use std::sync::Arc;
 
 use super::Module;
 use crate::kernel::Kernel;
 use crate::object::{Missing, Object, list_entries};
-use crate::open::hexadecimal;
+use crate::open::{TypeSource, hexadecimal};
 use recrash_debuginfo::btf::Btf;
 use recrash_debuginfo::types::Types;
 use recrash_debuginfo::vmlinux::Vmlinux;
@@ -61,6 +61,12 @@ fn of_module(
     module: &Module,
     base: &Arc<Btf>,
 ) -> Result<Option<Btf>, Missing> {
+    // A module's BTF counts on from the kernel's own, and from nothing that was put in its place.
+    match kernel.type_source() {
+        Some(TypeSource::Dwarf) => return of_debug_info(kernel, module),
+        Some(TypeSource::LayoutTable) | None => return Ok(None),
+        Some(TypeSource::Btf | TypeSource::ImageBtf) => {}
+    }
     let Some(region) = &module.btf else {
         return Ok(None);
     };
@@ -85,6 +91,22 @@ fn of_module(
                 }),
         }
     })
+}
+
+/// Out of the module's DWARF, if there is any at hand.
+fn of_debug_info(kernel: &Kernel<'_>, module: &Module) -> Result<Option<Btf>, Missing> {
+    let Some(debug) = kernel.sources().debug else {
+        return Ok(None);
+    };
+    let build_id = module.build_id(kernel)?;
+    let types = debug
+        .module_types(&module.name, &build_id)
+        .map_err(Missing::DebugInfo)?;
+    let parse = |bytes| Btf::parse(bytes, None);
+    types
+        .map(parse)
+        .transpose()
+        .map_err(|error| Missing::Implausible(error.to_string()))
 }
 
 /// The `.BTF` section of the module's file, if the file is of the same build.

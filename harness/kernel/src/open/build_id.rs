@@ -23,7 +23,8 @@ pub(crate) fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
     };
     let text = text.trim().as_bytes();
     let pair = |pair: &[u8]| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?);
-    (!text.is_empty() && text.len() % 2 == 0).then(|| text.chunks(2).map(pair).collect())?
+    (!text.is_empty() && text.len().is_multiple_of(2))
+        .then(|| text.chunks(2).map(pair).collect())?
 }
 
 /// From VMCOREINFO, which has it since 5.9 (commit 0935288c6e00), else from the notes between `__start_notes` and

@@ -12,6 +12,9 @@ const PAGE: u64 = 4096;
 const START_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
 /// `KERNEL_IMAGE_SIZE` with KASLR; modules begin behind it.
 const IMAGE_SIZE_MAX: u64 = 1 << 30;
+/// The tables lie in the read-only data, which reaches from the text up to the data: this far back from the data they
+/// are looked for first.
+const RODATA: u64 = 16 << 20;
 /// Searched at a time.
 const WINDOW: usize = 4 << 20;
 /// More than tokens and their index take; windows overlap by it.
@@ -41,7 +44,7 @@ pub(super) fn kallsyms(
                 continue;
             }
             seen.push(at);
-            match around(memory, at, walk.end, &accept) {
+            match around(memory, at, walk.limit, &accept) {
                 Ok(table) => return Ok(table),
                 Err(reason) => error = Some(reason),
             }
@@ -98,6 +101,10 @@ struct Walk<'a> {
     memory: &'a AddressSpace<'a>,
     at: VirtAddr,
     end: VirtAddr,
+    /// What is left for later.
+    later: Option<(VirtAddr, VirtAddr)>,
+    /// The end of the image, or past it.
+    limit: VirtAddr,
     first: VirtAddr,
     pages: u64,
     /// Pages that are mapped and can't be read, and why the first of them can't.
@@ -119,26 +126,32 @@ impl<'a> Walk<'a> {
             })?;
         let size = info.number("KERNEL_IMAGE_SIZE").map(i64::cast_unsigned);
         let size = size.unwrap_or(IMAGE_SIZE_MAX).min(IMAGE_SIZE_MAX);
-        let at = VirtAddr(text / PAGE * PAGE);
+        let first = VirtAddr(text / PAGE * PAGE);
+        let limit = VirtAddr(START_KERNEL_MAP + size);
+        let data = info.symbol("init_uts_ns").unwrap_or(0) / PAGE * PAGE;
+        let at = VirtAddr(data.saturating_sub(RODATA)).clamp(first, limit.max(first));
         Ok(Self {
             memory,
             at,
-            end: VirtAddr(START_KERNEL_MAP + size),
-            first: at,
+            end: limit,
+            later: (at > first).then_some((first, at)),
+            limit,
+            first,
             pages: 0,
             gaps: 0,
             gap: None,
         })
     }
 
-    /// The next window, which begins at `start` and overlaps the one before if nothing lies between; false at the
-    /// end of the image.
+    /// The next window, which begins at `start` and overlaps the one before if nothing lies between; false for the
+    /// last one.
     fn fill(&mut self, window: &mut Vec<u8>, start: &mut VirtAddr) -> bool {
         let keep = window.len().min(OVERLAP);
         let gone = window.len() - keep;
         window.drain(..gone);
         *start = start.wrapping_add(gone as u64);
         let mut buf = [0; PAGE as usize];
+        let mut added = false;
         while self.at < self.end {
             match self.memory.read(self.at, &mut buf) {
                 Ok(()) => {
@@ -147,6 +160,7 @@ impl<'a> Walk<'a> {
                         *start = self.at;
                     }
                     self.pages += 1;
+                    added = true;
                     window.extend_from_slice(&buf);
                     self.at = self.at.wrapping_add(PAGE);
                     if window.len() >= WINDOW {
@@ -156,13 +170,19 @@ impl<'a> Walk<'a> {
                 Err(error) => {
                     self.skip(error);
                     // What was read so far is searched before the gap makes it go.
-                    if window.len() > keep {
+                    if added {
                         return true;
                     }
                 }
             }
         }
-        false
+        match self.later.take() {
+            Some((at, end)) => {
+                (self.at, self.end) = (at, end);
+                true
+            }
+            None => false,
+        }
     }
 
     fn skip(&mut self, error: ReadError) {

@@ -36,10 +36,11 @@ impl TypeSource {
 type Attempt = fn(&Kernel<'_>) -> Result<Types, Missing>;
 
 /// Tried in this order.
-const ATTEMPTS: [(TypeSource, Attempt); 3] = [
+const ATTEMPTS: [(TypeSource, Attempt); 4] = [
     (TypeSource::Btf, in_memory),
     (TypeSource::ImageBtf, of_image),
     (TypeSource::Dwarf, of_debug_info),
+    (TypeSource::LayoutTable, crate::layouts::types),
 ];
 
 /// The types of the kernel and where they are from; else why there are none. A source other than the first gives a

@@ -1,17 +1,16 @@
 //! The places of one kernel by which values are recognised, looked up once: regions, per-CPU areas, running tasks,
 //! the slab allocator. Reads memory only for what an answer needs.
-use super::{Kind, Mapping, Pointee, Region, StackPlace, TaskRef, pattern, per_cpu_variable};
+use super::{Kind, Mapping, Pointee, Region, TaskRef, pattern, per_cpu_variable};
 use crate::kernel::{Kernel, Place};
 use crate::object::Object;
 use crate::slub::{SlabObject, Slub};
+use crate::stacks;
 use crate::task;
 use recrash_vmcore::{PagingLevels, ReadError, VirtAddr};
 
 /// Below this an address can't be mapped (`mmap_min_addr` by default).
 const LOW: u64 = 0x1_0000;
 const PAGE: u64 = 0x1000;
-/// Size of a kernel stack with KASAN; others are half as large (arch/x86/include/asm/page_64_types.h).
-const MAX_STACK: u64 = 32 << 10;
 /// Largest per-CPU unit that is believed.
 const MAX_UNIT: u64 = 64 << 20;
 /// CPUs whose areas are looked at.
@@ -155,17 +154,22 @@ impl<'k> Landmarks<'k> {
         if let Some(kind) = self.symbol(at) {
             return kind;
         }
-        if let Some(kind) = self.per_cpu(at.0) {
-            return kind;
+        let (region, per_cpu) = (self.region(at.0), self.per_cpu(at.0));
+        if region == Region::DirectMap && per_cpu.is_none() {
+            if let Some(kind) = self.of_running_task(at) {
+                return kind;
+            }
+            if let Some(object) = self.object(at) {
+                return self.of_object(at, object);
+            }
         }
-        if let Some(kind) = self.of_running_task(at) {
-            return kind;
+        // Stacks lie in the vmalloc area, in the entry area, among per-CPU data, or where CONFIG_VMAP_STACK is off
+        // in plain pages.
+        if let Some(stack) = stacks::locate(self.kernel, at) {
+            return Kind::Stack(Box::new(stack));
         }
-        let region = self.region(at.0);
-        if region == Region::DirectMap
-            && let Some(object) = self.object(at)
-        {
-            return self.of_object(at, object);
+        if let Some(kind) = per_cpu {
+            return kind;
         }
         Kind::Region(region, self.mapping(at))
     }
@@ -211,13 +215,6 @@ impl<'k> Landmarks<'k> {
                     comm: task.comm.clone(),
                     offset,
                     running_on: Some(*cpu),
-                }));
-            }
-            let offset = at.0.wrapping_sub(task.stack.0);
-            if offset < stack_size(self.kernel) {
-                return Some(Kind::Stack(StackPlace {
-                    of: format!("task {} (pid {})", task.comm, task.pid),
-                    offset,
                 }));
             }
         }
@@ -289,13 +286,4 @@ fn unit_size(kernel: &Kernel<'_>) -> u64 {
     unit.filter(|unit| (PAGE..=MAX_UNIT).contains(unit))
         .unwrap_or(end)
         .min(MAX_UNIT)
-}
-
-/// THREAD_SIZE: twice as large with KASAN.
-pub(crate) fn stack_size(kernel: &Kernel<'_>) -> u64 {
-    if kernel.symbol("kasan_report").is_ok() {
-        MAX_STACK
-    } else {
-        MAX_STACK / 2
-    }
 }

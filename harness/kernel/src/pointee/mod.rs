@@ -7,6 +7,7 @@ mod render;
 
 use crate::kernel::{Kernel, Place};
 use crate::slub::SlabObject;
+use crate::stacks::StackRef;
 use recrash_vmcore::VirtAddr;
 
 pub use landmarks::Landmarks;
@@ -50,7 +51,7 @@ pub enum Kind {
     /// In a `struct task_struct`.
     Task(TaskRef),
     /// On a kernel stack.
-    Stack(StackPlace),
+    Stack(Box<StackRef>),
     /// In an object of a slab cache.
     Slab(Box<SlabObject>),
     /// In a region of the address space; nothing more is known of it.
@@ -76,15 +77,6 @@ pub struct TaskRef {
     pub offset: u64,
     /// The CPU that was running it, if one was.
     pub running_on: Option<u32>,
-}
-
-/// A place on a stack.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StackPlace {
-    /// Whose stack, or which: `task 41 (esdm-agent)`.
-    pub of: String,
-    /// Bytes from its lowest address.
-    pub offset: u64,
 }
 
 /// Parts of the kernel's address space (Documentation/arch/x86/x86_64/mm.rst).

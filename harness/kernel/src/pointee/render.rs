@@ -32,7 +32,7 @@ impl Display for Pointee {
                 task.running_on
                     .map_or(Ok(()), |cpu| write!(f, ", running on CPU {cpu}"))
             }
-            Kind::Stack(place) => write!(f, "stack of {} at +{:#x}", place.of, place.offset),
+            Kind::Stack(place) => write!(f, "{place}"),
             Kind::Slab(object) => slab(f, self.value, object),
             Kind::Region(region, mapping) => {
                 write!(f, "{}", region.label())?;

@@ -3,7 +3,7 @@ use super::{Log, Record};
 
 /// What a message begins with that announces the end (kernel/panic.c, arch/x86/kernel/{dumpstack,traps}.c,
 /// arch/x86/mm/fault.c, lib/bug.c, kernel/watchdog.c, kernel/hung_task.c).
-const BANNERS: [&str; 18] = [
+const BANNERS: [&str; 19] = [
     "BUG: ",
     "Oops: ",
     "general protection fault",
@@ -19,7 +19,8 @@ const BANNERS: [&str; 18] = [
     "bounds: ",
     "segment not present: ",
     "control protection fault",
-    "NMI watchdog: ",
+    "NMI watchdog: Watchdog detected ",
+    "watchdog: Watchdog detected ",
     "watchdog: BUG: ",
     "Unable to handle kernel",
 ];
@@ -69,7 +70,7 @@ fn first_of_group(
     (index, text)
 }
 
-fn last<'r>(records: &'r [Record], pick: impl Fn(&str) -> Option<&str>) -> Option<(usize, String)> {
+fn last(records: &[Record], pick: impl Fn(&str) -> Option<&str>) -> Option<(usize, String)> {
     let mut found = records
         .iter()
         .enumerate()

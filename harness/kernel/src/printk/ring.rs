@@ -236,28 +236,31 @@ impl<'k, 'd> Ring<'k, 'd> {
         length: u16,
     ) -> Result<Option<Vec<u8>>, Missing> {
         let mask = self.text_size - 1;
-        let (mut begin, next) = (begin & mask, next & mask);
+        let (begin, next) = (begin & mask, next & mask);
         if begin == next {
             return Ok(None);
         }
-        if begin > next {
-            begin = 0;
-        }
-        let at = self.text.wrapping_add(begin);
-        let owner = self
-            .kernel
-            .memory()
-            .u64_at(at)
-            .map_err(missing("text of the log"))?;
-        if owner != id {
+        let owner = |begin: u64| {
+            let at = self.text.wrapping_add(begin);
+            let word = self.kernel.memory().u64_at(at);
+            word.map_err(missing("text of the log"))
+        };
+        // A block that ends with the ring was put to its start too until kernels learned better (is_blk_wrapped()).
+        let (begin, next) = match begin > next {
+            true if next == 0 && owner(begin) == Ok(id) => (begin, self.text_size),
+            true => (0, next),
+            false => (begin, next),
+        };
+        let found = owner(begin)?;
+        if found != id {
             return Err(Missing::Implausible(format!(
-                "the text of log record {id} has been overwritten by that of {owner}"
+                "the text of log record {id} has been overwritten by that of {found}"
             )));
         }
         let room = next.saturating_sub(begin).saturating_sub(8);
-        let length = u64::from(length).min(room);
-        let length = usize::try_from(length).unwrap_or(0);
-        let text = self.kernel.memory().bytes(at.wrapping_add(8), length);
+        let length = usize::try_from(u64::from(length).min(room)).unwrap_or(0);
+        let at = self.text.wrapping_add(begin).wrapping_add(8);
+        let text = self.kernel.memory().bytes(at, length);
         text.map(Some).map_err(missing("text of the log"))
     }
 

@@ -251,6 +251,6 @@ pub(super) fn passed(slice: &Slice, number: usize) -> Option<u64> {
     slice
         .origins
         .iter()
-        .find(|origin| origin.register == register && origin.role != super::Role::Via)
+        .find(|origin| origin.register == register && origin.current)
         .and_then(|origin| origin.value)
 }

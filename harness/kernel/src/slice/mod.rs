@@ -37,6 +37,8 @@ pub use arguments::{Argument, Saved};
 pub struct Slice {
     /// The function's symbol.
     pub function: String,
+    /// Its first byte.
+    pub start: VirtAddr,
     /// Where each register came from: the address registers of the instruction first, then those that they came
     /// from, then its other operands, then the rest.
     pub origins: Vec<Origin>,
@@ -72,7 +74,9 @@ pub struct Origin {
     pub register: &'static str,
     /// Why it was followed.
     pub role: Role,
-    /// Its value at the place looked at; for [`Role::Via`] when it was used, if the crash still shows that.
+    /// Whether the register still holds this at the place looked at; otherwise it held it before.
+    pub current: bool,
+    /// Its value when it held this, if the crash still shows that.
     pub value: Option<u64>,
     /// The instructions that it came through, latest first.
     pub chain: Vec<Step>,
@@ -201,6 +205,7 @@ fn slice(around: &dyn Around, at: u64, registers: Registers) -> Result<Slice, Mi
     }
     Ok(Slice {
         function: tracer.code.function.name.clone(),
+        start: VirtAddr(tracer.code.function.start),
         origins,
         arguments,
         saved,

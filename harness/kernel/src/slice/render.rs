@@ -1,8 +1,8 @@
 //! Definitions in words: labels, steps, origins. Decides nothing.
 use super::effect::{self, Address, Loc};
-use super::trace::{Kind, Node, NodeId, Pointer, Tracer};
+use super::trace::{Kind, Node, NodeId, Pointer, STACK_POINTER, Tracer};
 use super::{End, Origin, Role, Step, typed};
-use iced_x86::{OpAccess, Register};
+use iced_x86::{Mnemonic, OpAccess, Register};
 use recrash_vmcore::VirtAddr;
 
 /// Labels within labels.
@@ -21,55 +21,55 @@ const MAX_NAMED: usize = 4;
 /// Where every register of the context came from.
 pub(super) fn origins(tracer: &mut Tracer<'_>) -> Vec<Origin> {
     let (base, index, operands) = used(tracer);
-    let mut origins: Vec<Origin> = Vec::new();
-    let mut done: Vec<NodeId> = Vec::new();
-    let mut add =
-        |tracer: &mut Tracer<'_>, origins: &mut Vec<Origin>, register: u8, root_role: Role| {
-            let here = tracer.here;
-            let root = tracer.trace(Loc::Reg(register), 8, here, 0);
-            let mut work = vec![(root, root_role, 0)];
-            while let Some((id, role, depth)) = work.pop() {
-                if done.contains(&id) || origins.len() >= MAX_ORIGINS || depth > MAX_VIA {
-                    continue;
-                }
-                done.push(id);
-                let Some((origin, from)) = origin(tracer, id, role) else {
-                    continue;
-                };
-                let told = |known: &Origin| {
-                    known.register == origin.register && known.chain == origin.chain
-                };
-                if !origins.iter().any(told) {
-                    origins.push(origin);
-                }
-                // What only the address's own history needs; the other registers stand for themselves.
-                if matches!(root_role, Role::Base | Role::Index) {
-                    work.extend(from.into_iter().rev().map(|id| (id, Role::Via, depth + 1)));
-                }
-            }
-        };
-    for (register, role) in [(base, Role::Base), (index, Role::Index)] {
-        if let Some(register) = register {
-            add(tracer, &mut origins, register, role);
-        }
+    let role = |register: u8| match operands & (1u16 << register) {
+        0 => Role::Other,
+        _ => Role::Operand,
+    };
+    let mut roots: Vec<(u8, Role)> = Vec::new();
+    roots.extend(base.map(|base| (base, Role::Base)));
+    roots.extend(index.map(|index| (index, Role::Index)));
+    let mut others: Vec<(u8, Role)> = (0..16u8)
+        .filter(|register| ![Some(STACK_POINTER), base, index].contains(&Some(*register)))
+        .map(|register| (register, role(register)))
+        .collect();
+    others.sort_by_key(|(_, role)| *role);
+    roots.extend(others);
+    let mut told = Vec::new();
+    for (register, role) in roots {
+        let here = tracer.here;
+        let root = tracer.trace(Loc::Reg(register), 8, here, 0);
+        tell(tracer, &mut told, root, role, 0);
     }
-    for register in 0..16u8 {
-        let role = if operands & (1u16 << register) != 0 {
-            Role::Operand
-        } else {
-            Role::Other
-        };
-        if register != 4 && Some(register) != base && Some(register) != index {
-            add(tracer, &mut origins, register, role);
-        }
-    }
-    // Operands before the rest; each with what it came from behind it.
-    let at_the_end =
-        |origin: &Origin| origin.role == Role::Other && matches!(origin.end, End::Unknown(_));
-    let (mut told, silent): (Vec<_>, Vec<_>) =
-        origins.into_iter().partition(|origin| !at_the_end(origin));
-    told.extend(silent);
+    // What nothing is known of says nothing.
+    told.sort_by_key(|origin| origin.role == Role::Other && matches!(origin.end, End::Unknown(_)));
     told
+}
+
+/// Adds a definition's origin, and behind an address register those of what it was made of; the other registers
+/// stand for themselves.
+fn tell(tracer: &mut Tracer<'_>, told: &mut Vec<Origin>, id: NodeId, role: Role, depth: usize) {
+    if told.len() >= MAX_ORIGINS || depth > MAX_VIA {
+        return;
+    }
+    let Some((origin, from)) = origin(tracer, id, role) else {
+        return;
+    };
+    let same = |known: &&mut Origin| {
+        known.register == origin.register
+            && known.chain == origin.chain
+            && known.expression == origin.expression
+    };
+    if let Some(known) = told.iter_mut().find(same) {
+        known.current |= origin.current;
+        known.value = known.value.or(origin.value);
+        return;
+    }
+    told.push(origin);
+    if matches!(role, Role::Base | Role::Index | Role::Via) {
+        for part in from {
+            tell(tracer, told, part, Role::Via, depth + 1);
+        }
+    }
 }
 
 /// Base, index, and the set of other registers that the instruction reads.
@@ -110,6 +110,7 @@ fn origin(tracer: &mut Tracer<'_>, id: NodeId, role: Role) -> Option<(Origin, Ve
     let origin = Origin {
         register: effect::name(register),
         role,
+        current: role != Role::Via,
         value: node.value,
         chain,
         end: ending(tracer, &end),
@@ -198,6 +199,13 @@ fn step(tracer: &mut Tracer<'_>, id: NodeId, node: &Node) -> Option<Step> {
         return None;
     }
     let instruction = tracer.code.get(node.at).copied()?;
+    let called = tracer
+        .called(node.at)
+        .filter(|_| instruction.mnemonic() == Mnemonic::Call);
+    let text = match called {
+        Some(name) => format!("call {name}"),
+        None => crate::instruction::spelled(&instruction),
+    };
     let place = match node.place? {
         Loc::Reg(register) => effect::name(register).to_string(),
         Loc::Slot(at) => slot_name(at),
@@ -214,7 +222,7 @@ fn step(tracer: &mut Tracer<'_>, id: NodeId, node: &Node) -> Option<Step> {
     };
     Some(Step {
         at: VirtAddr(instruction.ip()),
-        text: crate::instruction::spelled(&instruction),
+        text,
         meaning: format!("{place} ← {made}"),
         check: check(tracer, id, node),
     })
@@ -283,12 +291,12 @@ fn said_by_code(tracer: &mut Tracer<'_>, id: NodeId) -> (String, Option<String>)
         Kind::Load { from, size, .. } => {
             let meaning = load_label(tracer, from, *size);
             let written = written(from.written);
-            if from.base.is_none() && from.index.is_none() {
-                if let Some(named) = meaning.clone() {
-                    return (named, node.type_name.clone());
+            match meaning {
+                Some(named) if from.base.is_none() && from.index.is_none() => {
+                    (named, node.type_name.clone())
                 }
+                meaning => (written, meaning),
             }
-            (written, meaning)
         }
         Kind::AddressOf(pointer) => {
             let text = written(pointer.written);
@@ -472,9 +480,10 @@ fn load_label(tracer: &mut Tracer<'_>, from: &Pointer, size: u32) -> Option<Stri
         ));
     }
     let field = tracer.field(from, size)?;
-    let rest = (field.rest > 0)
-        .then(|| format!(" at +{:#x}", field.rest))
-        .unwrap_or_default();
+    let rest = match field.rest {
+        0 => String::new(),
+        rest => format!(" at +{rest:#x}"),
+    };
     let cpu = if from.written.per_cpu {
         "this_cpu "
     } else {
@@ -587,9 +596,25 @@ fn ending(tracer: &mut Tracer<'_>, node: &Node) -> End {
                 .filter(|name| !name.is_empty()),
         },
         Kind::Entry(_) | Kind::OnStack(_) => End::Caller,
-        Kind::Joined { of, .. } => End::Several(alternatives(tracer, of, 0)),
+        Kind::Joined { of, .. } => several(tracer, of),
         Kind::Same(_) | Kind::Narrow { .. } => End::Unknown("the chain is too long".into()),
         Kind::Unknown(why) => End::Unknown(why.clone()),
+    }
+}
+
+/// Of several definitions, the ones that are known; none known is not known.
+fn several(tracer: &mut Tracer<'_>, of: &[NodeId]) -> End {
+    let unknown = |id: &NodeId| {
+        tracer
+            .node(*id)
+            .is_none_or(|node| matches!(node.kind, Kind::Unknown(_)))
+    };
+    let none = of.iter().all(unknown);
+    let named = alternatives(tracer, of, 0);
+    if none {
+        End::Unknown(named.join("; "))
+    } else {
+        End::Several(named)
     }
 }
 

@@ -111,6 +111,8 @@ pub(super) struct Tracer<'a> {
     pub(super) layouts: Layouts,
     /// The function's arguments, where another place still holds them.
     pub(super) arguments: [Option<u64>; 6],
+    /// Pointers of this function with their types, by value.
+    pub(super) pointers: HashMap<u64, String>,
     known: HashMap<(Loc, u32, usize), Option<NodeId>>,
 }
 
@@ -140,6 +142,7 @@ impl<'a> Tracer<'a> {
             nodes: Vec::new(),
             layouts: Layouts::default(),
             arguments: [None; 6],
+            pointers: HashMap::new(),
             known: HashMap::new(),
         })
     }
@@ -183,7 +186,7 @@ impl<'a> Tracer<'a> {
                 let why = format!("{} definitions meet here", several.len());
                 self.unknown(Some(place), before, &why)
             }
-            several => self.joined(&several.to_vec(), place, width, before, depth),
+            several => self.joined(several, place, width, before, depth),
         };
         if let Some(node) = self.nodes.get_mut(id)
             && node.value.is_none()

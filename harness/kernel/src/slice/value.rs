@@ -32,11 +32,13 @@ impl Tracer<'_> {
             node.type_name = node.type_name.take().or(type_name);
             node.value = node.value.or(value);
         }
-        self.type_by_value(id);
         self.hand_down(id);
+        self.type_by_value(id);
+        self.remember(id);
     }
 
-    /// What no type says, the slab allocator may: a pointer to an object of the cache for one kind of structure.
+    /// What no type says, the value may: another register has the same pointer and a type, or it points at an object
+    /// of the slab cache for one kind of structure.
     fn type_by_value(&mut self, id: NodeId) {
         let Some(node) = self.node(id) else { return };
         let open = matches!(
@@ -47,6 +49,7 @@ impl Tracer<'_> {
                 | Kind::Joined { .. }
                 | Kind::Entry(_)
                 | Kind::Unknown(_)
+                | Kind::Same(_)
         );
         let tells = node
             .type_name
@@ -55,11 +58,30 @@ impl Tracer<'_> {
         let Some(value) = node.value.filter(|_| open && tells) else {
             return;
         };
-        if let Some(tag) = self.around.structure_at(value)
+        let by_cache = || {
+            let tag = self.around.structure_at(value)?;
+            Some(format!("struct {tag} *"))
+        };
+        let told = self.pointers.get(&value).cloned().or_else(by_cache);
+        if let Some(type_name) = told
             && let Some(node) = self.nodes.get_mut(id)
         {
-            node.type_name = Some(format!("struct {tag} *"));
+            node.type_name = Some(type_name);
             node.by_value = true;
+        }
+    }
+
+    /// Remembers a pointer whose type the code tells, for others of the same value.
+    fn remember(&mut self, id: NodeId) {
+        let Some(node) = self.node(id).filter(|node| !node.by_value) else {
+            return;
+        };
+        if let (Some(value), Some(type_name)) = (node.value, &node.type_name)
+            && value >= TELLING
+            && typed::pointed_struct(type_name).is_some_and(|tag| tag != "void")
+        {
+            let type_name = type_name.clone();
+            self.pointers.entry(value).or_insert(type_name);
         }
     }
 
@@ -80,6 +102,7 @@ impl Tracer<'_> {
                 Some(node) if node.value.is_none() => node.value = value,
                 _ => return,
             }
+            self.type_by_value(inner);
             id = inner;
         }
     }
@@ -405,8 +428,10 @@ impl Tracer<'_> {
 
     fn field_of_variable(&mut self, name: &str, rest: u64, size: u32) -> Option<FieldAt> {
         let type_name = self.around.types().variable_type(name)?;
-        let tag = typed::pointed_struct(&typed::pointer_to(&type_name))?;
-        if let Some(mut field) = self.field_of(&tag, rest, size) {
+        let tag = typed::pointed_struct(&typed::pointer_to(&type_name));
+        if let Some(tag) = tag
+            && let Some(mut field) = self.field_of(&tag, rest, size)
+        {
             field.path = field.path.replacen(&tag, name, 1);
             return Some(field);
         }

@@ -2,6 +2,7 @@
 use super::{CpuStacks, ThreadSize};
 use crate::object::Missing;
 use crate::task::Task;
+use crate::unwind::branches::Decoded;
 use std::sync::OnceLock;
 
 /// Filled when first asked for.
@@ -12,4 +13,5 @@ pub(crate) struct StackCache {
     pub(crate) running: OnceLock<Vec<Task>>,
     pub(crate) tasks: OnceLock<(Vec<Task>, Vec<Missing>)>,
     pub(crate) saved: OnceLock<Vec<Option<usize>>>,
+    pub(crate) branches: Decoded,
 }

@@ -2,7 +2,7 @@
 //!
 //! Processes hang on `init_task.tasks`, the threads of each on `signal->thread_head`. A list that is damaged is walked
 //! from both ends. No task is given twice, so a loop ends; the number of tasks is bounded by the process ids that
-//! there can be, and by the memory that holds them.
+//! there can be, and by the memory that there is: each task has a stack of at least two pages.
 use super::fields::Fields;
 use super::{Task, current};
 use crate::kernel::{Kernel, missing};
@@ -12,6 +12,8 @@ use std::collections::HashSet;
 
 /// PID_MAX_LIMIT (include/linux/threads.h).
 const MAX_TASKS: usize = 4 << 20;
+/// Pages of a task's stack, at least.
+const PAGES_PER_TASK: u64 = 2;
 /// Reasons that are kept; a dump without task pages has one for each task.
 const MAX_REASONS: usize = 64;
 
@@ -43,6 +45,8 @@ struct Walk<'k, 'd> {
     seen: HashSet<VirtAddr>,
     found: Vec<Task>,
     missing: Vec<Missing>,
+    /// Most tasks there can be.
+    bound: usize,
 }
 
 impl<'k, 'd> Walk<'k, 'd> {
@@ -53,6 +57,7 @@ impl<'k, 'd> Walk<'k, 'd> {
             seen: HashSet::new(),
             found: Vec::new(),
             missing: Vec::new(),
+            bound: bound(kernel),
         })
     }
 
@@ -64,7 +69,7 @@ impl<'k, 'd> Walk<'k, 'd> {
 
     /// Reads a task that was not met before.
     fn take(&mut self, at: VirtAddr, cpu: Option<u32>) {
-        if self.found.len() >= MAX_TASKS || !self.seen.insert(at) {
+        if self.found.len() >= self.bound || !self.seen.insert(at) {
             return;
         }
         match self.fields.read(self.kernel, at) {
@@ -180,9 +185,10 @@ impl<'k, 'd> Walk<'k, 'd> {
                     "the entry at {at} comes twice"
                 )));
             }
-            if found.len() >= MAX_TASKS {
+            if found.len() >= self.bound {
                 return Err(Missing::Implausible(format!(
-                    "more than {MAX_TASKS} entries"
+                    "more than {} entries",
+                    self.bound
                 )));
             }
             // An entry that can't be read is none.
@@ -193,6 +199,16 @@ impl<'k, 'd> Walk<'k, 'd> {
             found.push(at);
         }
     }
+}
+
+/// By `max_pfn` (mm/memblock.c), the end of memory in pages.
+fn bound(kernel: &Kernel<'_>) -> usize {
+    let at = kernel.own_symbol("max_pfn").ok();
+    let pages = at.and_then(|at| kernel.memory().u64_at(at).ok());
+    pages
+        .filter(|pages| *pages != 0)
+        .and_then(|pages| usize::try_from(pages / PAGES_PER_TASK).ok())
+        .map_or(MAX_TASKS, |tasks| tasks.min(MAX_TASKS))
 }
 
 /// `runqueues.idle`, else `idle_threads` (kernel/smpboot.c); `None` for a CPU that never came up.

@@ -13,7 +13,8 @@ const RESIDENT: [u64; 3] = [0, 1, 3];
 pub struct Memory {
     /// Pages mapped (`total_vm`).
     pub total: u64,
-    /// Pages resident.
+    /// Pages resident, by the process's own counters. Before 6.2 each thread keeps up to 64 pages to itself before it
+    /// adds them (`task_struct.rss_stat`); they are not counted here.
     pub resident: u64,
 }
 

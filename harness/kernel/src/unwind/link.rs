@@ -1,13 +1,12 @@
 //! Whether a return address can be of a call to a given function: what the instruction before it says.
 //! Return addresses that were left on the stack by calls long over are told apart by that.
+use super::branches::{self, Branch, BranchKind};
 use crate::kernel::Kernel;
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
 use recrash_vmcore::{VirtAddr, VirtMem};
 
 /// Longest indirect call: prefix, opcode, ModRM, SIB, 32 bits of displacement.
 const MAX_CALL: usize = 8;
-/// Functions larger than this are not searched for jumps.
-const MAX_FUNCTION: u64 = 64 << 10;
 /// With call depth tracking a call goes to the padding before the function (arch/x86/kernel/callthunks.c, since 6.2).
 const MAX_PADDING: u64 = 32;
 /// What a call through a pointer is compiled to with retpolines, and what a static call goes through.
@@ -35,6 +34,34 @@ pub(super) fn function_of(kernel: &Kernel<'_>, at: VirtAddr) -> Option<VirtAddr>
     Some(VirtAddr(at.0.wrapping_sub(place.offset)))
 }
 
+/// The function that the call before `ret` goes to; `None` for a call through a pointer, or where there is none.
+pub(super) fn target_of(kernel: &Kernel<'_>, ret: VirtAddr) -> Option<VirtAddr> {
+    match call_before(kernel, ret)? {
+        Call::To(target) if !is_thunk(kernel, target) => Some(target),
+        Call::To(_) | Call::Indirect => None,
+    }
+}
+
+/// The addresses behind those calls in a function that can have been of `callee`: direct ones, and those through a
+/// pointer.
+pub(super) fn returns_in(
+    kernel: &Kernel<'_>,
+    function: VirtAddr,
+    callee: VirtAddr,
+) -> Vec<VirtAddr> {
+    let can_be = |call: &&Branch| match call.kind {
+        BranchKind::IndirectCall => true,
+        BranchKind::Call => is_thunk(kernel, call.target) || reaches(kernel, call.target, callee),
+        BranchKind::Jump => false,
+    };
+    let branches = branches::of_function(kernel, function);
+    branches
+        .iter()
+        .filter(can_be)
+        .map(|call| call.next)
+        .collect()
+}
+
 /// Whether the call that returns to `ret` can have been of `callee` (a function's start; `None` if not known).
 pub(super) fn link(kernel: &Kernel<'_>, callee: Option<VirtAddr>, ret: VirtAddr) -> Link {
     let Some(call) = call_before(kernel, ret) else {
@@ -43,11 +70,8 @@ pub(super) fn link(kernel: &Kernel<'_>, callee: Option<VirtAddr>, ret: VirtAddr)
     let Call::To(target) = call else {
         return Link::Open;
     };
-    let is_thunk = kernel
-        .place(target)
-        .is_some_and(|place| THUNKS.iter().any(|thunk| place.symbol.starts_with(thunk)));
     match callee {
-        _ if is_thunk => Link::Open,
+        _ if is_thunk(kernel, target) => Link::Open,
         Some(callee) if reaches(kernel, target, callee) => Link::Direct,
         Some(_) => Link::Broken,
         None => Link::Open,
@@ -86,19 +110,14 @@ fn call_before(kernel: &Kernel<'_>, ret: VirtAddr) -> Option<Call> {
         .then_some(Call::Indirect)
 }
 
+fn is_thunk(kernel: &Kernel<'_>, target: VirtAddr) -> bool {
+    let place = kernel.place(target);
+    place.is_some_and(|place| THUNKS.iter().any(|thunk| place.symbol.starts_with(thunk)))
+}
+
 /// Whether a function has a jump to another one's start: a tail call, whose caller leaves no return address.
 fn jumps_to(kernel: &Kernel<'_>, function: VirtAddr, to: VirtAddr) -> bool {
-    let Some((start, size)) = kernel.function_range(function) else {
-        return false;
-    };
-    let length = usize::try_from(size.min(MAX_FUNCTION)).unwrap_or(0);
-    let Ok(bytes) = kernel.memory().bytes(start, length) else {
-        return false;
-    };
-    Decoder::with_ip(64, &bytes, start.0, DecoderOptions::NONE)
+    branches::of_function(kernel, function)
         .iter()
-        .any(|found| {
-            (found.is_jmp_short_or_near() || found.is_jcc_short_or_near())
-                && found.near_branch_target() == to.0
-        })
+        .any(|found| found.kind == BranchKind::Jump && found.target == to)
 }

@@ -1,6 +1,7 @@
 //! Unwinds kernel stacks by ORC: through calls, exception and interrupt frames, from one stack to the next, up to user
 //! mode. Every frame says how it was found. Where the tables do not reach, [`Fallback`] says from where on frames are
 //! guessed, and why; only guesses that lead to the stack's end are given.
+pub(crate) mod branches;
 mod fallback;
 mod link;
 mod start;

@@ -2,6 +2,7 @@
 use super::state::{Known, RBP, State};
 use super::walk::{from_regs, from_state};
 use super::{Backtrace, CodeAddr, FrameSource};
+use crate::exception::ABOVE_NMI_REGS;
 use crate::kernel::{Kernel, missing};
 use crate::object::{Missing, Object};
 use crate::regs::{PT_REGS_SIZE, PtRegs};
@@ -10,7 +11,6 @@ use crate::task::{self, Task};
 use recrash_vmcore::{Gregs, Prstatus, VirtAddr, VirtMem};
 use std::collections::HashMap;
 
-use crate::exception::ABOVE_NMI_REGS;
 /// The mark, counted down from the stack's end.
 const NMI_MARK: u64 = 7;
 
@@ -173,8 +173,24 @@ pub fn of_task(kernel: &Kernel<'_>, task: &Task) -> Result<Backtrace, Missing> {
         .and_then(|running| running.cpu);
     match cpu {
         Some(cpu) => of_cpu(kernel, cpu),
+        None if task.on_cpu == Some(true) => switching(kernel, task),
         None => sleeping(kernel, task),
     }
+}
+
+/// A task that runs, but that no CPU names as its current one: it is being switched to or away from, or the per-CPU
+/// data is damaged. Then what the last switch saved is of the past; the registers of a CPU on its stack are its own.
+fn switching(kernel: &Kernel<'_>, task: &Task) -> Result<Backtrace, Missing> {
+    let stack = stacks::of_task(kernel, task);
+    let notes = kernel.prstatus().iter();
+    let mut on_stack = notes.filter(|note| stack.contains(VirtAddr(note.regs.rsp)));
+    let note = on_stack.next().ok_or_else(|| {
+        Missing::Implausible(format!(
+            "task {} was running, but no CPU's registers are on its stack",
+            task.pid
+        ))
+    })?;
+    Ok(from_regs(kernel, &pt_regs(&note.regs)))
 }
 
 /// `__switch_to_asm` pushes the registers that a callee has to keep (`struct inactive_task_frame`,

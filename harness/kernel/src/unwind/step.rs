@@ -20,6 +20,10 @@ const NULL_CALL: OrcRule = OrcRule {
 
 /// Where a step leads.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it is taken apart at once"
+)]
 pub(super) enum Step {
     /// The next frame, how it was found, and the registers on the stack that it is of.
     To(State, FrameSource, Option<(VirtAddr, PtRegs)>),

@@ -72,20 +72,26 @@ enum Rule {
     R10,
 }
 
-const VARIABLES: [&str; 6] = [
+const VARIABLES: [&str; 10] = [
     "nr_cpu_ids",
     "panic_cpu",
     "__per_cpu_offset",
     "init_task",
     "modules",
     "prb",
+    "log_buf",
+    "log_buf_len",
+    "log_first_idx",
+    "log_next_idx",
 ];
 
 /// Per-CPU variables with their offsets.
-const PER_CPU: [(u64, &str); 4] = [
+const PER_CPU: [(u64, &str); 6] = [
     (0x100, "current_task"),
     (0x108, "hardirq_stack_ptr"),
     (0x110, "cea_exception_stacks"),
+    (0x118, "irq_stack_ptr"),
+    (0x120, "orig_ist"),
     (0x200, "runqueues"),
 ];
 
@@ -150,6 +156,8 @@ pub(crate) struct World {
     pub(crate) info: String,
     /// Whether there are unwind tables.
     pub(crate) orc: bool,
+    /// Variables that have no symbol.
+    pub(crate) hidden: Vec<&'static str>,
 }
 
 impl World {
@@ -161,9 +169,10 @@ impl World {
             notes: Vec::new(),
             info: String::new(),
             orc: true,
+            hidden: vec!["log_buf", "irq_stack_ptr", "orig_ist"],
         };
         world.text();
-        world.machine.write(DATA, &[0; 0x2000]);
+        world.machine.write(DATA, &[0; 0x3000]);
         world.machine.write(SCRATCH, &[0; 0x2000]);
         world.words(variable("nr_cpu_ids"), &[2]);
         world.words(variable("__per_cpu_offset"), &[PERCPU, PERCPU + 0x1000]);
@@ -295,8 +304,12 @@ impl World {
             .map(|(name, ..)| (function(name), 'T', *name))
             .collect();
         symbols.extend([(TEXT, 'T', "_stext"), (TEXT + 0x2000, 'T', "_etext")]);
-        symbols.extend(VARIABLES.iter().map(|name| (variable(name), 'D', *name)));
-        symbols.extend(PER_CPU.iter().map(|(at, name)| (*at, 'A', *name)));
+        let shown = VARIABLES.iter().filter(|name| !self.hidden.contains(name));
+        symbols.extend(shown.map(|name| (variable(name), 'D', *name)));
+        let shown = PER_CPU
+            .iter()
+            .filter(|(_, name)| !self.hidden.contains(name));
+        symbols.extend(shown.map(|(at, name)| (*at, 'A', *name)));
         symbols.extend([
             (TABLES, 'R', "__start_orc_unwind_ip"),
             (TABLES + ip.len() as u64, 'R', "__stop_orc_unwind_ip"),
@@ -393,6 +406,7 @@ fn btf() -> Vec<u8> {
         at(112, "mm", pointer),
         at(120, "ret_stack", pointer),
         at(128, "rethooks", llist),
+        at(136, "on_cpu", int),
     ];
     types.structure("task_struct", 0x400, &members);
     types.structure("signal_struct", 16, &[at(0, "thread_head", list)]);

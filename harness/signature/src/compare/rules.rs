@@ -78,6 +78,12 @@ pub const RULES: &[Rule] = &[
         applies: freelist_hardened,
     },
     Rule {
+        name: "hardened-load",
+        reason: "the compiler folded the load of the obfuscated pointer into the XOR that undoes the obfuscation",
+        fields: &["fault.instruction"],
+        applies: hardened_load,
+    },
+    Rule {
         name: "init-on-alloc",
         reason: "init_on_alloc zeroed the rest of the object that carried the bytes, so less of them could be checked",
         fields: &["corruption.confidence"],
@@ -333,6 +339,23 @@ fn freelist_hardened(_: &str, golden: &Signature, found: &Signature) -> bool {
     };
     let each = |s: &Signature| s.slab.hardened.value() == Some(&false) || sure(s);
     each(golden) && each(found)
+}
+
+/// `mov rbx, [base]` and `xor rbx, [base]` read the same pointer; only an obfuscated one is XORed.
+fn hardened_load(_: &str, golden: &Signature, found: &Signature) -> bool {
+    let reads = |s: &Signature, mnemonic: &str| {
+        let instruction = s.fault.instruction.value();
+        let access = instruction.and_then(|text| access(text));
+        access == Some((mnemonic, 1))
+    };
+    let folded = |s: &Signature| {
+        s.slab.hardened.value() == Some(&true)
+            && s.fault.base_role.value() == Some(&Role::FreelistPointer)
+            && reads(s, "xor")
+    };
+    let plain = |s: &Signature| reads(s, "mov");
+    same_address(&golden.fault, &found.fault)
+        && (plain(golden) && folded(found) || folded(golden) && plain(found))
 }
 
 /// Zeroing takes evidence away; it never makes a decoding surer.

@@ -1,11 +1,11 @@
 //! `bt`: stacks, in crash's layout. What the panic path itself called (machine_kexec and so on) is not shown: the
 //! registers that the dump saved are those of the moment before.
 use anyhow::anyhow;
-use recrash_kernel::Kernel;
 use recrash_kernel::regs::PtRegs;
 use recrash_kernel::stacks::StackKind;
 use recrash_kernel::task::{self, Task};
 use recrash_kernel::unwind::{self, Backtrace, CodeAddr, Frame, FrameSource};
+use recrash_kernel::{Kernel, Object};
 use recrash_vmcore::{VirtAddr, VirtMem as _};
 use serde::Serialize;
 
@@ -231,6 +231,7 @@ impl Args {
         if self.full {
             stack_words(kernel, trace, &mut frames);
         }
+        switched(kernel, task, trace, &mut frames);
         let guessed = trace.fallback.as_ref().and_then(|fallback| fallback.user);
         Trace {
             pid: task.pid,
@@ -248,6 +249,15 @@ impl Args {
             end: trace.end.to_string(),
             complete: matches!(trace.end, unwind::End::User | unwind::End::Outermost),
         }
+    }
+}
+
+/// Of a task that sleeps crash shows where the context switch left the stack pointer.
+fn switched(kernel: &Kernel<'_>, task: &Task, trace: &Backtrace, frames: &mut [Row]) {
+    let sleeps = trace.frames.first().map(|frame| frame.source) == Some(FrameSource::SwitchFrame);
+    let sp = Object::new(kernel, "task_struct", task.at).u64("thread.sp");
+    if let (true, Some(first), Ok(sp)) = (sleeps, frames.first_mut(), sp) {
+        first.slot = sp;
     }
 }
 
@@ -538,4 +548,182 @@ fn register_block(registers: &Registers) -> String {
         of("ss")
     ));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Style = Style {
+        full: false,
+        lines: false,
+        offsets: false,
+        hexadecimal: false,
+        how: false,
+    };
+
+    fn frame(symbol: &str, slot: u64, kind: StackKind) -> Row {
+        Row {
+            pc: Hex(0xffff_ffff_8100_0150),
+            sp: Hex(slot + 8),
+            symbol: Some(symbol.into()),
+            offset: Some(80),
+            module: None,
+            source: "ORC",
+            trusted: true,
+            stack: Some(kind.to_string()),
+            file: Some("fs/ioctl.c".into()),
+            line: Some(51),
+            inlined: Vec::new(),
+            words: Vec::new(),
+            slot,
+            struck: None,
+            kind: Some(kind),
+        }
+    }
+
+    fn trace(frames: Vec<Row>) -> Trace {
+        Trace {
+            pid: 0,
+            comm: "swapper/0".into(),
+            task: Hex(0xffff_ffff_a5a1_aa40),
+            cpu: Some(0),
+            state: Some("RU"),
+            frames,
+            exceptions: Vec::new(),
+            user: None,
+            end: "outermost frame".into(),
+            complete: true,
+        }
+    }
+
+    fn check(style: Style, trace: &Trace, expected: &[&str]) {
+        let text = style.trace(trace);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.contains("R1")).collect();
+        assert_eq!(lines, expected);
+    }
+
+    const HEAD: &str = "PID: 0        TASK: ffffffffa5a1aa40  CPU: 0    COMMAND: \"swapper/0\"";
+
+    #[test]
+    fn a_frame_has_its_slot_function_and_address() {
+        let one = trace(vec![frame(
+            "__schedule",
+            0xffff_c900_0000_3008,
+            StackKind::Task,
+        )]);
+        check(
+            PLAIN,
+            &one,
+            &[
+                HEAD,
+                " #0 [ffffc90000003008] __schedule at ffffffff81000150",
+            ],
+        );
+        let all = Style {
+            lines: true,
+            offsets: true,
+            how: true,
+            ..PLAIN
+        };
+        check(
+            all,
+            &one,
+            &[
+                HEAD,
+                " #0 [ffffc90000003008] __schedule+80 at ffffffff81000150  (ORC)",
+                "    fs/ioctl.c: 51",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_function_struck_on_another_stack_is_numbered_behind_the_line_that_names_the_stack() {
+        let mut struck = frame("native_safe_halt", 0xffff_ffff_a5a0_3e98, StackKind::Task);
+        struck.struck = Some(registers(None, &PtRegs([0; 21])));
+        let frames = vec![
+            frame("exc_nmi", 0xffff_fe00_0000_ded0, StackKind::Nmi),
+            struck,
+        ];
+        let text = PLAIN.trace(&trace(frames));
+        let marks: Vec<&str> = text
+            .lines()
+            .filter(|line| line.contains('[') || line.contains("---"))
+            .collect();
+        assert_eq!(
+            marks,
+            [
+                " #0 [fffffe000000ded0] exc_nmi at ffffffff81000150",
+                "    [exception RIP: native_safe_halt+80]",
+                "--- <NMI exception stack> ---",
+                " #1 [ffffffffa5a03e98] native_safe_halt at ffffffff81000150",
+            ]
+        );
+    }
+
+    #[test]
+    fn guesses_are_marked_and_an_end_too_early_is_told() {
+        let mut guess = frame("vfs_read", 0xffff_c900_0000_3008, StackKind::Task);
+        guess.trusted = false;
+        let cut = Trace {
+            complete: false,
+            end: "no unwind rule for 0x1".into(),
+            ..trace(vec![guess])
+        };
+        check(
+            PLAIN,
+            &cut,
+            &[
+                HEAD,
+                "--- guesses: no unwind rule for 0x1 ---",
+                " #0 [ffffc90000003008] ? vfs_read at ffffffff81000150",
+                "    (ends: no unwind rule for 0x1)",
+            ],
+        );
+    }
+
+    #[test]
+    fn words_are_shown_two_a_line() {
+        let mut full = frame("f", 0xffff_c900_0000_2ff8, StackKind::Task);
+        full.words = vec![Hex(1), Hex(2), Hex(3)];
+        let style = Style {
+            full: true,
+            ..PLAIN
+        };
+        check(
+            style,
+            &trace(vec![full]),
+            &[
+                HEAD,
+                " #0 [ffffc90000002ff8] f at ffffffff81000150",
+                "    ffffc90000003000: 0000000000000001 0000000000000002",
+                "    ffffc90000003010: 0000000000000003",
+            ],
+        );
+    }
+
+    #[test]
+    fn registers_stand_where_crash_puts_them() {
+        let mut slots = [0; 21];
+        (slots[16], slots[10], slots[9]) = (0xffff_ffff_8100_0000, 0xab, 8);
+        let block = register_block(&registers(None, &PtRegs(slots)));
+        let lines: Vec<&str> = block.lines().collect();
+        assert_eq!(lines.len(), 7);
+        assert_eq!(
+            lines[0],
+            "    RIP: ffffffff81000000  RSP: 0000000000000000  RFLAGS: 00000000"
+        );
+        assert_eq!(
+            lines[1],
+            "    RAX: 00000000000000ab  RBX: 0000000000000000  RCX: 0000000000000000"
+        );
+        assert_eq!(
+            lines[3],
+            "    RBP: 0000000000000000   R8: 0000000000000008   R9: 0000000000000000"
+        );
+        assert_eq!(
+            lines[6],
+            "    ORIG_RAX: 0000000000000000  CS: 0000  SS: 0000"
+        );
+    }
 }

@@ -193,6 +193,36 @@ impl Modules {
 mod tests {
     use super::*;
 
+    fn check(taints: bool, expected: &str) {
+        let module = Module {
+            module: Hex(0xffff_ffff_c060_c180),
+            name: "repro".into(),
+            base: Hex(0xffff_ffff_c060_8000),
+            size: 24_576,
+            state: Some("live"),
+            taints: "OE".into(),
+            symbols: true,
+            types: true,
+            unwinding: true,
+        };
+        let modules = Modules {
+            modules: vec![module],
+            taints,
+            split: false,
+        };
+        assert_eq!(modules.text(), expected);
+    }
+
+    #[test]
+    fn the_columns_are_those_of_crash() {
+        check(
+            false,
+            "     MODULE       NAME         BASE          SIZE  STATE\n\
+             ffffffffc060c180  repro  ffffffffc0608000   24576  live\n",
+        );
+        check(true, "NAME   TAINTS\nrepro  OE\n");
+    }
+
     #[test]
     fn taints_are_the_kernel_s_letters() {
         assert_eq!(letters(0), "");

@@ -1,7 +1,9 @@
 //! `ps`: the tasks, in crash's columns.
-use recrash_kernel::Kernel;
 use recrash_kernel::task::{self, Task};
+use recrash_kernel::{Kernel, Object};
+use recrash_vmcore::VirtAddr;
 use serde::Serialize;
+use std::collections::HashMap;
 
 use super::super::Outcome;
 use super::reply::{Hex, Reply, clean};
@@ -10,6 +12,8 @@ use crate::failure::Failure;
 
 /// KiB of a page.
 const PAGE_KIB: u64 = 4;
+/// MM_FILEPAGES, MM_ANONPAGES and MM_SHMEMPAGES (include/linux/mm_types_task.h): what counts as resident.
+const RESIDENT: [u64; 3] = [0, 1, 3];
 
 /// Lists the tasks.
 #[derive(Debug, clap::Args)]
@@ -76,10 +80,13 @@ impl Args {
                     .hint("expected a pid, the address of a task_struct, or a name"),
             );
         }
-        let pages = total_pages(kernel);
+        let totals = Totals {
+            pages: total_pages(kernel),
+            uncounted: uncounted(kernel, tasks),
+        };
         let rows = wanted
             .iter()
-            .map(|task| row(kernel, task, pages, &mut missing))
+            .map(|task| row(kernel, task, &totals, &mut missing))
             .collect();
         let found = Tasks {
             tasks: rows,
@@ -110,6 +117,34 @@ fn is(task: &Task, text: &str) -> bool {
         || text == task.comm
 }
 
+/// What is summed up once for all tasks.
+struct Totals {
+    pages: Option<u64>,
+    uncounted: HashMap<VirtAddr, i64>,
+}
+
+/// Pages that threads have counted for themselves and not yet added to their process's: `task_struct.rss_stat`
+/// before 6.2 (SPLIT_RSS_COUNTING; commit f1a7941243c1 replaced it).
+fn uncounted(kernel: &Kernel<'_>, tasks: &[Task]) -> HashMap<VirtAddr, i64> {
+    let mut sums = HashMap::new();
+    if kernel.field("task_struct", "rss_stat.count[0]").is_err() {
+        return sums;
+    }
+    for task in tasks {
+        let Some(mm) = task.mm.filter(|mm| mm.0 != 0) else {
+            continue;
+        };
+        let object = Object::new(kernel, "task_struct", task.at);
+        for index in RESIDENT {
+            if let Ok(pages) = object.i32(&format!("rss_stat.count[{index}]")) {
+                let sum: &mut i64 = sums.entry(mm).or_default();
+                *sum = sum.saturating_add(pages.into());
+            }
+        }
+    }
+    sums
+}
+
 fn total_pages(kernel: &Kernel<'_>) -> Option<u64> {
     kernel
         .u64_at_symbol("_totalram_pages")
@@ -118,9 +153,13 @@ fn total_pages(kernel: &Kernel<'_>) -> Option<u64> {
         .filter(|pages| *pages != 0)
 }
 
-fn row(kernel: &Kernel<'_>, task: &Task, pages: Option<u64>, missing: &mut Vec<String>) -> Row {
+fn row(kernel: &Kernel<'_>, task: &Task, totals: &Totals, missing: &mut Vec<String>) -> Row {
     let memory = match task::memory(kernel, task) {
-        Ok(memory) => Some(memory.map_or((0, 0), |memory| (memory.total, memory.resident))),
+        Ok(memory) => Some(memory.map_or((0, 0), |memory| {
+            let own = task.mm.and_then(|mm| totals.uncounted.get(&mm).copied());
+            let resident = memory.resident.saturating_add_signed(own.unwrap_or(0));
+            (memory.total, resident)
+        })),
         Err(why) => {
             missing.push(format!("memory of task {}: {why}", task.pid));
             None
@@ -138,7 +177,7 @@ fn row(kernel: &Kernel<'_>, task: &Task, pages: Option<u64>, missing: &mut Vec<S
         task: task.at.into(),
         state: task.state.map(|state| state.letters()),
         mem_percent: memory
-            .zip(pages)
+            .zip(totals.pages)
             .map(|((_, resident), pages)| percent(resident, pages)),
         vsz: memory.map(|(total, _)| total.saturating_mul(PAGE_KIB)),
         rss: memory.map(|(_, resident)| resident.saturating_mul(PAGE_KIB)),
@@ -202,4 +241,59 @@ fn line(row: &Row) -> String {
         number(row.vsz),
         number(row.rss),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(row: Row, expected: &str) {
+        assert_eq!(line(&row), expected);
+    }
+
+    fn row(pid: i32, kernel_thread: bool) -> Row {
+        Row {
+            active: pid == 0,
+            pid,
+            tgid: Some(pid),
+            ppid: Some(0),
+            cpu: Some(0),
+            task: Hex(0xffff_8cd3_4120_0000),
+            state: Some("IN"),
+            mem_percent: Some(0.5),
+            vsz: Some(2148),
+            rss: Some(1524),
+            comm: "init".into(),
+            kernel_thread: Some(kernel_thread),
+        }
+    }
+
+    #[test]
+    fn lines_are_those_of_crash() {
+        check(
+            row(1, false),
+            "        1       0   0  ffff8cd341200000  IN   0.5     2148     1524  init\n",
+        );
+        check(
+            row(0, true),
+            ">       0       0   0  ffff8cd341200000  IN   0.5     2148     1524  [init]\n",
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_a_question_mark() {
+        let unknown = Row {
+            ppid: None,
+            cpu: None,
+            state: None,
+            mem_percent: None,
+            vsz: None,
+            rss: None,
+            ..row(7, false)
+        };
+        check(
+            unknown,
+            "        7       ?   ?  ffff8cd341200000  ??     ?        ?        ?  init\n",
+        );
+    }
 }

@@ -315,17 +315,8 @@ mod tests {
         check(0x60, 16, 8, 0..0, row);
         let row = "              60:  63626160 67666564                     `abcdefg\n";
         check(0x60, 8, 4, 0..0, row);
-        let row = "              60:  6160 6362                                 `abc\n";
-        check(
-            0x60,
-            4,
-            2,
-            0..0,
-            &row.replace(
-                "                                 `",
-                &format!("{}`", " ".repeat(32)),
-            ),
-        );
+        let row = format!("              60:  6160 6362{}`abc\n", " ".repeat(33));
+        check(0x60, 4, 2, 0..0, &row);
         let row = format!("              60:  60{}`\n", " ".repeat(48));
         check(0x60, 1, 1, 0..0, &row);
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use recrash_kernel::Kernel;
-use recrash_vmcore::{PhysAddr, PhysMem};
+use recrash_vmcore::{AddressSpace, PhysAddr, PhysMem as _};
 use serde::Serialize;
 
 use super::super::Outcome;
@@ -21,13 +21,15 @@ const PAGE: u64 = 4096;
 const MAX_PATTERN: usize = 4096;
 /// Characters shown behind a string.
 const SHOWN: usize = 56;
+/// So many pages in a row that cannot be read end the search: the rest of the file is cut or damaged.
+const MAX_UNREADABLE: u64 = 1 << 16;
 /// Progress is shown this often.
 const PROGRESS: Duration = Duration::from_secs(1);
 
 /// Finds a value, a string or bytes in memory.
 ///
 /// Words are compared at their own alignment. Addresses are those of the direct mapping; with -p physical. Only
-/// memory that the dump has is searched.
+/// memory that the dump has is searched. With -u the memory of a process, as its page tables map it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Physical addresses
@@ -36,7 +38,13 @@ pub(super) struct Args {
     /// Kernel memory by its direct mapping (default)
     #[arg(short, conflicts_with = "physical")]
     kernel: bool,
-    /// Words of 64 bits, 32 (-w) or 16 (-h)
+    /// User memory of the process that crashed, or of --pid
+    #[arg(short, conflicts_with_all = ["physical", "kernel"])]
+    user: bool,
+    /// With -u: the process with this pid or task address
+    #[arg(long, value_name = "PID|TASK", requires = "user")]
+    pid: Option<String>,
+    /// Words of 32 bits instead of 64
     #[arg(short, conflicts_with = "halves")]
     words: bool,
     /// Words of 16 bits
@@ -88,8 +96,10 @@ enum Kind {
 /// Where physical memory is mapped, as addresses are shown.
 #[derive(Clone, Copy)]
 struct View {
-    /// Added to a physical address.
+    /// Added to the address searched.
     base: u64,
+    /// Whether that address is physical.
+    physical: bool,
 }
 
 /// One hit in JSON.
@@ -98,7 +108,9 @@ struct Hit {
     #[serde(rename = "type")]
     kind: &'static str,
     address: Hex,
-    physical: Hex,
+    /// Absent for user memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    physical: Option<Hex>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<Hex>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,19 +135,39 @@ impl Args {
         let patterns = self.patterns(session)?;
         let view = self.view(session)?;
         let (from, to) = self.range(session, view)?;
+        let keep = patterns.iter().map(|pattern| pattern.bytes.len()).max();
         let mut search = Search {
             session,
             view,
+            keep: keep.unwrap_or(1).saturating_sub(1),
             patterns,
             left: self.max,
             hits: 0,
             searched: 0,
             unreadable: BTreeMap::new(),
+            in_a_row: 0,
             shown: Instant::now(),
-            closed: false,
+            tail: Vec::new(),
+            next: from,
         };
-        search.run(from, to)?;
+        if self.user {
+            search.user(&self.process(session)?, from, to)?;
+        } else {
+            search.physical(from, to)?;
+        }
         search.finish(self.max)
+    }
+
+    fn process<'k>(&self, session: &'k Session<'_>) -> Result<AddressSpace<'k>, Failure> {
+        let crashed = || {
+            let (task, _) = super::task::crashed(session.kernel()?);
+            let task = task.map_err(|why| session.nothing(why))?;
+            Ok::<_, Failure>(task.at.to_string())
+        };
+        match &self.pid {
+            Some(pid) => super::task::space(session, pid),
+            None => super::task::space(session, &crashed()?),
+        }
     }
 
     fn patterns(&self, session: &Session<'_>) -> Result<Vec<Pattern>, Failure> {
@@ -179,15 +211,19 @@ impl Args {
     }
 
     fn view(&self, session: &Session<'_>) -> Result<View, Failure> {
-        if self.physical {
-            return Ok(View { base: 0 });
+        if self.physical || self.user {
+            let physical = self.physical;
+            return Ok(View { base: 0, physical });
         }
         let base = direct_mapping(session.kernel()?).map_err(|why| {
             session.nothing(format!(
                 "where memory is mapped: {why} (with -p it is not needed)"
             ))
         })?;
-        Ok(View { base })
+        Ok(View {
+            base,
+            physical: true,
+        })
     }
 
     /// Physical addresses: the first, and one past the last.
@@ -209,6 +245,8 @@ impl Args {
         let to = match (&self.end, self.length) {
             (Some(end), _) => place(end)?,
             (None, Some(length)) => from.saturating_add(length),
+            // The lower half of the address space.
+            (None, None) if self.user => 1 << 63,
             (None, None) => u64::MAX,
         };
         if to <= from {
@@ -270,66 +308,96 @@ struct Search<'s> {
     searched: u64,
     /// Reasons with the number of pages.
     unreadable: BTreeMap<String, u64>,
+    /// Pages that could not be read since one could.
+    in_a_row: u64,
     shown: Instant,
-    /// The reader went away.
-    closed: bool,
+    /// The end of the piece before, for patterns that cross into the next; at most so many bytes.
+    tail: Vec<u8>,
+    keep: usize,
+    /// Where the piece before ended.
+    next: u64,
 }
 
 impl Search<'_> {
-    fn run(&mut self, from: u64, to: u64) -> Result<(), Failure> {
+    fn physical(&mut self, from: u64, to: u64) -> Result<(), Failure> {
         let mut at = from;
-        // The end of the page before, for patterns that cross into the next.
-        let mut tail: Vec<u8> = Vec::new();
-        let mut page = vec![0; PAGE as usize];
-        let keep = self
-            .patterns
-            .iter()
-            .map(|p| p.bytes.len())
-            .max()
-            .unwrap_or(1)
-            - 1;
-        while let Some(range) = self
-            .session
-            .dump
-            .next_present(PhysAddr(at))
-            .filter(|r| r.start < to)
-        {
-            if range.start != at {
-                tail.clear();
-            }
+        while self.goes_on() {
+            let range = self.session.dump.next_present(PhysAddr(at));
+            let Some(range) = range.filter(|range| range.start < to) else {
+                break;
+            };
             at = range.start.max(at);
             let end = range.end.min(to);
-            while at < end {
+            while at < end && self.goes_on() {
                 let room = (PAGE - at % PAGE).min(end - at);
-                let buf = page.get_mut(..room as usize).unwrap_or_default();
-                match self.session.dump.read(PhysAddr(at), buf) {
-                    Ok(()) => {
-                        let start = at - tail.len() as u64;
-                        let fresh = tail.len();
-                        tail.extend_from_slice(buf);
-                        self.look(start, &tail, fresh)?;
-                        let drop = tail.len().saturating_sub(keep);
-                        tail.drain(..drop);
-                    }
-                    Err(error) => {
-                        tail.clear();
-                        self.note(at, &error);
-                    }
-                }
-                at += room;
-                self.searched = self.searched.saturating_add(room);
-                if self.left == 0 || self.closed {
-                    return Ok(());
-                }
-            }
-            if range.end <= at && range.end >= to {
-                break;
+                self.piece(at, at, room)?;
+                at = at.saturating_add(room);
             }
         }
         Ok(())
     }
 
+    fn goes_on(&self) -> bool {
+        self.left > 0 && !self.gives_up()
+    }
+
+    fn gives_up(&self) -> bool {
+        self.in_a_row >= MAX_UNREADABLE
+    }
+
+    /// The memory of a process, page by page as its tables map it.
+    fn user(&mut self, space: &AddressSpace<'_>, from: u64, to: u64) -> Result<(), Failure> {
+        let mut failed = None;
+        let gaps = space.mapped(from..to, &mut |page, mapping| {
+            let mut at = page.0.max(from);
+            let end = page.0.saturating_add(mapping.size).min(to);
+            while at < end && self.goes_on() && failed.is_none() {
+                let room = (PAGE - at % PAGE).min(end - at);
+                let physical = mapping.page.0.wrapping_add(at - page.0);
+                failed = self.piece(at, physical, room).err();
+                at = at.saturating_add(room);
+            }
+            self.goes_on() && failed.is_none()
+        });
+        for error in gaps {
+            *self.unreadable.entry(error.to_string()).or_insert(0) += 1;
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Looks through `room` bytes at most to the end of a page: `at` is what they are called, `physical` where they
+    /// are.
+    fn piece(&mut self, at: u64, physical: u64, room: u64) -> Result<(), Failure> {
+        if at != self.next {
+            self.tail.clear();
+        }
+        self.next = at.saturating_add(room);
+        self.searched = self.searched.saturating_add(room);
+        let mut bytes = std::mem::take(&mut self.tail);
+        let old = bytes.len();
+        let length = usize::try_from(room.min(PAGE)).unwrap_or(0);
+        bytes.resize(old.saturating_add(length), 0);
+        let fresh = bytes.get_mut(old..).unwrap_or_default();
+        if let Err(error) = self.session.dump.read(PhysAddr(physical), fresh) {
+            self.note(physical, &error);
+            return Ok(());
+        }
+        self.in_a_row = 0;
+        self.look(at.wrapping_sub(old as u64), &bytes, old)?;
+        let drop = bytes.len().saturating_sub(self.keep);
+        bytes.drain(..drop);
+        self.tail = bytes;
+        Ok(())
+    }
+
     fn note(&mut self, at: u64, error: &recrash_vmcore::ReadError) {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        if self.gives_up() {
+            let why =
+                format!("given up at {at:#x}, {MAX_UNREADABLE} pages in a row could not be read");
+            self.unreadable.insert(why, 1);
+            return;
+        }
         let why = error.root_cause().to_string();
         // One line for each kind: the address is the only difference.
         let why = why.replace(&format!("{:#x}", at & !(PAGE - 1)), "…");
@@ -338,8 +406,7 @@ impl Search<'_> {
         }
     }
 
-    /// Looks through bytes that begin at physical address `start`; hits that end within the first `old` bytes were
-    /// found before.
+    /// Looks through bytes that begin at `start`; hits that end within the first `old` bytes were found before.
     fn look(&mut self, start: u64, bytes: &[u8], old: usize) -> Result<(), Failure> {
         self.progress(start);
         let mut found: Vec<(usize, usize)> = Vec::new();
@@ -360,8 +427,8 @@ impl Search<'_> {
             let Some(pattern) = self.patterns.get(index) else {
                 continue;
             };
-            let physical = start + at as u64;
-            let hit = pattern.hit(bytes.get(at..).unwrap_or_default(), physical, self.view);
+            let place = start.wrapping_add(at as u64);
+            let hit = pattern.hit(bytes.get(at..).unwrap_or_default(), place, self.view);
             if self.session.json() {
                 output::print_json(&hit)?;
             } else {
@@ -426,14 +493,14 @@ impl Pattern {
             .all(|((have, want), mask)| (have ^ want) & mask == 0)
     }
 
-    fn hit(&self, bytes: &[u8], physical: u64, view: View) -> Hit {
+    fn hit(&self, bytes: &[u8], place: u64, view: View) -> Hit {
         let word = bytes.iter().take(self.bytes.len()).rev();
         let value = (self.kind == Kind::Word)
             .then(|| Hex(word.fold(0, |value, byte| value << 8 | u64::from(*byte))));
         Hit {
             kind: "search",
-            address: Hex(view.base.wrapping_add(physical)),
-            physical: Hex(physical),
+            address: Hex(view.base.wrapping_add(place)),
+            physical: view.physical.then_some(Hex(place)),
             value,
             text: (self.kind != Kind::Word).then(|| ascii(bytes.iter().take(SHOWN).copied())),
         }

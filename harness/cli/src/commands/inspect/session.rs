@@ -82,9 +82,8 @@ impl<'d> Session<'d> {
 
     /// Name of the vmlinux with debug information, if there is one.
     pub(super) fn vmlinux(&self) -> Option<String> {
-        self.files
-            .vmlinux_path()
-            .map(|path| path.display().to_string())
+        let path = self.files.vmlinux_path(self.kernel.as_ref().ok()?)?;
+        Some(path.display().to_string())
     }
 
     /// The kernel.

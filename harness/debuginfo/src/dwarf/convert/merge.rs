@@ -119,6 +119,20 @@ impl<'r> Merger<'r> {
         Ok(())
     }
 
+    /// Takes out the functions whose name alone does not say which they are: static ones of different units, with
+    /// different prototypes. Asked by name, none would be surely right.
+    pub(super) fn drop_ambiguous_functions(&mut self) {
+        let mut count: HashMap<&[u8], usize> = HashMap::new();
+        for definition in self.definitions.values() {
+            if definition.tag == Tag::Function {
+                *count.entry(definition.name).or_default() += 1;
+            }
+        }
+        let once = |name: &[u8]| count.get(name).is_none_or(|count| *count == 1);
+        self.definitions
+            .retain(|_, definition| definition.tag != Tag::Function || once(definition.name));
+    }
+
     /// Adds what another one found.
     pub(super) fn absorb(&mut self, other: Self) {
         for (key, definition) in other.definitions {

@@ -2,7 +2,8 @@
 //! questions of both.
 //!
 //! Walks all of `.debug_info`, on several threads; takes seconds for a kernel, so the result is worth keeping.
-//! Structs, unions, enums, typedefs, and the functions that have code are converted; variables are not.
+//! Structs, unions, enums, typedefs, and the functions that have code are converted; variables are not, nor are
+//! functions of one name with different prototypes.
 
 mod expr;
 mod merge;
@@ -76,6 +77,7 @@ impl Dwarf<'_> {
         {
             return Err(error.clone());
         }
+        merged.drop_ambiguous_functions();
         let mut definitions: Vec<_> = merged.definitions.drain().collect();
         definitions.sort_unstable_by_key(|(key, definition)| (definition.first, *key));
         let written = write::write(&definitions);
@@ -136,7 +138,7 @@ impl<'r> Work<'_, 'r> {
         header: &UnitHeader<Reader<'r>>,
         merger: &mut Merger<'r>,
     ) -> Result<(), DwarfError> {
-        let unit = self.dwarf.unit(header.clone())?;
+        let unit = self.dwarf.unit(*header)?;
         let steps = (header.length_including_self() as u64).saturating_mul(STEPS_PER_BYTE);
         match unit::read(self.dwarf, &unit)? {
             Some(types) => merger.add(number as u64, &types, steps),

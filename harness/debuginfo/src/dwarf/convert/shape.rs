@@ -91,7 +91,10 @@ impl<'t, 'r> Keys<'t, 'r> {
         head.into_iter().for_each(|word| hash.word(word));
         hash.key(self.key(die.target, target_by, depth)?);
         for child in types.children(die) {
-            hash.text(child.name);
+            // A function is the same by whatever names its parameters go.
+            if die.tag != Tag::Function {
+                hash.text(child.name);
+            }
             hash.word(child.value.cast_unsigned());
             hash.word(child.bit_size.into());
             if die.tag != Tag::Enum && die.tag != Tag::Array {

@@ -273,6 +273,27 @@ fn freelist_mid_object_explains_no_other_whole_string_that_begins_otherwise() {
 }
 
 #[test]
+fn hardened_load_explains_an_xor_that_reads_an_obfuscated_freelist_pointer_only() {
+    let folded: Change = |s| s.fault.instruction = known("xor rbx, [base]".into());
+    let field = "fault.instruction";
+    check_rule(field, as_it_is, stock, folded, Some("hardened-load"));
+    let plain_kernel: Change = |s| {
+        s.fault.instruction = known("xor rbx, [base]".into());
+        s.slab.hardened = known(false);
+    };
+    check_rule(field, as_it_is, stock, plain_kernel, None);
+    let another_pointer: Change = |s| {
+        s.fault.instruction = known("xor rbx, [base]".into());
+        s.fault.base_role = known(Role::KmemCache);
+    };
+    check_rule(field, as_it_is, stock, another_pointer, None);
+    let store: Change = |s| s.fault.instruction = known("xor [base], rbx".into());
+    check_rule(field, as_it_is, stock, store, None);
+    let sum: Change = |s| s.fault.instruction = known("add rbx, [base]".into());
+    check_rule(field, as_it_is, stock, sum, None);
+}
+
+#[test]
 fn freelist_hardened_explains_established_bytes_only() {
     let field = "slab.hardened";
     check_rule(field, as_it_is, stock, as_it_is, Some("freelist-hardened"));
