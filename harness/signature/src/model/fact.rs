@@ -74,21 +74,42 @@ pub enum Fact<T> {
     },
 }
 
+/// Hexadecimal digits that no size, offset or flag has, but every address of a kernel.
+const ADDRESS_DIGITS: usize = 9;
+
+/// `text` with `0x…` in the place of each address.
+fn without_addresses(text: &str) -> String {
+    let mut parts = text.split("0x");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        out.push_str("0x");
+        match part.split_at_checked(digits) {
+            Some((_, rest)) if digits >= ADDRESS_DIGITS => {
+                out.push('…');
+                out.push_str(rest);
+            }
+            _ => out.push_str(part),
+        }
+    }
+    out
+}
+
 impl<T> Fact<T> {
     /// A known fact.
     pub fn known(value: T, source: Source) -> Self {
         Self::Known { value, source }
     }
 
-    /// An absent fact and why it is absent.
-    pub fn absent(reason: impl Into<String>) -> Self {
+    /// An absent fact and why it is absent. Addresses in the reason are taken out: they differ from boot to boot.
+    pub fn absent(reason: impl AsRef<str>) -> Self {
         Self::Absent {
-            reason: reason.into(),
+            reason: without_addresses(reason.as_ref()),
         }
     }
 
     /// `value` if there is one, else absent for `reason`.
-    pub fn from_option(value: Option<T>, source: Source, reason: impl Into<String>) -> Self {
+    pub fn from_option(value: Option<T>, source: Source, reason: impl AsRef<str>) -> Self {
         match value {
             Some(value) => Self::known(value, source),
             None => Self::absent(reason),

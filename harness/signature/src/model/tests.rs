@@ -324,3 +324,21 @@ fn a_fact_is_a_value_with_its_source_or_a_reason() {
         assert!(read(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn a_reason_keeps_sizes_and_loses_addresses() {
+    for (reason, kept) in [
+        (
+            "page at 0x1f2a000 was left out",
+            "page at 0x1f2a000 was left out",
+        ),
+        ("0xffff8cd35fe32100: PT entry 0x0", "0x…: PT entry 0x0"),
+        ("the call at 0xffffffff9cbf77a3.", "the call at 0x…."),
+        ("0x", "0x"),
+    ] {
+        let expected = Fact::<u8>::Absent {
+            reason: kept.into(),
+        };
+        assert_eq!(Fact::<u8>::absent(reason), expected);
+    }
+}
