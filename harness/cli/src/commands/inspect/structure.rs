@@ -35,7 +35,7 @@ pub(super) struct Args {
     /// The address is that of a member: its offset in bytes, or TYPE.member
     #[arg(short = 'l', value_name = "OFFSET")]
     list: Option<String>,
-    /// The type, or members of it: TYPE.member[,member]
+    /// The type, or members of it: TYPE.member or TYPE.member,member
     #[arg(value_name = "TYPE[.MEMBER,...]")]
     name: String,
     /// Where one lies
