@@ -145,14 +145,20 @@ impl<'k> Slub<'k> {
             })
     }
 
+    /// Caches with debugging never let a CPU keep a list (commit c7323a5ad078 "mm/slub: restrict sysfs validation to
+    /// debug caches and make it safe", 6.1): with debugging on for all, only the slabs' own lists have links.
     fn vote(&self, first: &Cache) -> Option<PointerCoding> {
+        let others = || self.caches().map(|(caches, _)| caches).unwrap_or_default();
         let mut votes = Votes::default();
-        self.vote_of(first, &mut votes);
-        if let (false, Ok((caches, _))) = (votes.decided(), self.caches()) {
-            for cache in caches.iter().filter(|cache| cache.at != first.at) {
-                self.vote_of(cache, &mut votes);
+        for look in [Self::vote_of_cpus, Self::vote_of_lists] {
+            look(self, first, &mut votes);
+            if votes.decided() {
+                break;
+            }
+            for cache in others().iter().filter(|cache| cache.at != first.at) {
+                look(self, cache, &mut votes);
                 if votes.decided() {
-                    break;
+                    return votes.winner();
                 }
             }
         }
@@ -160,7 +166,7 @@ impl<'k> Slub<'k> {
     }
 
     /// The links after the heads of the CPUs' lists: cheap to reach, and many.
-    fn vote_of(&self, cache: &Cache, votes: &mut Votes) {
+    fn vote_of_cpus(&self, cache: &Cache, votes: &mut Votes) {
         for &cpu in &self.cpus {
             let Ok(cpu_slab) = cache.cpu_slab(self.kernel, cpu) else {
                 continue;
@@ -170,6 +176,15 @@ impl<'k> Slub<'k> {
             };
             for head in [cpu_slab.freelist, slab.freelist] {
                 self.vote_of_link(cache, &slab, head, votes);
+            }
+        }
+    }
+
+    /// The links after the heads of the lists of slabs that no CPU allocates from.
+    fn vote_of_lists(&self, cache: &Cache, votes: &mut Votes) {
+        for (holder, slab) in &self.lists(cache).slabs {
+            if slab.cache == cache.at && !matches!(holder, Holder::CpuActive(_)) {
+                self.vote_of_link(cache, slab, slab.freelist, votes);
             }
         }
     }
