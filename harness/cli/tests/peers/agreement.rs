@@ -116,17 +116,15 @@ fn registers(dump: &Dump, backtrace: &str) -> Outcome {
     if theirs.is_empty() {
         return Outcome::NoJudge("crash shows no exception frame".into());
     }
-    let ours = match ours::registers(dump) {
-        Ok(ours) => ours,
-        // No exception crashed this kernel: crash shows what the panicking interrupt struck.
-        Err(why) => match ours::interrupted(dump)
-            .unwrap_or_default()
-            .into_iter()
-            .next()
-        {
-            Some(ours) => ours,
-            None => return Outcome::Differs(vec![format!("recrash has no registers: {why}")]),
-        },
+    // Where no exception crashed the kernel (sysrq, NMI), crash shows what the panicking interrupt struck, and the
+    // report what the CPU was doing last: the same context is the one at the same place.
+    let struck = ours::interrupted(dump).unwrap_or_default();
+    let crashed = ours::registers(dump);
+    let known = || crashed.iter().chain(&struck);
+    let same_place = known().find(|ours| ours.get("rip") == theirs.get("rip"));
+    let Some(ours) = same_place.or_else(|| known().next()) else {
+        let why = crashed.err().unwrap_or_default();
+        return Outcome::Differs(vec![format!("recrash has no registers: {why}")]);
     };
     let differ: Vec<String> = theirs
         .iter()
