@@ -164,10 +164,7 @@ pub fn layout(kernel: &Kernel<'_>, cache: &Cache) -> Option<DebugLayout> {
         poison: flags.poison,
         tracks,
         requested,
-        // The function came with the change; ksize() calls it.
-        red_requested: flags.red_zone
-            && requested.is_some()
-            && kernel.symbol("skip_orig_size_check").is_ok(),
+        red_requested: flags.red_zone && requested.is_some() && has_requested_zone(kernel),
         padding: if flags.poison && end < last {
             end..last
         } else {
@@ -176,8 +173,18 @@ pub fn layout(kernel: &Kernel<'_>, cache: &Cache) -> Option<DebugLayout> {
     })
 }
 
-/// `get_orig_size()` and its kin are inlined; the function that came with them is not.
+/// The function came with the red zone behind what was asked for; ksize() calls it.
+fn has_requested_zone(kernel: &Kernel<'_>) -> bool {
+    kernel.symbol("skip_orig_size_check").is_ok()
+}
+
+/// `get_orig_size()` and its kin are inlined; what tells is a function that came with them, or a parameter.
 fn has_requested_size(kernel: &Kernel<'_>) -> bool {
+    // Of 6.2. The parameters below are no sign that can be relied on: BTF leaves out functions that the compiler
+    // changed, as it did with all of these in Debian's 6.12.
+    if has_requested_zone(kernel) {
+        return true;
+    }
     // Commit 6edf2576a6cc gave __kmem_cache_alloc_node() and the tracks this parameter (6.1).
     let named = |name: &str| {
         kernel.types().func_proto(name).is_some_and(|proto| {
