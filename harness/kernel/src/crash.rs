@@ -6,7 +6,7 @@ use crate::exception::{self, Exception};
 use crate::instruction::{self, BadJump, Came, Faulting};
 use crate::kernel::Kernel;
 use crate::object::{Missing, Object};
-use crate::printk::{self, Oops};
+use crate::printk::{self, Log, Oops};
 use crate::regs::PtRegs;
 use crate::slice::{self, Slice};
 use crate::syscall::{self, Syscall};
@@ -101,15 +101,26 @@ impl Crash {
             Ok(task) => stack(kernel, task, cpu.as_ref().copied().unwrap_or(0)),
             Err(missing) => (Err(missing.clone()), Err(missing.clone())),
         };
-        let log = printk::records(kernel).map(|log| printk::last_oops(&log));
-        let calm = calm(exception.as_ref(), backtrace.as_ref(), log.as_ref());
+        let log = printk::records(kernel);
+        let told = log.as_ref().ok().map(Told::of);
+        let calm = match (&exception, &cpu) {
+            (Ok(_), _) => None,
+            // No CPU was ever chosen to save the dump by.
+            (Err(_), Err(Missing::Implausible(_))) => told
+                .as_ref()
+                .and_then(Told::calm)
+                .filter(|calm| *calm == Calm::Running),
+            _ => walked(backtrace.as_ref())
+                .then(|| told.as_ref().map_or(Some(Calm::Unknown), Told::calm))
+                .flatten(),
+        };
         let exception = match calm {
             Some(_) => Err(Missing::Implausible(NO_EXCEPTION.into())),
             None => exception,
         };
         let interrupted =
             interrupted(kernel, task.as_ref(), backtrace.as_ref()).filter(|_| exception.is_err());
-        let panic = log.map(|log| log.panic.map(|(_, text)| text));
+        let panic = log.map(|_| told.and_then(|told| told.oops.panic).map(|(_, text)| text));
         let came = came(kernel, exception.as_ref().ok(), task.as_ref().ok());
         let saved = cpu
             .clone()
@@ -197,24 +208,35 @@ fn stack(
     }
 }
 
-/// Whether there was no exception: only a stack that was walked to its end can tell.
-fn calm(
-    exception: Result<&Exception, &Missing>,
-    backtrace: Result<&Backtrace, &Missing>,
-    log: Result<&Oops, &Missing>,
-) -> Option<Calm> {
-    let walked = backtrace.is_ok_and(|trace| matches!(trace.end, End::User | End::Outermost));
-    if exception.is_ok() || !walked {
-        return None;
+/// Only a stack that was walked to its end can tell that it has no exception.
+fn walked(backtrace: Result<&Backtrace, &Missing>) -> bool {
+    backtrace.is_ok_and(|trace| matches!(trace.end, End::User | End::Outermost))
+}
+
+/// What the log tells of the death.
+struct Told {
+    oops: Oops,
+    /// No part of the log is missing.
+    whole: bool,
+}
+
+impl Told {
+    fn of(log: &Log) -> Self {
+        Self {
+            oops: printk::last_oops(log),
+            whole: log.gaps.is_empty(),
+        }
     }
-    let Ok(log) = log else {
-        return Some(Calm::Unknown);
-    };
-    match (&log.panic, &log.banner) {
-        (Some((_, text)), _) if text.starts_with(AFTER_OOPS) => None,
-        (Some(_), _) => Some(Calm::Panicked),
-        (None, Some(_)) => Some(Calm::Survived),
-        (None, None) => Some(Calm::Running),
+
+    /// Why there is no exception; `None` where the log knows of one.
+    fn calm(&self) -> Option<Calm> {
+        match (&self.oops.panic, &self.oops.banner) {
+            (Some((_, text)), _) if text.starts_with(AFTER_OOPS) => None,
+            (Some(_), _) => Some(Calm::Panicked),
+            (None, Some(_)) if self.whole => Some(Calm::Survived),
+            (None, None) if self.whole => Some(Calm::Running),
+            (None, _) => Some(Calm::Unknown),
+        }
     }
 }
 

@@ -62,9 +62,16 @@ fn meaning(crash: &Crash, landmarks: &Landmarks<'_>, name: &str, value: u64) -> 
     }
     let pointee = landmarks.describe(value);
     match pointee.kind {
+        // A kernel thread has no user memory.
+        Kind::User if in_kernel_thread(crash) => String::new(),
         Kind::Stack(_) => format!("{pointee}{}", in_frame(crash, value)),
         _ => pointee.to_string(),
     }
+}
+
+fn in_kernel_thread(crash: &Crash) -> bool {
+    let mm = crash.task.as_ref().ok().and_then(|task| task.mm);
+    mm.is_some_and(|mm| mm.0 == 0)
 }
 
 /// The frame of the walked stack that an address lies in.
