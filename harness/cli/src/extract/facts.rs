@@ -1,6 +1,7 @@
 //! The facts of a signature, each from the part of the crash that knows it.
 use super::corruption;
 use recrash_kernel::corruption::OperandParts;
+use recrash_kernel::crash::Calm;
 use recrash_kernel::instruction::{Faulting, MemoryOperand};
 use recrash_kernel::open::{SymbolSource, TypeSource};
 use recrash_kernel::unwind::{Backtrace, End};
@@ -8,7 +9,7 @@ use recrash_kernel::{Crash, Kernel, Missing, slice, slub};
 use recrash_signature::model::{
     Context, Fact, Fault, FaultClass, Frame, Frames, Role, Signature, Slab, Source,
 };
-use recrash_signature::normalise;
+use recrash_signature::{normalise, title};
 use recrash_vmcore::{PagingLevels, ReadError};
 
 const MEMORY: Source = Source::Vmcore;
@@ -20,13 +21,18 @@ pub(super) fn signature(
     crash: &Crash,
     accelerator: Option<&str>,
 ) -> Signature {
-    Signature::new(
+    let mut signature = Signature::new(
         fault(kernel, crash),
         frames(crash, symbols_source(kernel)),
         slab(kernel, crash),
         corruption::signature(crash, types_source(kernel)),
         context(kernel, crash, accelerator),
-    )
+    );
+    // The facts are those of an exception; a panic without one has its message only.
+    if let (Some(Calm::Panicked), Ok(Some(message))) = (crash.calm, &crash.panic) {
+        signature.title = title::panic_title(message);
+    }
+    signature
 }
 
 /// Where facts were read from that took types to read.

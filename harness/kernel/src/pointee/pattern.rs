@@ -53,6 +53,8 @@ const POISON: &[(u64, &str)] = &[
 ];
 /// A poisoned list pointer and a field's offset.
 const LIST_POISON: std::ops::Range<u64> = 0xdead_0000_0000_0000..0xdead_0000_0000_1000;
+/// -1 in 32 bits.
+pub(super) const MINUS_ONE: u64 = 0xffff_ffff;
 /// Largest error number (include/linux/err.h, MAX_ERRNO).
 const MAX_ERRNO: u64 = 4095;
 
@@ -67,10 +69,12 @@ pub fn poison(value: u64) -> Option<&'static str> {
     })
 }
 
-/// The error number in `-errno`, as a 64-bit or a 32-bit value.
+/// The error number in `-errno`, as a 64-bit or a 32-bit value. -1 in 32 bits is more often a mask or "none" than
+/// EPERM.
 pub(super) fn error(value: u64) -> Option<u16> {
     let wide = value.wrapping_neg();
-    let narrow = (value >> 32 == 0).then(|| (value | 0xffff_ffff_0000_0000).wrapping_neg());
+    let narrow = (value >> 32 == 0 && value != MINUS_ONE)
+        .then(|| (value | 0xffff_ffff_0000_0000).wrapping_neg());
     [Some(wide), narrow]
         .into_iter()
         .flatten()
@@ -189,6 +193,7 @@ mod tests {
         assert_eq!(error((-4095i64).cast_unsigned()), Some(4095));
         assert_eq!(error((-4096i64).cast_unsigned()), None);
         assert_eq!(error(0), None);
+        assert_eq!(error(0xffff_ffff), None);
         assert_eq!(errno(12), Some("ENOMEM"));
     }
 
