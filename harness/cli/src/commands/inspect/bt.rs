@@ -609,6 +609,7 @@ mod tests {
             file: Some("fs/ioctl.c".into()),
             line: Some(51),
             inlined: Vec::new(),
+            own: None,
             words: Vec::new(),
             slot,
             struck: None,
