@@ -118,7 +118,9 @@ fn registers(dump: &Dump, backtrace: &str) -> Outcome {
     }
     // Where no exception crashed the kernel (sysrq, NMI), crash shows what the panicking interrupt struck, and the
     // report what the CPU was doing last: the same context is the one at the same place.
-    let struck = ours::interrupted(dump).unwrap_or_default();
+    let mut struck = ours::interrupted(dump).unwrap_or_default();
+    // In crash's own layout, which also has the registers that a dump of a running kernel begins with.
+    struck.extend(ours::backtrace(dump).map(|text| exception_registers(&text)));
     let crashed = ours::registers(dump);
     let known = || crashed.iter().chain(&struck);
     let same_place = known().find(|ours| ours.get("rip") == theirs.get("rip"));

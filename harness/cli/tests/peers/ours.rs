@@ -112,6 +112,12 @@ pub(crate) fn interrupted(dump: &Dump) -> Result<Vec<Registers>, String> {
     Ok(exceptions.into_iter().flatten().map(of_one).collect())
 }
 
+/// What `inspect bt` prints.
+pub(crate) fn backtrace(dump: &Dump) -> Result<String, String> {
+    let output = ask("inspect", dump, &["bt"])?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// The lines of `inspect log`, with the callers if wanted.
 pub(crate) fn log(dump: &Dump, callers: bool) -> Result<String, String> {
     let command: &[&str] = if callers { &["log", "-c"] } else { &["log"] };
