@@ -11,7 +11,7 @@ impl Display for Pointee {
                 write!(f, "-1 as a 32-bit number")
             }
             Kind::Small | Kind::Integer => write!(f, "{}", self.value),
-            Kind::Error(number) => match pattern::errno(*number) {
+            Kind::Error(number) => match crate::decode::errno(*number) {
                 Some(name) => write!(f, "-{number} = -{name}"),
                 None => write!(f, "-{number}"),
             },
