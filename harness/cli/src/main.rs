@@ -35,7 +35,8 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse_from(commands::inspect::respell(std::env::args_os()));
+    let cli = Cli::try_parse_from(commands::inspect::respell(std::env::args_os()))
+        .unwrap_or_else(|error| commands::inspect::without_bad_advice(error).exit());
     match cli.command.run() {
         Ok(exit) => exit.into(),
         Err(failure) => {

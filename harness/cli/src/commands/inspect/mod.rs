@@ -11,11 +11,14 @@ mod rd;
 mod reply;
 mod search;
 mod session;
+mod similar;
 mod slab;
 mod source;
 mod structure;
+mod sym;
 mod sys;
 mod task;
+mod unknown;
 mod usb;
 mod vtop;
 
@@ -25,6 +28,7 @@ use std::path::PathBuf;
 use super::Outcome;
 use crate::debug_files::DebugArgs;
 use session::Session;
+pub(crate) use unknown::without_bad_advice;
 
 const HELP: &str = "\
 Addresses are hexadecimal (with or without 0x), symbols, or symbols with an offset (sym+0x10, sym-8); a per-CPU
@@ -45,7 +49,7 @@ pub(crate) struct Args {
     /// The vmcore: ELF, or what makedumpfile writes
     vmcore: PathBuf,
     /// Another file of a split dump; once for each
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     split: Vec<PathBuf>,
     /// Print one JSON object
     #[arg(long, global = true)]
@@ -65,17 +69,24 @@ enum Inspect {
     Ps(ps::Args),
     Mod(module::Args),
     Slab(slab::Args),
+    #[command(alias = "union")]
     Struct(structure::Args),
+    Sym(sym::Args),
     Rd(rd::Args),
     Dis(dis::Args),
     Usb(usb::Args),
     Vtop(vtop::Args),
     Search(search::Args),
+    #[command(external_subcommand)]
+    Unknown(Vec<OsString>),
 }
 
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
+        if let Inspect::Unknown(words) = &self.command {
+            return Err(unknown::failure(words));
+        }
         let opened = session::open(&self.vmcore, &self.split, &self.debug)?;
         let session = Session::new(&opened, self.json)?;
         match self.command {
@@ -86,16 +97,18 @@ impl Args {
             Inspect::Mod(args) => args.run(&session),
             Inspect::Slab(args) => args.run(&session),
             Inspect::Struct(args) => args.run(&session),
+            Inspect::Sym(args) => args.run(&session),
             Inspect::Rd(args) => args.run(&session),
             Inspect::Dis(args) => args.run(&session),
             Inspect::Usb(args) => args.run(&session),
             Inspect::Vtop(args) => args.run(&session),
             Inspect::Search(args) => args.run(&session),
+            Inspect::Unknown(words) => Err(unknown::failure(&words)),
         }
     }
 }
 
-/// crash's `rd -8 -16 -32 -64` in the spelling that the option parser knows.
+/// crash's `rd -8 -16 -32 -64` in the spelling that the option parser knows, and `struct struct page` as one type.
 pub(crate) fn respell(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut args: Vec<OsString> = args.collect();
     if args.get(1).is_some_and(|command| command == "inspect") {
@@ -106,8 +119,33 @@ pub(crate) fn respell(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
                 *arg = long;
             }
         }
+        join_type(&mut args);
     }
     args
+}
+
+/// `struct struct page`: the shell made two words of the type's name.
+fn join_type(args: &mut Vec<OsString>) {
+    let is_struct = |arg: &OsString| arg == "struct" || arg == "union";
+    // After the dump and options that stand before the command.
+    let names: Vec<String> = unknown::names();
+    let is_command = |arg: &OsString| is_struct(arg) || names.iter().any(|name| arg == &**name);
+    let command = args.iter().skip(3).position(is_command).map(|at| at + 3);
+    let Some(command) = command.filter(|at| args.get(*at).is_some_and(is_struct)) else {
+        return;
+    };
+    let is_keyword = |arg: &OsString| is_struct(arg) || arg == "enum";
+    let after = args.iter().skip(command + 1).position(is_keyword);
+    let Some(keyword) = after.map(|at| at + command + 1) else {
+        return;
+    };
+    if keyword + 1 < args.len() {
+        let name = args.remove(keyword + 1);
+        if let Some(joined) = args.get_mut(keyword) {
+            joined.push(" ");
+            joined.push(name);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -122,5 +160,28 @@ mod tests {
             ["recrash", "inspect", "f", "rd", "--16", "-p", "1000"]
         );
         assert_eq!(spelled(&["recrash", "run", "-8"]), ["recrash", "run", "-8"]);
+    }
+
+    #[test]
+    fn a_type_may_be_two_words() {
+        let check = |args: &[&str], expected: &[&str]| {
+            let words = ["recrash", "inspect", "f"].iter().chain(args);
+            let spelled = respell(words.map(OsString::from));
+            assert_eq!(spelled.get(3..).unwrap_or_default(), expected, "{args:?}");
+        };
+        check(
+            &["struct", "struct", "page.flags", "1"],
+            &["struct", "struct page.flags", "1"],
+        );
+        check(
+            &["struct", "-o", "enum", "pid_type"],
+            &["struct", "-o", "enum pid_type"],
+        );
+        check(&["struct", "page", "1"], &["struct", "page", "1"]);
+        check(&["struct", "struct"], &["struct", "struct"]);
+        check(
+            &["search", "-c", "struct", "struct", "x"],
+            &["search", "-c", "struct", "struct", "x"],
+        );
     }
 }

@@ -11,6 +11,7 @@ use super::address;
 use super::form::{self, ELEMENTS, Offsets, Radix, Values};
 use super::reply::{Hex, Reply, clean};
 use super::session::Session;
+use super::similar;
 use crate::failure::Failure;
 
 /// Structs of one call.
@@ -64,8 +65,7 @@ impl Args {
             .ok_or_else(|| unknown(kernel, name))?;
         let mut wanted = Vec::new();
         for path in paths {
-            let member = member(of, path)
-                .ok_or_else(|| Failure::usage(anyhow!("{} has no member {path}", of.spelled())))?;
+            let member = member(of, path).ok_or_else(|| no_member(of, path))?;
             wanted.push(Wanted {
                 path: path.to_owned(),
                 member,
@@ -218,8 +218,20 @@ fn unknown(kernel: &Kernel<'_>, name: &str) -> Failure {
         let why = kernel.notes().join("; ");
         return Failure::inconclusive(anyhow!("the kernel's types are not known: {why}"));
     }
-    Failure::usage(anyhow!("the kernel has no type {name:?}"))
-        .hint("expected a struct, union, enum or typedef, as C names it")
+    let near = similar::hint(&similar::types(kernel, name));
+    Failure::usage(anyhow!("the kernel has no type {name:?}")).hint(
+        near.unwrap_or_else(|| {
+            "expected a struct, union, enum or typedef, as C names it".to_owned()
+        }),
+    )
+}
+
+fn no_member(of: TypeRef<'_>, path: &str) -> Failure {
+    let failure = Failure::usage(anyhow!("{} has no member {path}", of.spelled()));
+    match similar::hint(&similar::members(of, path)) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
 }
 
 /// A member by path, its offset counted from the outermost struct.
