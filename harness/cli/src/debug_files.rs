@@ -8,6 +8,7 @@ use anyhow::{Context as _, anyhow};
 use memmap2::Mmap;
 use recrash_debuginfo::dwarf::kept::Kept;
 use recrash_debuginfo::dwarf::{Dwarf, SourceFrame, UnitIndex};
+use recrash_debuginfo::system_map;
 use recrash_kernel::source_lines::{CodeIn, DebugInfo};
 use recrash_kernel::{Kernel, Sources};
 use recrash_vmcore::Vmcoreinfo;
@@ -191,6 +192,14 @@ impl DebugFiles {
                 )),
             }
         }
+        if self.image.is_some() {
+            let refused = |why| Failure::usage(anyhow!("--image: {why}"));
+            kernel.check_image().map_err(refused)?;
+        }
+        if let Some(text) = &self.system_map {
+            let refused = |why| Failure::usage(anyhow!("--system-map: {why}"));
+            must_agree(text, kernel).map_err(refused)?;
+        }
         Ok(notes)
     }
 
@@ -363,6 +372,27 @@ impl DebugInfo for DebugFiles {
             }
         }
     }
+}
+
+/// Whether a System.map has the addresses that the dump has. It carries no build id; these differ between builds.
+fn must_agree(text: &str, kernel: &Kernel<'_>) -> Result<(), String> {
+    const TELLING: [&str; 4] = ["_etext", "init_task", "linux_banner", "_end"];
+    let table = system_map::parse(text).map_err(|error| error.to_string())?;
+    let Ok(kaslr) = kernel.kaslr() else {
+        return Ok(());
+    };
+    for name in TELLING {
+        let (Some(linked), Ok(at)) = (table.address_of(name), kernel.symbol(name)) else {
+            continue;
+        };
+        let there = linked.wrapping_add(kaslr);
+        if there != at.0 {
+            return Err(format!(
+                "of another kernel: {name} would lie at {there:#x}, in the dump it lies at {at}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn map(path: &Path) -> std::io::Result<Mmap> {

@@ -4,6 +4,7 @@ mod account;
 mod corruption;
 mod facts;
 mod fault;
+mod headers;
 mod registers;
 
 use std::path::{Path, PathBuf};
@@ -78,6 +79,15 @@ pub(crate) fn analyze(vmcore: &Path, how: How<'_>) -> Result<Analysis, Failure> 
         .missing
         .splice(0..0, dump.warnings().iter().cloned().chain(notes));
     Ok(Analysis { signature, report })
+}
+
+/// What is left to say of a dump that [`analyze`] could find no kernel in: what its headers and notes tell. `None` where
+/// the file is no vmcore at all.
+pub(crate) fn headers(vmcore: &Path, split: &[PathBuf]) -> Option<Analysis> {
+    let mut set = vec![vmcore.to_owned()];
+    set.extend_from_slice(split);
+    let dump = Vmcore::open_set(&set).ok()?;
+    Some(headers::analysis(&dump, "no kernel was found in the dump"))
 }
 
 fn unreadable(error: anyhow::Error) -> Failure {

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     reason = "a test that cannot start its command has failed"
 )]
+use recrash_synth::elf_core::{ElfCore, Segment, note};
 use std::io::Read;
 use std::process::{Command, Output, Stdio};
 
@@ -71,4 +72,31 @@ fn a_reader_that_goes_away_causes_no_panic() {
         .unwrap();
     child.wait().unwrap();
     assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+#[test]
+fn a_dump_without_its_kernel_still_tells_its_release() {
+    let info = b"OSRELEASE=6.1.0-test\nKERNELOFFSET=1000000\nNUMBER(phys_base)=0\n\
+                 SYMBOL(init_top_pgt)=ffffffff82a10000\n";
+    let core = ElfCore {
+        segments: vec![Segment {
+            paddr: 0x1000,
+            vaddr: 0xffff_8880_0000_1000,
+            data: vec![0; 0x1000],
+            left_out: 0,
+        }],
+        notes: note("VMCOREINFO", 0, info),
+        count_in_section: false,
+    };
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("headers-only");
+    std::fs::write(&file, core.build()).unwrap();
+    let output = recrash(&["analyze", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(4));
+    let signature = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        signature.contains("release = { value = \"6.1.0-test\""),
+        "{signature}"
+    );
+    assert!(signature.contains("cpu = { absent = "), "{signature}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no kernel found"));
 }

@@ -6,15 +6,49 @@ use crate::exception::{self, Exception};
 use crate::instruction::{self, BadJump, Came, Faulting};
 use crate::kernel::Kernel;
 use crate::object::{Missing, Object};
+use crate::printk::{self, Log, Oops};
 use crate::regs::PtRegs;
 use crate::slice::{self, Slice};
 use crate::syscall::{self, Syscall};
 use crate::task::{self, Task};
-use crate::unwind::{self, Backtrace};
+use crate::unwind::{self, Backtrace, End};
 use crate::usb::{self, UsbDevice};
 
 /// Vector of a page fault.
 const PAGE_FAULT: u8 = 14;
+
+/// Reason of every part that follows from an exception, where it is known that there was none.
+pub const NO_EXCEPTION: &str = "no exception";
+/// What the panic says that follows an oops (kernel/exit.c `make_task_dead`, arch/x86/kernel/dumpstack.c `oops_end`).
+const AFTER_OOPS: &str = "Fatal exception";
+
+/// Why a kernel has no exception to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calm {
+    /// Code called `panic()`: for an NMI, a key, a lockup.
+    Panicked,
+    /// The log has neither a panic nor an oops.
+    Running,
+    /// The log has an oops that the kernel outlived, and no panic.
+    Survived,
+    /// The log could not be read.
+    Unknown,
+}
+
+impl Calm {
+    /// The reason in words.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Panicked => "none: panic() was called",
+            Self::Running => {
+                "none: no panic and no exception in this dump, the machine was running"
+            }
+            Self::Survived => "none on the stack; the log has an oops that the kernel ran on after",
+            Self::Unknown => "none on the stack; whether the kernel panicked is not known",
+        }
+    }
+}
 
 /// Everything that a first look at a crash gives.
 #[derive(Debug)]
@@ -25,6 +59,12 @@ pub struct Crash {
     pub task: Result<Task, Missing>,
     /// The exception, where one was the cause.
     pub exception: Result<Exception, Missing>,
+    /// The panic's message, from the log; `None` where the log has no panic.
+    pub panic: Result<Option<String>, Missing>,
+    /// Why there is no exception, where the stack was walked to its end and has none.
+    pub calm: Option<Calm>,
+    /// Where there is no exception: the innermost context on the stack that an interrupt or NMI broke into.
+    pub interrupted: Option<Exception>,
     /// What came with it, as far as the handler recorded it; `None` where the vector is not known.
     pub came: Option<Came>,
     /// The registers that the dump saved for the CPU that died: the exception's own, or those of the panic's path.
@@ -61,6 +101,26 @@ impl Crash {
             Ok(task) => stack(kernel, task, cpu.as_ref().copied().unwrap_or(0)),
             Err(missing) => (Err(missing.clone()), Err(missing.clone())),
         };
+        let log = printk::records(kernel);
+        let told = log.as_ref().ok().map(Told::of);
+        let calm = match (&exception, &cpu) {
+            (Ok(_), _) => None,
+            // No CPU was ever chosen to save the dump by.
+            (Err(_), Err(Missing::Implausible(_))) => told
+                .as_ref()
+                .and_then(Told::calm)
+                .filter(|calm| *calm == Calm::Running),
+            _ => walked(backtrace.as_ref())
+                .then(|| told.as_ref().map_or(Some(Calm::Unknown), Told::calm))
+                .flatten(),
+        };
+        let exception = match calm {
+            Some(_) => Err(Missing::Implausible(NO_EXCEPTION.into())),
+            None => exception,
+        };
+        let interrupted =
+            interrupted(kernel, task.as_ref(), backtrace.as_ref()).filter(|_| exception.is_err());
+        let panic = log.map(|_| told.and_then(|told| told.oops.panic).map(|(_, text)| text));
         let came = came(kernel, exception.as_ref().ok(), task.as_ref().ok());
         let saved = cpu
             .clone()
@@ -98,6 +158,9 @@ impl Crash {
             cpu,
             task,
             exception,
+            panic,
+            calm,
+            interrupted,
             came,
             saved,
             backtrace,
@@ -143,6 +206,48 @@ fn stack(
         }
         None => (found, Ok(trace)),
     }
+}
+
+/// Only a stack that was walked to its end can tell that it has no exception.
+fn walked(backtrace: Result<&Backtrace, &Missing>) -> bool {
+    backtrace.is_ok_and(|trace| matches!(trace.end, End::User | End::Outermost))
+}
+
+/// What the log tells of the death.
+struct Told {
+    oops: Oops,
+    /// No part of the log is missing.
+    whole: bool,
+}
+
+impl Told {
+    fn of(log: &Log) -> Self {
+        Self {
+            oops: printk::last_oops(log),
+            whole: log.gaps.is_empty(),
+        }
+    }
+
+    /// Why there is no exception; `None` where the log knows of one.
+    fn calm(&self) -> Option<Calm> {
+        match (&self.oops.panic, &self.oops.banner) {
+            (Some((_, text)), _) if text.starts_with(AFTER_OOPS) => None,
+            (Some(_), _) => Some(Calm::Panicked),
+            (None, Some(_)) if self.whole => Some(Calm::Survived),
+            (None, None) if self.whole => Some(Calm::Running),
+            (None, _) => Some(Calm::Unknown),
+        }
+    }
+}
+
+/// The first registers that are met on the way outwards.
+fn interrupted(
+    kernel: &Kernel<'_>,
+    task: Result<&Task, &Missing>,
+    backtrace: Result<&Backtrace, &Missing>,
+) -> Option<Exception> {
+    let (at, regs) = backtrace.ok()?.exceptions.first()?;
+    Some(exception::describe(kernel, task.ok()?, *at, *regs))
 }
 
 /// Vector, error code, and for a page fault the address, which the handler keeps in `thread.cr2`.

@@ -279,6 +279,14 @@ impl<'d> Kernel<'d> {
         Ok(self.symbol("_text")?.0.wrapping_sub(linked))
     }
 
+    /// Whether the image that came with the dump is a kernel, and of the same build.
+    ///
+    /// # Errors
+    /// [`Missing::WrongBuild`], or another [`Missing`] if there is none or it can't be read.
+    pub fn check_image(&self) -> Result<(), Missing> {
+        self.checked_image().map(|_| ())
+    }
+
     /// The image that came with the dump, if it is of the same build.
     pub(crate) fn checked_image(&self) -> Result<Vmlinux<'_>, Missing> {
         let checked = self.image_checked.get_or_init(|| {

@@ -4,10 +4,6 @@
 //!
 //! A word of real memory may well be text, a descriptor or a fill pattern; its rates say how much such a finding
 //! means, not that it is false. RECRASH_DUMPS names dumps, separated by colons.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test stops where its own input is wrong"
-)]
 use recrash_kernel::Kernel;
 use recrash_kernel::decode::{Confidence, Kind, Known, Question, decode};
 use recrash_kernel::usb::{self, StringKind, UsbDevice};

@@ -157,6 +157,11 @@ fn overwritten(coding: Coding, word: impl FnOnce(u64) -> u64) -> (WalkEnd, Optio
     check(world, |_, slub| {
         let finding = only(slub);
         assert_eq!(finding.holder, Holder::NodePartial(0));
+        assert!(
+            matches!(finding.what, Wrong::List { .. }),
+            "{:?}",
+            finding.what
+        );
         let Wrong::List {
             walked,
             end,
@@ -164,7 +169,7 @@ fn overwritten(coding: Coding, word: impl FnOnce(u64) -> u64) -> (WalkEnd, Optio
             ..
         } = finding.what
         else {
-            panic!("{:?}", finding.what)
+            return;
         };
         assert_eq!(walked, 2);
         if let Some(link) = end.bad_link() {

@@ -21,6 +21,12 @@ pub fn title(fault: &Fault, frames: &Frames) -> String {
     }
 }
 
+/// `kernel panic: NMI: Not continuing`, as syzkaller names a panic without an oops by its message's first line.
+pub fn panic_title(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    format!("kernel panic: {}", line.trim())
+}
+
 fn public<'a>(function: &'a str, frames: &'a Frames) -> &'a str {
     let entry = frames.chain.value().and_then(|chain| chain.first());
     match entry {
@@ -112,6 +118,13 @@ mod tests {
         check(6, Warning, f, "f", "WARNING in f");
         check(8, Other, None, "", "double fault");
         check(200, Other, f, "f", "unknown exception in f");
+    }
+
+    #[test]
+    fn a_panic_is_named_by_its_first_line() {
+        let check = |message, expected: &str| assert_eq!(panic_title(message), expected);
+        check("NMI: Not continuing", "kernel panic: NMI: Not continuing");
+        check("hung\nmore", "kernel panic: hung");
     }
 
     #[test]

@@ -30,9 +30,7 @@ pub enum ReadError {
     #[error("page at {0} is in another file of this split dump")]
     InOtherFile(PhysAddr),
     /// The dump should have these bytes, the file ends before them.
-    #[error(
-        "{at} should be at offset {offset:#x} of the file, which was cut short before it or is not written so far"
-    )]
+    #[error("{at}: the file is cut short or unfinished at offset {offset:#x}")]
     Truncated {
         /// The memory asked for.
         at: PhysAddr,

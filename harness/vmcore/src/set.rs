@@ -41,6 +41,11 @@ impl Set {
             }
         }
         parts.sort_by_key(|part| part.split_frames().map_or(0, |frames| frames.start));
+        for pair in parts.windows(2) {
+            if let [one, other] = pair {
+                check_not_twice(one, other)?;
+            }
+        }
         let mut parts = parts.into_iter();
         let first = parts.next().ok_or_else(|| FormatError {
             file: Default::default(),
@@ -208,6 +213,21 @@ fn check_pair(one: &Part, other: &Part) -> Result<(), FormatError> {
         ));
     }
     Ok(())
+}
+
+/// Refuses a file that holds the same page frames as the one before it: the same file, under
+/// whatever name. Files that hold nothing may be many.
+fn check_not_twice(one: &Part, other: &Part) -> Result<(), FormatError> {
+    let frames = other.split_frames().filter(|frames| !frames.is_empty());
+    let Some(frames) = frames.filter(|_| one.split_frames() == other.split_frames()) else {
+        return Ok(());
+    };
+    let (from, to, first) = (frames.start, frames.end, one.file.display());
+    Err(FormatError {
+        file: other.file.clone(),
+        offset: BLOCK,
+        what: format!("given twice: {first} holds page frames {from:#x} to {to:#x} as well"),
+    })
 }
 
 /// What the headers of both say: name, where it lies, and the two values in words.

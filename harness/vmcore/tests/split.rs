@@ -75,6 +75,39 @@ fn a_file_that_holds_all_there_is_needs_no_other() {
 }
 
 #[test]
+fn a_lone_file_tells_its_page_frames_though_the_other_holds_one_frame() {
+    let warning = |range: &str| format!("one file of a split dump: page frames {range}");
+    check(vec![file(0, 2999)], 2999..3000, &[&warning("0x0 to 0xbb7")]);
+    check(
+        vec![file(2999, 3000)],
+        0..2999,
+        &[&warning("0xbb7 to 0xbb8")],
+    );
+}
+
+#[test]
+fn a_file_given_twice_is_refused_under_any_name() {
+    let (_, again) = file(0, 1000);
+    let files = vec![
+        file(0, 1000),
+        file(1000, 3000),
+        ("./again".to_owned(), again),
+    ];
+    let message = refused(files);
+    let what = "given twice: 0-1000 holds page frames 0x0 to 0x3e8 as well";
+    assert_eq!(message, format!("./again: {what} at offset 0x1000"));
+}
+
+#[test]
+fn several_files_may_hold_nothing() {
+    check(
+        vec![file(0, 3000), file(3000, 3000), file(3000, 3000)],
+        0..0,
+        &[],
+    );
+}
+
+#[test]
 fn a_read_may_span_files() {
     let vmcore = Vmcore::from_bytes_set(vec![file(0, 1000), file(1000, 3000)]).unwrap();
     let mut buf = [0; 16];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Outcome;
 use crate::debug_files::DebugArgs;
 use crate::exit::Exit;
-use crate::extract::{self, How};
+use crate::extract::{self, Analysis, How};
 use crate::failure::Failure;
 use crate::output;
 use crate::report::{CrashReport, text};
@@ -57,7 +57,21 @@ impl Args {
             lines: self.report || self.json || self.output.is_some(),
             split: &self.split,
         };
-        let analysis = extract::analyze(&self.vmcore, how)?;
+        match extract::analyze(&self.vmcore, how) {
+            Ok(analysis) => self.print(&analysis).map(|()| Exit::Met),
+            Err(failure) => {
+                let left = (!failure.is_usage())
+                    .then(|| extract::headers(&self.vmcore, &self.split))
+                    .flatten();
+                if let Some(analysis) = left {
+                    self.print(&analysis)?;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    fn print(&self, analysis: &Analysis) -> Result<(), Failure> {
         let signature = analysis.signature.to_toml().map_err(Failure::usage)?;
         if let Some(file) = &self.output {
             std::fs::write(file, &signature).with_context(|| file.display().to_string())?;
@@ -72,6 +86,6 @@ impl Args {
         } else {
             output::print(&signature)?;
         }
-        Ok(Exit::Met)
+        Ok(())
     }
 }

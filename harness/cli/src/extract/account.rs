@@ -1,6 +1,7 @@
 //! The account of a crash in plain words, with addresses: for people, never compared.
 use super::{corruption, fault, registers};
 use recrash_debuginfo::dwarf::SourceFrame;
+use recrash_kernel::crash::NO_EXCEPTION;
 use recrash_kernel::unwind;
 use recrash_kernel::{Crash, Kernel, Missing};
 
@@ -22,9 +23,14 @@ pub(super) fn report(kernel: &Kernel<'_>, crash: &Crash) -> CrashReport {
     report.fault = fault;
     report.frames = frames;
     report.registers = registers;
+    report.registers_of = registers::whose(crash);
     report.origins = origins;
     report.corruption = corruption;
     report.slab = slab;
+    // Said once, in the fault.
+    if crash.calm.is_some() {
+        report.missing.retain(|told| !told.ends_with(NO_EXCEPTION));
+    }
     report.missing.dedup();
     report
 }

@@ -265,6 +265,7 @@ fn overwritten(hit: &CorruptFreelist, decoding: &Decoding) -> Vec<Fact> {
         None => "not recognised".into(),
     };
     facts.push(Fact::new("what", value).proven_by(tried.join("\n")));
+    facts.extend(overwrite.reading.as_ref().and_then(sender));
     if overwrite.still_there == Some(false) {
         let value = "overwritten since: the object was handed out once more (and zeroed, with init_on_alloc)";
         facts.push(Fact::new("evidence", value));
@@ -323,19 +324,31 @@ fn what(reading: &Reading) -> String {
     }
 }
 
-fn device(found: &KnownMatch, length: usize) -> String {
+/// The device whose data it was: the cause, not who holds the memory since.
+fn sender(reading: &Reading) -> Option<Fact> {
+    let Kind::Device(found) = &reading.kind else {
+        return None;
+    };
+    Some(Fact::new("sent by", device_name(found)))
+}
+
+fn device_name(found: &KnownMatch) -> String {
     let (vendor, product) = found.id;
+    format!("USB device {} ({vendor:04x}:{product:04x})", found.device)
+}
+
+fn device(found: &KnownMatch, length: usize) -> String {
     let text = match &found.part {
         KnownPart::String(_, text) | KnownPart::Kept(_, text) => format!("\n{text:?}"),
         _ => String::new(),
     };
     format!(
-        "bytes {} to {} of the {}-byte {} of USB device {} ({vendor:04x}:{product:04x}){text}",
+        "bytes {} to {} of the {}-byte {} of {}{text}",
         found.at,
         found.at.saturating_add(length as u64),
         found.length,
         found.part.label(),
-        found.device
+        device_name(found)
     )
 }
 
@@ -388,7 +401,8 @@ fn carrier(
             "{} bytes, {}, of {}, in flight",
             urb.length, urb.pipe, urb.device
         );
-        facts.push(Fact::new("buffer of", value).proven_by(format!("struct urb at {}", urb.at)));
+        facts
+            .push(Fact::new("now buffer of", value).proven_by(format!("struct urb at {}", urb.at)));
     }
     if let Some(layout) = slub::layout(kernel, &hit.cache) {
         let allocated = !matches!(

@@ -1,18 +1,18 @@
 //! The facts of a signature, each from the part of the crash that knows it.
 use super::corruption;
 use recrash_kernel::corruption::OperandParts;
+use recrash_kernel::crash::Calm;
 use recrash_kernel::instruction::{Faulting, MemoryOperand};
-use recrash_kernel::open::TypeSource;
+use recrash_kernel::open::{SymbolSource, TypeSource};
 use recrash_kernel::unwind::{Backtrace, End};
 use recrash_kernel::{Crash, Kernel, Missing, slice, slub};
 use recrash_signature::model::{
     Context, Fact, Fault, FaultClass, Frame, Frames, Role, Signature, Slab, Source,
 };
-use recrash_signature::normalise;
+use recrash_signature::{normalise, title};
 use recrash_vmcore::{PagingLevels, ReadError};
 
 const MEMORY: Source = Source::Vmcore;
-const SYMBOLS: Source = Source::VmcoreKallsyms;
 /// The first page, where a NULL pointer plus a field's offset lies.
 const NULL_PAGE: u64 = 4096;
 
@@ -21,13 +21,18 @@ pub(super) fn signature(
     crash: &Crash,
     accelerator: Option<&str>,
 ) -> Signature {
-    Signature::new(
+    let mut signature = Signature::new(
         fault(kernel, crash),
-        frames(crash),
+        frames(crash, symbols_source(kernel)),
         slab(kernel, crash),
         corruption::signature(crash, types_source(kernel)),
         context(kernel, crash, accelerator),
-    )
+    );
+    // The facts are those of an exception; a panic without one has its message only.
+    if let (Some(Calm::Panicked), Ok(Some(message))) = (crash.calm, &crash.panic) {
+        signature.title = title::panic_title(message);
+    }
+    signature
 }
 
 /// Where facts were read from that took types to read.
@@ -36,6 +41,15 @@ fn types_source(kernel: &Kernel<'_>) -> Source {
         None | Some(TypeSource::Btf | TypeSource::ImageBtf) => Source::VmcoreBtf,
         Some(TypeSource::Dwarf) => Source::VmcoreDwarf,
         Some(TypeSource::LayoutTable) => Source::VmcoreLayout,
+    }
+}
+
+/// Where facts were read from that took symbols to read.
+fn symbols_source(kernel: &Kernel<'_>) -> Source {
+    match kernel.symbol_source() {
+        SymbolSource::NamedKallsyms | SymbolSource::FoundKallsyms => Source::VmcoreKallsyms,
+        SymbolSource::ImageSymbols | SymbolSource::ImageKallsyms => Source::VmcoreImage,
+        SymbolSource::SystemMap => Source::VmcoreSystemMap,
     }
 }
 
@@ -52,7 +66,7 @@ fn fact<T, U>(from: Result<&T, &Missing>, source: Source, value: impl FnOnce(&T)
 }
 
 fn fault(kernel: &Kernel<'_>, crash: &Crash) -> Fault {
-    let types = types_source(kernel);
+    let (symbols, types) = (symbols_source(kernel), types_source(kernel));
     let faulting = crash.faulting.as_ref();
     let operand = faulting.ok().and_then(|faulting| faulting.operand.as_ref());
     let no_operand = || match faulting {
@@ -82,13 +96,13 @@ fn fault(kernel: &Kernel<'_>, crash: &Crash) -> Fault {
                 .ok_or_else(|| Missing::Implausible(format!("{at} lies in no known function")))
         });
     Fault {
-        vector: fact(trap.as_ref(), SYMBOLS, |trap| trap.vector),
-        trap: fact(trap.as_ref(), SYMBOLS, |trap| trap.mnemonic.to_string()),
+        vector: fact(trap.as_ref(), symbols, |trap| trap.vector),
+        trap: fact(trap.as_ref(), symbols, |trap| trap.mnemonic.to_string()),
         class: class(kernel, crash),
-        function: fact(place.as_ref(), SYMBOLS, |place| {
+        function: fact(place.as_ref(), symbols, |place| {
             normalise::function(&place.symbol).to_string()
         }),
-        offset: fact(place.as_ref(), SYMBOLS, |place| {
+        offset: fact(place.as_ref(), symbols, |place| {
             u32::try_from(place.offset).unwrap_or(u32::MAX)
         }),
         instruction: fact(faulting, MEMORY, by_place),
@@ -124,7 +138,7 @@ fn class(kernel: &Kernel<'_>, crash: &Crash) -> Fact<FaultClass> {
         _ => None,
     };
     if let Some(class) = by_vector {
-        return Fact::known(class, SYMBOLS);
+        return Fact::known(class, symbols_source(kernel));
     }
     // Where the CPU was to fetch from there was no code; running into data that is mapped looks the same.
     if crash.jump.is_some() {
@@ -248,14 +262,14 @@ fn sliced_role(crash: &Crash, register: slice::Role) -> Role {
     by_field.or(by_type).map_or(Role::Other, |(_, role)| *role)
 }
 
-fn frames(crash: &Crash) -> Frames {
+fn frames(crash: &Crash, symbols: Source) -> Frames {
     let chain = whole(crash.backtrace.as_ref()).map(normalised);
     let named = chain.as_ref().ok().and_then(|chain| chain.syscall.clone());
     Frames {
-        chain: fact(chain.as_ref(), SYMBOLS, |chain| chain.frames.clone()),
+        chain: fact(chain.as_ref(), symbols, |chain| chain.frames.clone()),
         syscall: match (&crash.syscall, named) {
             (Ok(syscall), _) => Fact::known(syscall.name.clone(), MEMORY),
-            (Err(_), Some(name)) => Fact::known(name, SYMBOLS),
+            (Err(_), Some(name)) => Fact::known(name, symbols),
             (Err(missing), None) => absent(missing),
         },
     }
@@ -303,6 +317,7 @@ fn slab(kernel: &Kernel<'_>, crash: &Crash) -> Slab {
 }
 
 fn context(kernel: &Kernel<'_>, crash: &Crash, accelerator: Option<&str>) -> Context {
+    let symbols = symbols_source(kernel);
     let types = types_source(kernel);
     let asked = crash.allocation.as_ref();
     let size = asked
@@ -325,9 +340,9 @@ fn context(kernel: &Kernel<'_>, crash: &Crash, accelerator: Option<&str>) -> Con
             "the dump does not say what ran the CPUs",
         ),
         comm: fact(crash.task.as_ref(), types, |task| task.comm.clone()),
-        cpu: fact(crash.cpu.as_ref(), SYMBOLS, |cpu| *cpu),
+        cpu: fact(crash.cpu.as_ref(), symbols, |cpu| *cpu),
         gfp_flags: fact(flags.as_ref(), types, Clone::clone),
-        init_on_alloc: fact(init_on_alloc.as_ref(), SYMBOLS, |on| *on),
+        init_on_alloc: fact(init_on_alloc.as_ref(), symbols, |on| *on),
         kaslr: Fact::from_option(
             kernel.info().kernel_offset().map(|offset| offset != 0),
             MEMORY,

@@ -9,6 +9,10 @@ use crate::report::Fact;
 /// The trap, the instruction, its address, and what hardware raises for it.
 pub(super) fn fault(kernel: &Kernel<'_>, crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Fact> {
     let mut facts = Vec::new();
+    if let Some(message) = gaps.take("panic", &crash.panic).and_then(Option::as_ref) {
+        facts.push(Fact::new("panic", message).proven_by("from the kernel log"));
+    }
+    facts.extend(crash.calm.map(|calm| Fact::new("exception", calm.label())));
     if let Some(exception) = gaps.take("exception", &crash.exception) {
         let value = exception.trap.map_or_else(
             || "unknown vector".into(),

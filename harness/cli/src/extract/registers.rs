@@ -6,13 +6,15 @@ use recrash_kernel::{Crash, Kernel};
 
 use crate::report::{Fact, Register};
 
-/// The registers of the exception, or those that the dump saved for the CPU where there was none.
+/// The registers of the exception; where there was none, of what was interrupted, or those that the dump saved for
+/// the CPU.
 pub(super) fn registers(kernel: &Kernel<'_>, crash: &Crash, gaps: &mut Gaps<'_>) -> Vec<Register> {
     let of_exception = crash.exception.as_ref().map(|exception| exception.regs);
-    let regs = match (of_exception, &crash.saved) {
-        (Ok(regs), _) => regs,
-        (Err(_), Ok(regs)) => *regs,
-        (Err(_), Err(missing)) => {
+    let interrupted = crash.interrupted.as_ref().map(|context| context.regs);
+    let regs = match (of_exception.ok().or(interrupted), &crash.saved) {
+        (Some(regs), _) => regs,
+        (None, Ok(regs)) => *regs,
+        (None, Err(missing)) => {
             gaps.note("registers", missing);
             return Vec::new();
         }
@@ -25,6 +27,24 @@ pub(super) fn registers(kernel: &Kernel<'_>, crash: &Crash, gaps: &mut Gaps<'_>)
             meaning: meaning(crash, &landmarks, name, value),
         })
         .collect()
+}
+
+/// Whose registers are shown, where they are not those of an exception.
+pub(super) fn whose(crash: &Crash) -> String {
+    match (&crash.exception, &crash.interrupted, &crash.saved) {
+        (Err(_), Some(context), _) => {
+            let by = match &context.entry {
+                Some(entry) => entry.symbol.as_str(),
+                None => "an interrupt",
+            };
+            format!(
+                "of the innermost context that was interrupted (by {by}), pt_regs at {}",
+                context.at
+            )
+        }
+        (Err(_), None, Ok(_)) => "as the dump saved them for the CPU".into(),
+        _ => String::new(),
+    }
 }
 
 /// What a register's value is: as a part of this crash, or as what any value can be.
@@ -42,9 +62,16 @@ fn meaning(crash: &Crash, landmarks: &Landmarks<'_>, name: &str, value: u64) -> 
     }
     let pointee = landmarks.describe(value);
     match pointee.kind {
+        // A kernel thread has no user memory.
+        Kind::User if in_kernel_thread(crash) => String::new(),
         Kind::Stack(_) => format!("{pointee}{}", in_frame(crash, value)),
         _ => pointee.to_string(),
     }
+}
+
+fn in_kernel_thread(crash: &Crash) -> bool {
+    let mm = crash.task.as_ref().ok().and_then(|task| task.mm);
+    mm.is_some_and(|mm| mm.0 == 0)
 }
 
 /// The frame of the walked stack that an address lies in.

@@ -14,6 +14,9 @@ pub(crate) struct CrashReport {
     pub(crate) fault: Vec<Fact>,
     /// The registers at the fault, in the order of `pt_regs`.
     pub(crate) registers: Vec<Register>,
+    /// Whose registers they are; empty for those of an exception.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) registers_of: String,
     /// Where the registers came from, those of the faulting address first.
     pub(crate) origins: Vec<Fact>,
     /// The stack, innermost frame first, nothing collapsed.

@@ -15,7 +15,7 @@ pub(crate) fn crash(report: &CrashReport) -> String {
     facts(&mut out, "Crash", &report.context);
     facts(&mut out, "Fault", &report.fault);
     frames(&mut out, &report.frames);
-    registers(&mut out, &report.registers);
+    registers(&mut out, &report.registers, &report.registers_of);
     facts(&mut out, "Origins", &report.origins);
     facts(&mut out, "Corruption", &report.corruption);
     facts(&mut out, "Slab", &report.slab);
@@ -90,11 +90,14 @@ fn source(line: &SourceLine) -> String {
     printable(&text)
 }
 
-fn registers(out: &mut String, registers: &[Register]) {
+fn registers(out: &mut String, registers: &[Register], whose: &str) {
     if registers.is_empty() {
         return;
     }
     heading(out, "Registers");
+    if !whose.is_empty() {
+        let _ = writeln!(out, "  {DIM}{}{DIM:#}", printable(whose));
+    }
     if registers.iter().all(|r| r.meaning.is_empty()) {
         for row in registers.chunks(REGISTERS_PER_LINE) {
             let cells: Vec<String> = row
@@ -165,6 +168,7 @@ mod tests {
             }],
             corruption: vec![Fact::new("bytes", "38 03 56 00\n69 00 72 00")],
             slab: vec![Fact::new("cache", "kmalloc-256")],
+            registers_of: String::new(),
             origins: Vec::new(),
             missing: vec!["source lines: no vmlinux was given".into()],
         };

@@ -51,14 +51,20 @@ fn frames(dump: &Dump, facts: &DrgnFacts) -> Outcome {
     if facts.frames.is_empty() {
         return Outcome::NoJudge(format!("drgn has no frames: {}", facts.failed.join("; ")));
     }
-    match ours::frames(dump) {
-        Ok(ours) => same_frames(&facts.frames, &ours),
+    let all = [false, true].map(|with_dwarf| match ours::frames(dump, with_dwarf) {
+        Ok(ours) => same_frames(&facts.frames, &ours, with_dwarf),
         Err(why) => Outcome::Differs(vec![format!("recrash has no frames: {why}")]),
+    });
+    let [alone, with_dwarf] = all;
+    match alone {
+        Outcome::Equal(_) => with_dwarf,
+        _ => alone,
     }
 }
 
-/// Addresses of drgn's frames that are no inlined ones, and for each the names of what is inlined there.
-fn same_frames(theirs: &[DrgnFrame], ours: &[Frame]) -> Outcome {
+/// Addresses and names of drgn's frames that are no inlined ones, and, if `inlined_too`, for each the names of what is
+/// inlined there.
+fn same_frames(theirs: &[DrgnFrame], ours: &[Frame], inlined_too: bool) -> Outcome {
     let mut differ = Vec::new();
     let groups: Vec<&[DrgnFrame]> = theirs.split_inclusive(|frame| !frame.inlined).collect();
     let mut inlined = 0;
@@ -87,7 +93,7 @@ fn same_frames(theirs: &[DrgnFrame], ours: &[Frame]) -> Outcome {
             ));
         }
         let names: Vec<&str> = within.iter().map(|frame| frame.name.as_str()).collect();
-        if !ours.inlined.is_empty() && ours.inlined != names {
+        if inlined_too && ours.inlined != names {
             differ.push(format!(
                 "inlined in {}: {names:?} there, {:?} here",
                 outer.name, ours.inlined
@@ -97,9 +103,9 @@ fn same_frames(theirs: &[DrgnFrame], ours: &[Frame]) -> Outcome {
     }
     if differ.is_empty() {
         let count = groups.len();
-        return Outcome::Equal(match inlined {
-            0 => format!("{count}"),
-            _ => format!("{count}, {inlined} inlined"),
+        return Outcome::Equal(match inlined_too {
+            false => format!("{count}"),
+            true => format!("{count} and {inlined} inlined"),
         });
     }
     Outcome::Differs(differ)
@@ -110,22 +116,26 @@ fn registers(dump: &Dump, backtrace: &str) -> Outcome {
     if theirs.is_empty() {
         return Outcome::NoJudge("crash shows no exception frame".into());
     }
-    match ours::registers(dump) {
-        Err(why) => Outcome::Differs(vec![format!("recrash has no registers: {why}")]),
-        Ok(ours) => {
-            let ours: BTreeMap<String, u64> = ours.into_iter().collect();
-            let differ: Vec<String> = theirs
-                .iter()
-                .filter(|(name, value)| ours.get(*name) != Some(value))
-                .map(|(name, value)| {
-                    format!("{name}: {value:#x} there, {:#x?} here", ours.get(name))
-                })
-                .collect();
-            match differ.is_empty() {
-                true => Outcome::Equal(theirs.len().to_string()),
-                false => Outcome::Differs(differ),
-            }
-        }
+    // Where no exception crashed the kernel (sysrq, NMI), crash shows what the panicking interrupt struck, and the
+    // report what the CPU was doing last: the same context is the one at the same place.
+    let mut struck = ours::interrupted(dump).unwrap_or_default();
+    // In crash's own layout, which also has the registers that a dump of a running kernel begins with.
+    struck.extend(ours::backtrace(dump).map(|text| exception_registers(&text)));
+    let crashed = ours::registers(dump);
+    let known = || crashed.iter().chain(&struck);
+    let same_place = known().find(|ours| ours.get("rip") == theirs.get("rip"));
+    let Some(ours) = same_place.or_else(|| known().next()) else {
+        let why = crashed.err().unwrap_or_default();
+        return Outcome::Differs(vec![format!("recrash has no registers: {why}")]);
+    };
+    let differ: Vec<String> = theirs
+        .iter()
+        .filter(|(name, value)| ours.get(*name) != Some(value))
+        .map(|(name, value)| format!("{name}: {value:#x} there, {:x?} here", ours.get(name)))
+        .collect();
+    match differ.is_empty() {
+        true => Outcome::Equal(theirs.len().to_string()),
+        false => Outcome::Differs(differ),
     }
 }
 
@@ -233,7 +243,7 @@ mod tests {
         frames.iter().map(frame).collect()
     }
 
-    fn check(ours: &[(u64, &str, &[&str])], equal: bool) {
+    fn check(ours: &[(u64, &str, &[&str])], inlined_too: bool, equal: bool) {
         let theirs = drgn(&[(1, "inner", true), (1, "f", false), (2, "g", false)]);
         let ours: Vec<Frame> = ours
             .iter()
@@ -243,23 +253,24 @@ mod tests {
                 inlined: inlined.iter().map(|name| (*name).into()).collect(),
             })
             .collect();
-        let outcome = same_frames(&theirs, &ours);
+        let outcome = same_frames(&theirs, &ours, inlined_too);
         assert_eq!(matches!(outcome, Outcome::Equal(_)), equal, "{outcome:?}");
     }
 
     #[test]
     fn frames_are_equal_with_and_without_the_inlined_ones() {
-        check(&[(1, "f", &[]), (2, "g", &[])], true);
-        check(&[(1, "f", &["inner"]), (2, "g", &[])], true);
-        check(&[(1, "f", &[]), (2, "g_label", &[])], true);
+        check(&[(1, "f", &[]), (2, "g", &[])], false, true);
+        check(&[(1, "f", &["inner"]), (2, "g", &[])], true, true);
+        check(&[(1, "f", &[]), (2, "g_label", &[])], false, true);
     }
 
     #[test]
     fn another_name_address_number_or_inlined_function_is_a_difference() {
-        check(&[(1, "f", &[]), (2, "h", &[])], false);
-        check(&[(1, "f", &[]), (3, "g", &[])], false);
-        check(&[(1, "f", &[])], false);
-        check(&[(1, "f", &[]), (2, "g", &[]), (3, "h", &[])], false);
-        check(&[(1, "f", &["other"]), (2, "g", &[])], false);
+        check(&[(1, "f", &[]), (2, "h", &[])], false, false);
+        check(&[(1, "f", &[]), (3, "g", &[])], false, false);
+        check(&[(1, "f", &[])], false, false);
+        check(&[(1, "f", &[]), (2, "g", &[]), (3, "h", &[])], false, false);
+        check(&[(1, "f", &["other"]), (2, "g", &[])], true, false);
+        check(&[(1, "f", &[]), (2, "g", &[])], true, false);
     }
 }

@@ -17,6 +17,7 @@ from drgn.helpers.linux.cpumask import for_each_online_cpu
 from drgn.helpers.linux.idr import idr_for_each
 from drgn.helpers.linux.list import list_for_each_entry
 from drgn.helpers.linux.percpu import per_cpu, per_cpu_ptr
+from drgn.helpers.linux.sched import cpu_curr
 
 FACTS = {"frames": [], "structs": [], "failed": []}
 
@@ -184,7 +185,8 @@ def structs(task):
 
 crashed = attempt("crashed thread", lambda: prog.crashed_thread().object)
 if crashed is None:
-    crashed = attempt("panic task", lambda: prog["panic_task"])
+    # Nothing crashed: crash and recrash show what CPU 0 ran.
+    crashed = attempt("task of CPU 0", lambda: cpu_curr(prog, 0))
 if crashed is not None:
     attempt("stack", lambda: frames(crashed))
     structs(crashed)

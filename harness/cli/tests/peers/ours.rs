@@ -1,6 +1,7 @@
 //! What recrash says about a dump, as its callers get it: the command with `--json`, and the log as text.
 use crate::dumps::Dump;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -51,9 +52,13 @@ pub(crate) fn inspect(dump: &Dump, words: &[&str]) -> Result<Value, String> {
     json(&ask("inspect", dump, &words)?)
 }
 
-/// Frames of the task that crashed, innermost first, by `inspect bt`.
-pub(crate) fn frames(dump: &Dump) -> Result<Vec<Frame>, String> {
-    let said = inspect(dump, &["bt"])?;
+/// Frames of the task that crashed, innermost first, by `inspect bt`; with DWARF also the functions inlined.
+pub(crate) fn frames(dump: &Dump, with_dwarf: bool) -> Result<Vec<Frame>, String> {
+    let folder = dump.debug_dir.to_string_lossy();
+    let said = match with_dwarf {
+        true => inspect(dump, &["bt", "--debug-dir", &folder])?,
+        false => inspect(dump, &["bt"])?,
+    };
     let frames = said["tasks"][0]["frames"].as_array();
     let frames: Vec<Frame> = frames.into_iter().flatten().filter_map(frame).collect();
     if frames.is_empty() {
@@ -74,11 +79,14 @@ fn frame(row: &Value) -> Option<Frame> {
     })
 }
 
-/// Registers of the context that crashed by `analyze`: name in lower case, value.
-pub(crate) fn registers(dump: &Dump) -> Result<Vec<(String, u64)>, String> {
+/// Registers by their names in lower case.
+pub(crate) type Registers = BTreeMap<String, u64>;
+
+/// Registers of the context that crashed by `analyze`.
+pub(crate) fn registers(dump: &Dump) -> Result<Registers, String> {
     let said = json(&ask("analyze", dump, &["--json"])?)?;
     let rows = said["report"]["registers"].as_array();
-    let registers: Vec<(String, u64)> = rows
+    let registers: Registers = rows
         .into_iter()
         .flatten()
         .filter_map(|row| Some((row["name"].as_str()?.to_owned(), row["value"].as_u64()?)))
@@ -87,6 +95,27 @@ pub(crate) fn registers(dump: &Dump) -> Result<Vec<(String, u64)>, String> {
         true => Err("no registers".into()),
         false => Ok(registers),
     }
+}
+
+/// Registers of everything that was interrupted on the stack of the task that crashed, by `inspect bt`.
+pub(crate) fn interrupted(dump: &Dump) -> Result<Vec<Registers>, String> {
+    let said = inspect(dump, &["bt"])?;
+    let exceptions = said["tasks"][0]["exceptions"].as_array();
+    let of_one = |exception: &Value| -> Registers {
+        let registers = exception["registers"].as_object();
+        registers
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, value)| Some((name.clone(), hexadecimal(value)?)))
+            .collect()
+    };
+    Ok(exceptions.into_iter().flatten().map(of_one).collect())
+}
+
+/// What `inspect bt` prints.
+pub(crate) fn backtrace(dump: &Dump) -> Result<String, String> {
+    let output = ask("inspect", dump, &["bt"])?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The lines of `inspect log`, with the callers if wanted.

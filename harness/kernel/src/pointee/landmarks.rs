@@ -74,6 +74,8 @@ pub struct Landmarks<'k> {
     moving: Vec<(u64, u64, Region)>,
     slub: Option<Slub<'k>>,
     kasan: bool,
+    /// The kernel image: with KASLR it lies up to 1 GiB above its lowest address, where modules are without.
+    image: Option<(u64, u64)>,
 }
 
 impl<'k> Landmarks<'k> {
@@ -104,6 +106,7 @@ impl<'k> Landmarks<'k> {
             unit: unit_size(kernel),
             slub: Slub::new(kernel).ok(),
             kasan: kernel.symbol("kasan_report").is_ok(),
+            image: image(kernel),
             kernel,
         }
     }
@@ -179,7 +182,11 @@ impl<'k> Landmarks<'k> {
         if self.kernel.is_text(at) {
             return place().map(|place| self.code_or_data(at, place));
         }
-        let in_image = self.region(at.0) == Region::KernelImage;
+        // Where the modules begin depends on the configuration: what has a name in the image is in it.
+        let named = self
+            .image
+            .is_some_and(|(from, to)| (from..to).contains(&at.0));
+        let in_image = named || self.region(at.0) == Region::KernelImage;
         in_image.then(place).flatten().map(Kind::Data)
     }
 
@@ -245,6 +252,12 @@ impl<'k> Landmarks<'k> {
     /// The region that an address in the upper half lies in.
     #[must_use]
     pub fn region(&self, value: u64) -> Region {
+        if self
+            .image
+            .is_some_and(|(from, to)| (from..to).contains(&value))
+        {
+            return Region::KernelImage;
+        }
         let fixed = FIXED
             .iter()
             .find(|(from, to, _)| (*from..=*to).contains(&value));
@@ -274,6 +287,15 @@ impl<'k> Landmarks<'k> {
             Err(_) => None,
         }
     }
+}
+
+/// From `_text`, or where that is not known `_stext`, to `_end`.
+fn image(kernel: &Kernel<'_>) -> Option<(u64, u64)> {
+    let from = kernel
+        .symbol("_text")
+        .or_else(|_| kernel.symbol("_stext"))
+        .ok()?;
+    Some((from.0, kernel.symbol("_end").ok()?.0))
 }
 
 /// Distance between two CPUs' per-CPU areas: `pcpu_unit_size` (mm/percpu.c), or at least the static part.

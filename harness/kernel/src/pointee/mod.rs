@@ -11,7 +11,7 @@ use crate::stacks::StackRef;
 use recrash_vmcore::VirtAddr;
 
 pub use landmarks::Landmarks;
-pub use pattern::{errno, poison};
+pub use pattern::poison;
 
 /// A value and what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

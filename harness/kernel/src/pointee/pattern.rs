@@ -53,6 +53,8 @@ const POISON: &[(u64, &str)] = &[
 ];
 /// A poisoned list pointer and a field's offset.
 const LIST_POISON: std::ops::Range<u64> = 0xdead_0000_0000_0000..0xdead_0000_0000_1000;
+/// -1 in 32 bits.
+pub(super) const MINUS_ONE: u64 = 0xffff_ffff;
 /// Largest error number (include/linux/err.h, MAX_ERRNO).
 const MAX_ERRNO: u64 = 4095;
 
@@ -67,87 +69,17 @@ pub fn poison(value: u64) -> Option<&'static str> {
     })
 }
 
-/// The error number in `-errno`, as a 64-bit or a 32-bit value.
+/// The error number in `-errno`, as a 64-bit or a 32-bit value. -1 in 32 bits is more often a mask or "none" than
+/// EPERM.
 pub(super) fn error(value: u64) -> Option<u16> {
     let wide = value.wrapping_neg();
-    let narrow = (value >> 32 == 0).then(|| (value | 0xffff_ffff_0000_0000).wrapping_neg());
+    let narrow = (value >> 32 == 0 && value != MINUS_ONE)
+        .then(|| (value | 0xffff_ffff_0000_0000).wrapping_neg());
     [Some(wide), narrow]
         .into_iter()
         .flatten()
         .find(|number| (1..=MAX_ERRNO).contains(number))
         .and_then(|number| u16::try_from(number).ok())
-}
-
-/// Names of error numbers (include/uapi/asm-generic/errno-base.h, errno.h, include/linux/errno.h).
-const ERRORS: &[(u16, &str)] = &[
-    (1, "EPERM"),
-    (2, "ENOENT"),
-    (3, "ESRCH"),
-    (4, "EINTR"),
-    (5, "EIO"),
-    (6, "ENXIO"),
-    (7, "E2BIG"),
-    (8, "ENOEXEC"),
-    (9, "EBADF"),
-    (10, "ECHILD"),
-    (11, "EAGAIN"),
-    (12, "ENOMEM"),
-    (13, "EACCES"),
-    (14, "EFAULT"),
-    (15, "ENOTBLK"),
-    (16, "EBUSY"),
-    (17, "EEXIST"),
-    (18, "EXDEV"),
-    (19, "ENODEV"),
-    (20, "ENOTDIR"),
-    (21, "EISDIR"),
-    (22, "EINVAL"),
-    (23, "ENFILE"),
-    (24, "EMFILE"),
-    (25, "ENOTTY"),
-    (26, "ETXTBSY"),
-    (27, "EFBIG"),
-    (28, "ENOSPC"),
-    (29, "ESPIPE"),
-    (30, "EROFS"),
-    (31, "EMLINK"),
-    (32, "EPIPE"),
-    (33, "EDOM"),
-    (34, "ERANGE"),
-    (35, "EDEADLK"),
-    (36, "ENAMETOOLONG"),
-    (38, "ENOSYS"),
-    (39, "ENOTEMPTY"),
-    (40, "ELOOP"),
-    (61, "ENODATA"),
-    (62, "ETIME"),
-    (71, "EPROTO"),
-    (75, "EOVERFLOW"),
-    (84, "EILSEQ"),
-    (90, "EMSGSIZE"),
-    (95, "EOPNOTSUPP"),
-    (104, "ECONNRESET"),
-    (108, "ESHUTDOWN"),
-    (110, "ETIMEDOUT"),
-    (113, "EHOSTUNREACH"),
-    (115, "EINPROGRESS"),
-    (121, "EREMOTEIO"),
-    (512, "ERESTARTSYS"),
-    (513, "ERESTARTNOINTR"),
-    (514, "ERESTARTNOHAND"),
-    (515, "ENOIOCTLCMD"),
-    (516, "ERESTART_RESTARTBLOCK"),
-    (517, "EPROBE_DEFER"),
-    (524, "ENOTSUPP"),
-];
-
-/// Name of an error number.
-#[must_use]
-pub fn errno(number: u16) -> Option<&'static str> {
-    ERRORS
-        .iter()
-        .find(|(known, _)| *known == number)
-        .map(|(_, name)| *name)
 }
 
 /// Text in a value's eight bytes as they lie in memory: at least six printable ASCII characters then only zeros,
@@ -189,7 +121,7 @@ mod tests {
         assert_eq!(error((-4095i64).cast_unsigned()), Some(4095));
         assert_eq!(error((-4096i64).cast_unsigned()), None);
         assert_eq!(error(0), None);
-        assert_eq!(errno(12), Some("ENOMEM"));
+        assert_eq!(error(0xffff_ffff), None);
     }
 
     #[test]

@@ -7,8 +7,11 @@ impl Display for Pointee {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match &self.kind {
             Kind::Zero => write!(f, "0"),
+            Kind::Integer if self.value == pattern::MINUS_ONE => {
+                write!(f, "-1 as a 32-bit number")
+            }
             Kind::Small | Kind::Integer => write!(f, "{}", self.value),
-            Kind::Error(number) => match pattern::errno(*number) {
+            Kind::Error(number) => match crate::decode::errno(*number) {
                 Some(name) => write!(f, "-{number} = -{name}"),
                 None => write!(f, "-{number}"),
             },

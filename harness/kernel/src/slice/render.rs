@@ -17,6 +17,14 @@ const MAX_STEPS: usize = 24;
 const MAX_ORIGINS: usize = 40;
 /// Definitions named where several are possible.
 const MAX_NAMED: usize = 4;
+/// Places in one label where several definitions are possible.
+const MAX_CHOICES: usize = 2;
+/// Before the definitions that are possible.
+const ONE_OF: &str = "one of: ";
+/// Before their number, where naming them would be noise.
+const NOT_FOLLOWED: &str = "not followed: ";
+/// Where a label was cut.
+const CUT: &str = "…";
 
 /// Where every register of the context came from.
 pub(super) fn origins(tracer: &mut Tracer<'_>) -> Vec<Origin> {
@@ -345,10 +353,69 @@ fn is_this_cpu_pointer(tracer: &Tracer<'_>, node: &Node) -> bool {
 /// What a value is, in as few words as types allow; cut where it would fill the screen.
 pub(super) fn label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String {
     let text = whole_label(tracer, id, depth);
-    match text.char_indices().nth(MAX_LABEL) {
-        Some((end, _)) if depth > 0 => format!("{}…", text.get(..end).unwrap_or_default()),
-        _ => text,
+    let end = text.char_indices().nth(MAX_LABEL).map(|(end, _)| end);
+    let end = end.filter(|_| depth > 0);
+    let choices = text.matches(ONE_OF).count();
+    if choices > MAX_CHOICES || (choices > 0 && (end.is_some() || text.contains(CUT))) {
+        return not_followed(possible(tracer, id, depth));
     }
+    match end {
+        Some(end) => cut(text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+/// Alternatives that are alternatives themselves, or not told whole.
+fn is_unclear(text: &str) -> bool {
+    [ONE_OF, NOT_FOLLOWED, CUT]
+        .iter()
+        .any(|mark| text.contains(mark))
+}
+
+fn not_followed(values: usize) -> String {
+    format!("{NOT_FOLLOWED}{values} possible values")
+}
+
+/// How many values a definition can stand for, as far as labels go.
+fn possible(tracer: &Tracer<'_>, id: NodeId, depth: usize) -> usize {
+    let Some(node) = tracer.node(id).filter(|_| depth <= MAX_DEPTH) else {
+        return 1;
+    };
+    let of = |inner: NodeId| possible(tracer, inner, depth + 1);
+    match &node.kind {
+        Kind::Same(inner)
+        | Kind::Narrow { of: inner, .. }
+        | Kind::Applied { to: inner, .. }
+        | Kind::Joined {
+            chosen: Some((inner, _)),
+            ..
+        } => of(*inner),
+        Kind::Joined { of: several, .. } => several
+            .iter()
+            .fold(0usize, |sum, inner| sum.saturating_add(of(*inner))),
+        Kind::Combined { left, right, .. } => of(*left).saturating_mul(of(*right)),
+        Kind::AddressOf(pointer) => pointer
+            .base
+            .into_iter()
+            .chain(pointer.index)
+            .fold(1usize, |product, inner| product.saturating_mul(of(inner))),
+        _ => 1,
+    }
+}
+
+/// A label that was cut, with the brackets closed that were open.
+fn cut(text: &str) -> String {
+    let mut open = Vec::new();
+    for character in text.chars() {
+        match character {
+            '(' => open.push(')'),
+            '[' => open.push(']'),
+            ')' | ']' => drop(open.pop()),
+            _ => {}
+        }
+    }
+    let closing: String = open.iter().rev().collect();
+    format!("{text}{CUT}{closing}")
 }
 
 fn whole_label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String {
@@ -356,7 +423,7 @@ fn whole_label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String {
         return "?".into();
     };
     if depth > MAX_DEPTH {
-        return "…".into();
+        return CUT.into();
     }
     let deeper = depth + 1;
     match &node.kind {
@@ -370,7 +437,10 @@ fn whole_label(tracer: &mut Tracer<'_>, id: NodeId, depth: usize) -> String {
             let named = alternatives(tracer, of, deeper);
             match named.as_slice() {
                 [only] => only.clone(),
-                _ => format!("one of: {}", named.join("; ")),
+                _ if named.iter().any(|text| is_unclear(text)) => {
+                    not_followed(possible(tracer, id, depth))
+                }
+                _ => format!("{ONE_OF}{}", named.join("; ")),
             }
         }
         Kind::Load { from, size, .. } => {
@@ -652,4 +722,22 @@ fn sources(tracer: &Tracer<'_>, id: NodeId, out: &mut Vec<NodeId>) {
 fn in_register(tracer: &Tracer<'_>, id: NodeId) -> bool {
     let place = tracer.node(id).and_then(|node| node.place);
     matches!(place, Some(Loc::Reg(register)) if register != 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_that_is_cut_has_its_brackets_closed() {
+        assert_eq!(cut("f(a[(b) + c"), "f(a[(b) + c…])");
+        assert_eq!(cut("f(a)"), "f(a)…");
+    }
+
+    #[test]
+    fn alternatives_within_alternatives_are_unclear() {
+        assert!(is_unclear("one of: 1; 2"));
+        assert!(is_unclear(&not_followed(3)));
+        assert!(!is_unclear("rax + 8"));
+    }
 }

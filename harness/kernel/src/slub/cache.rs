@@ -113,7 +113,7 @@ impl Cache {
     }
 
     /// The codings that this cache can have; the types do not tell the two hardened ones apart
-    /// ([`super::coding`] does, by what lies in memory).
+    /// (by what lies in memory that can).
     #[must_use]
     pub fn codings(&self) -> &'static [PointerCoding] {
         match self.random {

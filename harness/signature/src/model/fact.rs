@@ -14,6 +14,12 @@ pub enum Source {
     /// The vmcore, read with the symbols of its own kallsyms.
     #[serde(rename = "vmcore+kallsyms")]
     VmcoreKallsyms,
+    /// The vmcore, read with the symbols of a kernel image given beside it.
+    #[serde(rename = "vmcore+image")]
+    VmcoreImage,
+    /// The vmcore, read with the symbols of a System.map given beside it.
+    #[serde(rename = "vmcore+system-map")]
+    VmcoreSystemMap,
     /// The vmcore, read with BTF types.
     #[serde(rename = "vmcore+btf")]
     VmcoreBtf,
@@ -45,6 +51,8 @@ impl fmt::Display for Source {
         f.write_str(match self {
             Self::Vmcore => "vmcore",
             Self::VmcoreKallsyms => "vmcore+kallsyms",
+            Self::VmcoreImage => "vmcore+image",
+            Self::VmcoreSystemMap => "vmcore+system-map",
             Self::VmcoreBtf => "vmcore+btf",
             Self::VmcoreDwarf => "vmcore+dwarf",
             Self::VmcoreLayout => "vmcore+layout-table",

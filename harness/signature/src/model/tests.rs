@@ -9,6 +9,8 @@ fn source() -> impl Strategy<Value = Source> {
     prop::sample::select(vec![
         Source::Vmcore,
         Source::VmcoreKallsyms,
+        Source::VmcoreImage,
+        Source::VmcoreSystemMap,
         Source::VmcoreBtf,
         Source::VmcoreDwarf,
         Source::VmcoreLayout,

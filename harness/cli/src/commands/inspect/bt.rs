@@ -105,6 +105,9 @@ struct Row {
     line: Option<u32>,
     /// Functions inlined at this place, innermost first, with where each of them was at that moment.
     inlined: Vec<SourceLine>,
+    /// The frame's own function, where it called what was inlined.
+    #[serde(skip)]
+    own: Option<SourceLine>,
     /// With `-f`: the words from `sp` up to the next frame.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     words: Vec<Hex>,
@@ -194,10 +197,20 @@ impl Args {
             return Ok(vec![task.map_err(|why| session.nothing(why))?]);
         }
         let mut found = Vec::new();
+        let mut failure = None;
         for text in &self.tasks {
-            found.extend(which::find(session, text)?);
+            match which::find(session, text) {
+                Ok(tasks) => found.extend(tasks),
+                Err(error) => {
+                    missing.push(error.chain());
+                    failure = failure.or(Some(error));
+                }
+            }
         }
-        Ok(found)
+        match failure {
+            Some(failure) if found.is_empty() => Err(failure),
+            _ => Ok(found),
+        }
     }
 
     fn trace(
@@ -337,6 +350,7 @@ fn row(kernel: &Kernel<'_>, trace: &Backtrace, frame: &Frame, saved: Option<&Reg
         file: None,
         line: None,
         inlined: Vec::new(),
+        own: None,
         words: Vec::new(),
         slot,
         struck,
@@ -357,11 +371,12 @@ fn locate(
             if let Some(own) = lines.first() {
                 (row.file, row.line) = (Some(own.file.clone()), Some(own.line));
             }
-            lines.pop();
+            row.own = lines.pop();
             row.inlined = lines;
         }
         Err(why) if asked => {
-            let line = format!("source lines: {why}");
+            let line =
+                format!("source lines: {why} (--debug-dir DIR or --vmlinux FILE names them)");
             if !missing.contains(&line) {
                 missing.push(line);
             }
@@ -508,8 +523,27 @@ impl Style {
     }
 
     fn source_line(self, row: &Row, text: &mut String) {
-        if let (true, Some(file), Some(line)) = (self.lines, &row.file, row.line) {
-            text.push_str(&format!("    {}: {line}\n", clean(file)));
+        if !self.lines {
+            return;
+        }
+        // Where the frame's own function was, after what was inlined into it.
+        let mut within = None;
+        for inlined in &row.inlined {
+            let (function, file) = (clean(&inlined.function), clean(&inlined.file));
+            text.push_str(&format!(
+                "    {file}: {} (inlined {function})\n",
+                inlined.line
+            ));
+            within = row.own.as_ref();
+        }
+        match (within, &row.file, row.line) {
+            (Some(own), _, _) => {
+                text.push_str(&format!("    {}: {}\n", clean(&own.file), own.line));
+            }
+            (None, Some(file), Some(line)) => {
+                text.push_str(&format!("    {}: {line}\n", clean(file)));
+            }
+            _ => {}
         }
     }
 }
@@ -575,6 +609,7 @@ mod tests {
             file: Some("fs/ioctl.c".into()),
             line: Some(51),
             inlined: Vec::new(),
+            own: None,
             words: Vec::new(),
             slot,
             struck: None,

@@ -81,6 +81,7 @@ impl Args {
     pub(super) fn run(self, session: &Session<'_>) -> Outcome {
         let kernel = session.kernel()?;
         let at = VirtAddr(address::address(session, &self.address)?);
+        self.refuse_data(kernel, at)?;
         let (from, until, count) = self.range(kernel, at)?;
         let (mut lines, missing) = disassembly::lines(kernel, from, until, count);
         if self.count.is_none() && !self.reverse {
@@ -110,6 +111,18 @@ impl Args {
             missing.dedup();
         }
         session.show(&code, &missing)
+    }
+
+    /// A variable's name is a slip; an address or a count says that its bytes are meant.
+    fn refuse_data(&self, kernel: &Kernel<'_>, at: VirtAddr) -> Result<(), Failure> {
+        let named = kernel.symbol(&self.address).is_ok();
+        if !named || self.count.is_some() || kernel.is_text(at) {
+            return Ok(());
+        }
+        let name = &self.address;
+        Err(Failure::usage(anyhow!("{name} is data, not code")).hint(format!(
+            "rd {name} shows it; with a count, or by its address, it is disassembled all the same"
+        )))
     }
 
     fn range(

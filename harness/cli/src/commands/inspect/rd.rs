@@ -114,7 +114,7 @@ impl Args {
         let (mut stretches, missing) =
             read(start, size, width, &|at, buf| self.fill(session, at, buf));
         if stretches.is_empty() {
-            return Err(session.nothing(missing.join("; ")));
+            return Err(self.unread(session, start, &missing));
         }
         let text = self
             .ascii
@@ -133,6 +133,34 @@ impl Args {
         // A string's end was looked for, not asked for.
         let wanted = !self.ascii || self.count.is_some();
         session.show(&found, if wanted { &missing } else { &[] })
+    }
+
+    /// Nothing could be read. A per-CPU variable's symbol is an offset, which is seldom what is meant.
+    fn unread(&self, session: &Session<'_>, start: u64, missing: &[String]) -> Failure {
+        let first = missing.first().map_or("nothing there", |line| line);
+        let failure = session.nothing(match missing.len() {
+            0 | 1 => first.to_owned(),
+            lines => format!("{first} (and {} more)", lines - 1),
+        });
+        let name = self
+            .address
+            .split(['+', '-', ':'])
+            .next()
+            .unwrap_or_default();
+        let named = session
+            .try_kernel()
+            .is_ok_and(|kernel| kernel.symbol(name).is_ok_and(|at| at.0 >> 63 == 0));
+        let bare = named && !self.address.contains(':');
+        match (
+            bare,
+            start >> 63 == 0 && self.pid.is_none() && !self.physical,
+        ) {
+            (true, _) => failure.hint(format!(
+                "{name} is a per-CPU variable: {name}:CPU is a CPU's copy, such as {name}:0"
+            )),
+            (false, true) => failure.hint("an address of a process needs its tables: --pid PID"),
+            (false, false) => failure,
+        }
     }
 
     fn width(&self) -> usize {

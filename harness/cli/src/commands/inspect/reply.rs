@@ -20,20 +20,35 @@ struct Envelope<'a, R> {
     #[serde(flatten)]
     reply: &'a R,
     missing: &'a [String],
+    /// Where something was found instead of its usual place.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'a [String],
 }
 
 /// One JSON object on stdout.
-pub(super) fn print_json<R: Reply>(reply: &R, missing: &[String]) -> anyhow::Result<()> {
+pub(super) fn print_json<R: Reply>(
+    reply: &R,
+    missing: &[String],
+    notes: &[String],
+) -> anyhow::Result<()> {
     output::print_json(&Envelope {
         kind: R::KIND,
         reply,
         missing,
+        notes,
     })
 }
 
 /// Text on stdout; what is missing on stderr.
-pub(super) fn print_text<R: Reply>(reply: &R, missing: &[String]) -> std::io::Result<()> {
+pub(super) fn print_text<R: Reply>(
+    reply: &R,
+    missing: &[String],
+    notes: &[String],
+) -> std::io::Result<()> {
     output::print(&reply.text())?;
+    for line in notes {
+        output::note(&format!("note: {}\n", clean(line)));
+    }
     for line in missing {
         output::note(&format!("missing: {}\n", clean(line)));
     }

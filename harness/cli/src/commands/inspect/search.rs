@@ -464,6 +464,13 @@ impl Search<'_> {
             })?;
             return Ok(Exit::Met);
         }
+        if self.hits == 0 {
+            let bytes = self.searched;
+            output::note(&format!(
+                "no hits in {} MiB of memory\n",
+                bytes.div_ceil(1 << 20)
+            ));
+        }
         if limited {
             output::note(&format!("ended after {max} hits (--max)\n"));
         }

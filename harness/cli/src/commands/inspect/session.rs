@@ -110,10 +110,20 @@ impl<'d> Session<'d> {
 
     /// Prints what a command found, and what it could not read.
     pub(super) fn show(&self, found: &impl Reply, missing: &[String]) -> Outcome {
+        self.show_with_notes(found, missing, &[])
+    }
+
+    /// The same, with what is not missing but was found in another place than usual.
+    pub(super) fn show_with_notes(
+        &self,
+        found: &impl Reply,
+        missing: &[String],
+        notes: &[String],
+    ) -> Outcome {
         if self.json {
-            reply::print_json(found, missing)?;
+            reply::print_json(found, missing, notes)?;
         } else {
-            reply::print_text(found, missing)?;
+            reply::print_text(found, missing, notes)?;
         }
         Ok(Exit::Met)
     }

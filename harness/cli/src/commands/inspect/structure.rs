@@ -3,7 +3,7 @@ use anyhow::anyhow;
 use recrash_debuginfo::types::{Form, MemberRef, TypeRef};
 use recrash_kernel::Kernel;
 use recrash_kernel::value::{self, Value};
-use recrash_vmcore::VirtAddr;
+use recrash_vmcore::{VirtAddr, VirtMem as _};
 use serde::Serialize;
 
 use super::super::Outcome;
@@ -15,6 +15,9 @@ use crate::failure::Failure;
 
 /// Structs of one call.
 const MAX_COUNT: u64 = 4096;
+const PAGE: u64 = 4096;
+/// More pages than any struct has.
+const PAGES_MAX: u32 = 256;
 /// Elements of an array in JSON.
 const JSON_ELEMENTS: u64 = 16_384;
 /// Members within members.
@@ -35,7 +38,7 @@ pub(super) struct Args {
     /// The address is that of a member: its offset in bytes, or TYPE.member
     #[arg(short = 'l', value_name = "OFFSET")]
     list: Option<String>,
-    /// The type, or members of it: TYPE.member[,member]
+    /// The type, or members of it: TYPE.member or TYPE.member,member
     #[arg(value_name = "TYPE[.MEMBER,...]")]
     name: String,
     /// Where one lies
@@ -162,10 +165,15 @@ impl Args {
         for index in 0..count {
             let at = VirtAddr(at.wrapping_add(index.wrapping_mul(step)));
             let value = if wanted.is_empty() {
-                value::read(kernel, of, at, elements)
+                unreadable(kernel, at, step)
+                    .unwrap_or_else(|| value::read(kernel, of, at, elements))
             } else {
                 let read = |wanted: &Wanted<'_>| {
-                    let value = value::read_member(kernel, &wanted.member, at, elements);
+                    let place = at.wrapping_add(u64::from(wanted.member.bit_offset / 8));
+                    let size = wanted.member.of.size().unwrap_or(1);
+                    let value = unreadable(kernel, place, size).unwrap_or_else(|| {
+                        value::read_member(kernel, &wanted.member, at, elements)
+                    });
                     (wanted.path.clone(), value)
                 };
                 Value::Struct(wanted.iter().map(read).collect())
@@ -178,7 +186,14 @@ impl Args {
         }
         let all_missing = objects.iter().all(|object| !anything(&object.value.0));
         if all_missing {
-            return Err(session.nothing(missing.join("; ")));
+            let more = match missing.len() {
+                0 | 1 => String::new(),
+                lines => format!(" (and {} more)", lines - 1),
+            };
+            let first = missing
+                .first()
+                .map_or("nothing of it is known", |line| line);
+            return Err(session.nothing(format!("{first}{more}")));
         }
         let found = Objects {
             name: of.spelled(),
@@ -286,6 +301,24 @@ fn members_text(of: TypeRef<'_>, wanted: &[Wanted<'_>], offsets: &Offsets) -> St
         text.push_str(&format!("{:>6} {declared}{bits};\n", format!("[{at}]")));
     }
     text + "}\n"
+}
+
+/// Why, where no page of the `size` bytes at `at` can be read: nothing about it is worth more than one line.
+fn unreadable(kernel: &Kernel<'_>, at: VirtAddr, size: u64) -> Option<Value> {
+    let last = at.0.checked_add(size.max(1) - 1)?;
+    let mut why = None;
+    let mut place = at.0;
+    for _ in 0..=PAGES_MAX {
+        match kernel.memory().read(VirtAddr(place), &mut [0]) {
+            Ok(()) => return None,
+            Err(error) => why = why.or(Some(error)),
+        }
+        place = (place | (PAGE - 1)).checked_add(1)?;
+        if place > last {
+            return why.map(|error| Value::Unknown(error.to_string()));
+        }
+    }
+    None
 }
 
 /// Whether anything of it could be read.

@@ -86,8 +86,15 @@ impl Args {
             }
             Err(why) => missing.push(format!("no kernel found in the dump: {why}")),
         }
-        session.show(&system, &missing)
+        let (notes, missing): (Vec<String>, Vec<String>) =
+            missing.into_iter().partition(|line| tells_where(line));
+        session.show_with_notes(&system, &missing, &notes)
     }
+}
+
+/// Whether a line of the libraries says in which other place something was found, rather than that it is missing.
+fn tells_where(line: &str) -> bool {
+    line.starts_with("symbols from ") || line.contains("the kernel's copy in memory")
 }
 
 /// What the dump's headers say.

@@ -114,7 +114,7 @@ fn row(device: &UsbDevice, depth: usize) -> Device {
         strings: device
             .strings
             .iter()
-            .map(|(kind, text)| (kind.label(), text.clone()))
+            .map(|(kind, text)| (string_key(kind.label()), text.clone()))
             .collect(),
         device_descriptor: hex(&device.device_descriptor),
         configurations: device
@@ -125,6 +125,38 @@ fn row(device: &UsbDevice, depth: usize) -> Device {
         active_configuration: device.active_configuration,
         bos: device.bos.as_deref().map(hex),
         depth,
+    }
+}
+
+/// `serial number string`, as the library says it, in one word.
+fn string_key(label: &'static str) -> &'static str {
+    label.split(' ').next().unwrap_or(label)
+}
+
+/// A status as C names it, where it is one that the USB stack gives (Documentation/driver-api/usb/error-codes.rst).
+fn status(number: i32) -> String {
+    let name = match number {
+        0 => "0",
+        -2 => "ENOENT",
+        -18 => "EXDEV",
+        -19 => "ENODEV",
+        -32 => "EPIPE",
+        -62 => "ETIME",
+        -63 => "ENOSR",
+        -70 => "ECOMM",
+        -71 => "EPROTO",
+        -75 => "EOVERFLOW",
+        -84 => "EILSEQ",
+        -104 => "ECONNRESET",
+        -108 => "ESHUTDOWN",
+        -110 => "ETIMEDOUT",
+        -115 => "EINPROGRESS",
+        -121 => "EREMOTEIO",
+        _ => "",
+    };
+    match name {
+        "" | "0" => number.to_string(),
+        name => format!("{number} (-{name})"),
     }
 }
 
@@ -172,7 +204,7 @@ fn device_line(device: &Device) -> String {
     );
     for (kind, text) in &device.strings {
         line.push_str(&format!(
-            "{}{kind}: {:?}\n",
+            "{}{kind:<12}  {:?}\n",
             " ".repeat(56 + indent.len()),
             clean(text)
         ));
@@ -241,7 +273,7 @@ impl Reply for Urbs {
     const KIND: &'static str = "usb-urbs";
 
     fn text(&self) -> String {
-        let header = "URB               DEVICE    STATUS  BUFFER            LENGTH  ACTUAL  PIPE\n";
+        let header = "URB               DEVICE    STATUS               BUFFER            LENGTH  ACTUAL  PIPE\n";
         let lines: String = self.urbs.iter().map(request_line).collect();
         match lines.as_str() {
             "" => format!("{header}  (none in flight)\n"),
@@ -252,15 +284,19 @@ impl Reply for Urbs {
 
 fn request_line(urb: &Request) -> String {
     let mut line = format!(
-        "{:16x}  {:<8} {:>7}  {:16x}  {:>6}  {:>6}  {} ({})\n",
+        "{:16x}  {:<8}  {:<19}  {:16x}  {:>6}  {:>6}  {}{}\n",
         urb.urb.0,
         clean(&urb.device),
-        urb.status,
+        status(urb.status),
         urb.buffer.0,
         urb.length,
         urb.actual_length,
         clean(&urb.pipe),
-        urb.place
+        match urb.place {
+            // All are, but those that the controller is done with.
+            "endpoint" => "",
+            _ => "  (given back, completion has not run)",
+        }
     );
     if let Some(setup) = &urb.setup {
         line.push_str(&format!("                  setup: {}\n", clean(setup)));
@@ -319,8 +355,7 @@ impl Reply for Asyncs {
     const KIND: &'static str = "usb-asyncs";
 
     fn text(&self) -> String {
-        let header =
-            "ASYNC             DEVICE        PID  STATE      STATUS  USER URB          URB\n";
+        let header = "ASYNC             DEVICE        PID  STATE      STATUS               USER URB          URB\n";
         let lines: String = self.asyncs.iter().map(async_line).collect();
         match lines.as_str() {
             "" => format!("{header}  (none)\n"),
@@ -336,11 +371,11 @@ fn async_line(found: &OfProgram) -> String {
         .as_ref()
         .map_or(VirtAddr(0), |urb| VirtAddr(urb.urb.0));
     let mut line = format!(
-        "{:16x}  {:<8} {pid:>8}  {:<9} {:>7}  {:16x}  {:x}\n",
+        "{:16x}  {:<8} {pid:>8}  {:<9}  {:<19}  {:16x}  {:x}\n",
         found.at.0,
         clean(&found.device),
         found.state,
-        found.status,
+        status(found.status),
         found.user_urb.0,
         urb.0
     );

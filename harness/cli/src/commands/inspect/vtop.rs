@@ -8,6 +8,8 @@ use super::super::Outcome;
 use super::address;
 use super::reply::{Hex, Reply};
 use super::session::Session;
+use crate::exit::Exit;
+use crate::failure::Failure;
 
 /// Names of the levels as crash has them, by the processor's name for the table.
 const LEVELS: [(&str, &str); 5] = [
@@ -40,7 +42,7 @@ const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Through the tables of the process with this pid or task address
-    #[arg(long, value_name = "PID|TASK")]
+    #[arg(short = 'c', long, value_name = "PID|TASK")]
     pid: Option<String>,
     /// Virtual addresses
     #[arg(required = true, value_name = "ADDRESS")]
@@ -110,7 +112,30 @@ impl Args {
             let at = VirtAddr(address::address(session, text)?);
             translations.push(translate(kernel, space, at, &mut missing));
         }
-        session.show(&Translations { translations }, &missing)
+        let failure = self.failure(session, &translations);
+        session.show(&Translations { translations }, &missing)?;
+        failure.map_or(Ok(Exit::Met), Err)
+    }
+
+    /// What to end with where none of the addresses is mapped.
+    fn failure(&self, session: &Session<'_>, found: &[Translation]) -> Option<Failure> {
+        if found.iter().any(|found| found.physical.is_some()) {
+            return None;
+        }
+        let first = found.first()?;
+        let why = first.why.as_deref().unwrap_or("not mapped");
+        let failure = session.nothing(match found.len() {
+            1 => format!("{:#x}: {why}", first.at.0),
+            count => format!(
+                "none of {count} addresses is mapped; {:#x}: {why}",
+                first.at.0
+            ),
+        });
+        let user = found.iter().any(|found| found.at.0 >> 63 == 0);
+        Some(match user && self.pid.is_none() {
+            true => failure.hint("an address of a process needs its tables: --pid PID"),
+            false => failure,
+        })
     }
 }
 
