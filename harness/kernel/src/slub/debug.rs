@@ -22,6 +22,11 @@ const MAX_ADDRS: u64 = 16;
 /// Objects larger than this are not looked through: KMALLOC_MAX_CACHE_SIZE is 8 KiB, the largest named cache below it.
 const MAX_OBJECT: u64 = 64 << 10;
 
+/// The requested size is an `unsigned long` in newer kernels, Debian's 6.12.117 among them, and an `unsigned int`
+/// before. Neither types nor symbols tell, and the offsets are the same: its upper four bytes are zeroes, or the
+/// first four of the padding.
+const REQUESTED_UPPER: u64 = 4;
+
 /// Where a debugged cache keeps what, in bytes from an object's start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DebugLayout {
@@ -39,7 +44,8 @@ pub struct DebugLayout {
     /// Whether the bytes between what was asked for and the object's end are a red zone too, since 6.2 (commit
     /// 946fa0dbf2d8 "mm/slub: extend redzone check to extra allocated kmalloc space").
     pub red_requested: bool,
-    /// Padding behind all of it, filled with 0x5a; empty without poison.
+    /// Padding behind all of it, filled with 0x5a; empty without poison. Behind the requested size its first four
+    /// bytes may be the upper half of that size: those are zeroes then.
     pub padding: Range<u64>,
 }
 
@@ -229,6 +235,7 @@ pub fn object_debug(
             Err(error) => found.missing.push(missing("requested size")(error)),
         }
     }
+    let layout = &with_wide_size(kernel, layout, at);
     for (zone, start, length, expected) in zones(cache, layout, allocated, found.requested) {
         match differing(kernel, at.offset(start), length, expected) {
             Ok(None) => {}
@@ -255,6 +262,19 @@ pub fn object_debug(
         (found.allocated, found.freed) = tracks;
     }
     found
+}
+
+/// The layout without the upper half of a requested size of 64 bits in the padding. Four zeroes that something else
+/// wrote there, and no byte more, can't be told from it.
+fn with_wide_size(kernel: &Kernel<'_>, layout: &DebugLayout, at: VirtAddr) -> DebugLayout {
+    let mut layout = layout.clone();
+    let start = layout.padding.start;
+    let behind_size = layout.requested.map(|size| size.saturating_add(4)) == Some(start);
+    let narrow = layout.padding.end.saturating_sub(start) < REQUESTED_UPPER;
+    if behind_size && !narrow && kernel.memory().u32_at(at.wrapping_add(start)) == Ok(0) {
+        layout.padding.start = start.saturating_add(REQUESTED_UPPER);
+    }
+    layout
 }
 
 /// What must hold one value: the part, where it begins, how long it is, and the value.
