@@ -12,6 +12,7 @@ mod reply;
 mod search;
 mod session;
 mod slab;
+mod slab_debug;
 mod source;
 mod structure;
 mod sys;
