@@ -381,6 +381,21 @@ fn the_size_that_kmalloc_was_asked_for_is_read_and_is_no_overwritten_padding() {
 }
 
 #[test]
+fn an_object_that_was_never_given_out_has_no_requested_size() {
+    for (size, gaps) in [([0x5a; 4], 0), ([57, 0, 0, 0], 1)] {
+        let mut world = SlabWorld::new(Coding::Swapped);
+        world.debugged_kmalloc(REQUESTED[0]);
+        world.machine.write(debugged(2) + 136, &size);
+        check(world, |kernel, slub| {
+            let cache = slub.cache(VirtAddr(DEBUGGED)).unwrap();
+            let layout = slub::layout(kernel, &cache).unwrap();
+            let debug = slub::object_debug(kernel, &cache, &layout, VirtAddr(debugged(2)), false);
+            assert_eq!((debug.requested, debug.missing.len()), (None, gaps));
+        });
+    }
+}
+
+#[test]
 fn a_byte_behind_what_kmalloc_was_asked_for_and_one_behind_its_size_are_found() {
     for requested in REQUESTED {
         for (offset, zone) in [(40, Zone::KmallocRedZone), (143, Zone::Padding)] {

@@ -13,6 +13,8 @@ const RED_INACTIVE: u8 = 0xbb;
 const RED_ACTIVE: u8 = 0xcc;
 /// POISON_INUSE: padding.
 const POISON_INUSE: u8 = 0x5a;
+/// The requested size of an object that was never given out: the padding that a new slab is filled with.
+const NEVER_REQUESTED: u32 = 0x5a5a_5a5a;
 /// POISON_FREE: contents of a free object.
 const POISON_FREE: u8 = 0x6b;
 /// POISON_END: its last byte.
@@ -247,6 +249,13 @@ pub fn object_debug(
     };
     if let Some(offset) = layout.requested {
         match kernel.memory().u32_at(at.wrapping_add(offset)) {
+            // An object that was never given out has no size there yet.
+            Ok(NEVER_REQUESTED) if !allocated => {}
+            Ok(size) if u64::from(size) > cache.object_size => {
+                found.missing.push(Missing::Implausible(format!(
+                    "the object at {at} says that {size} bytes were asked for, and is smaller"
+                )));
+            }
             Ok(size) => found.requested = Some(size.into()),
             Err(error) => found.missing.push(missing("requested size")(error)),
         }
