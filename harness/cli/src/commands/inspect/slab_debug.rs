@@ -221,3 +221,76 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zone(overwritten: Option<Overwritten>) -> ZoneRow {
+        ZoneRow {
+            zone: "right red zone",
+            start: Hex(0x1040),
+            length: 8,
+            expected: Hex(0xcc),
+            overwritten,
+        }
+    }
+
+    fn track(no_stack: Option<&str>) -> TrackRow {
+        let place = || Place {
+            address: Hex(0x8110),
+            function: Some("alloc_it+0x10".into()),
+        };
+        TrackRow {
+            pid: 41,
+            cpu: 1,
+            when: 1000,
+            age: Some(7),
+            caller: place(),
+            stack: no_stack.is_none().then(place).into_iter().collect(),
+            no_stack: no_stack.map(ToOwned::to_owned),
+        }
+    }
+
+    #[track_caller]
+    fn check(debugging: &Debugging, expected: &str) {
+        assert_eq!(debugging.text(), expected);
+    }
+
+    #[test]
+    fn an_intact_object_says_who_allocated_it_and_on_which_stack() {
+        let found = Debugging {
+            requested: Some(40),
+            zones: vec![zone(None)],
+            allocated: Some(track(None)),
+            freed: None,
+        };
+        check(
+            &found,
+            "  requested: 40 bytes\n  right red zone, 8 bytes of cc at 1040: intact\n  \
+             allocated by alloc_it+0x10, pid 41, CPU 1, at jiffy 1000, 7 before the crash\n    \
+             [8110] alloc_it+0x10\n",
+        );
+    }
+
+    #[test]
+    fn overwritten_bytes_are_shown_and_a_stack_that_is_not_there_says_why() {
+        let wrong = Overwritten {
+            address: Hex(0x1043),
+            length: 2,
+            bytes: "de ad".into(),
+        };
+        let found = Debugging {
+            requested: None,
+            zones: vec![zone(Some(wrong))],
+            allocated: None,
+            freed: Some(track(Some("none was saved"))),
+        };
+        check(
+            &found,
+            "  right red zone, 8 bytes of cc at 1040: OVERWRITTEN, 2 bytes from 1043: de ad\n  \
+             freed by alloc_it+0x10, pid 41, CPU 1, at jiffy 1000, 7 before the crash\n    \
+             no stack: none was saved\n",
+        );
+    }
+}
