@@ -325,6 +325,94 @@ fn a_debugged_object_says_who_allocated_it() {
 }
 
 #[test]
+fn where_no_cpu_keeps_a_list_the_slabs_own_lists_tell_how_links_are_coded() {
+    for (coding, expected) in [
+        (Coding::Plain, PointerCoding::Plain),
+        (Coding::Hardened, PointerCoding::Hardened),
+        (Coding::Swapped, PointerCoding::HardenedSwapped),
+    ] {
+        let mut world = SlabWorld::new(coding);
+        world.without_cpu_lists();
+        check(world, |_, slub| {
+            let cache = slub.cache(VirtAddr(CACHE)).unwrap();
+            assert_eq!(slub.coding(&cache), Ok(expected));
+            let check = slub.check().unwrap();
+            assert_eq!((check.findings, check.missing), (vec![], vec![]));
+            assert_eq!((check.slabs, check.free_objects), (2, 4));
+            let state = |index| {
+                let at = VirtAddr(object(NODE_PARTIAL, index));
+                slub.find_object(at).unwrap().state
+            };
+            assert_eq!(state(63), ObjectState::Free(FreeOn::Slab));
+            assert_eq!(state(62), ObjectState::Allocated);
+        });
+    }
+}
+
+/// The size that was asked for as kernels had it first, and as they have it now.
+const REQUESTED: [&[u8]; 2] = [&[40, 0, 0, 0], &[40, 0, 0, 0, 0, 0, 0, 0]];
+
+#[test]
+fn the_size_that_kmalloc_was_asked_for_is_read_and_is_no_overwritten_padding() {
+    for requested in REQUESTED {
+        let mut world = SlabWorld::new(Coding::Swapped);
+        world.debugged_kmalloc(requested);
+        check(world, |kernel, slub| {
+            assert_eq!(slub.check().unwrap().findings, []);
+            let cache = slub.cache(VirtAddr(DEBUGGED)).unwrap();
+            let layout = slub::layout(kernel, &cache).unwrap();
+            let debug = slub::object_debug(kernel, &cache, &layout, VirtAddr(debugged(5)), true);
+            assert_eq!(debug.requested, Some(40));
+            let spans: Vec<_> = debug
+                .zones
+                .iter()
+                .map(|span| (span.zone, span.length))
+                .collect();
+            let padding = 192 - 136 - requested.len() as u64;
+            let expected = [
+                (Zone::LeftRedZone, 64),
+                (Zone::RightRedZone, 8),
+                (Zone::KmallocRedZone, 16),
+                (Zone::Padding, padding),
+            ];
+            assert_eq!(spans, expected);
+        });
+    }
+}
+
+#[test]
+fn an_object_that_was_never_given_out_has_no_requested_size() {
+    for (size, gaps) in [([0x5a; 4], 0), ([57, 0, 0, 0], 1)] {
+        let mut world = SlabWorld::new(Coding::Swapped);
+        world.debugged_kmalloc(REQUESTED[0]);
+        world.machine.write(debugged(2) + 136, &size);
+        check(world, |kernel, slub| {
+            let cache = slub.cache(VirtAddr(DEBUGGED)).unwrap();
+            let layout = slub::layout(kernel, &cache).unwrap();
+            let debug = slub::object_debug(kernel, &cache, &layout, VirtAddr(debugged(2)), false);
+            assert_eq!((debug.requested, debug.missing.len()), (None, gaps));
+        });
+    }
+}
+
+#[test]
+fn a_byte_behind_what_kmalloc_was_asked_for_and_one_behind_its_size_are_found() {
+    for requested in REQUESTED {
+        for (offset, zone) in [(40, Zone::KmallocRedZone), (143, Zone::Padding)] {
+            let mut world = SlabWorld::new(Coding::Swapped);
+            world.debugged_kmalloc(requested);
+            world.machine.write(debugged(5) + offset, b"U");
+            check(world, |_, slub| {
+                let Wrong::Debug { object, violation } = only(slub).what else {
+                    panic!("{zone:?}")
+                };
+                assert_eq!((object, violation.zone), (VirtAddr(debugged(5)), zone));
+            });
+        }
+    }
+}
+
+#[test]
 fn a_stack_that_the_depot_has_not_is_not_shown() {
     let mut world = SlabWorld::new(Coding::Swapped);
     world.words(variable("stack_slabs") + 16, &[0]);

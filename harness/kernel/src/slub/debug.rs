@@ -13,6 +13,8 @@ const RED_INACTIVE: u8 = 0xbb;
 const RED_ACTIVE: u8 = 0xcc;
 /// POISON_INUSE: padding.
 const POISON_INUSE: u8 = 0x5a;
+/// The requested size of an object that was never given out: the padding that a new slab is filled with.
+const NEVER_REQUESTED: u32 = 0x5a5a_5a5a;
 /// POISON_FREE: contents of a free object.
 const POISON_FREE: u8 = 0x6b;
 /// POISON_END: its last byte.
@@ -22,8 +24,8 @@ const MAX_ADDRS: u64 = 16;
 /// Objects larger than this are not looked through: KMALLOC_MAX_CACHE_SIZE is 8 KiB, the largest named cache below it.
 const MAX_OBJECT: u64 = 64 << 10;
 
-/// The requested size is an `unsigned long` in newer kernels, Debian's 6.12.117 among them, and an `unsigned int`
-/// before. Neither types nor symbols tell, and the offsets are the same: its upper four bytes are zeroes, or the
+/// The requested size is an `unsigned long` since commit b85f369b81ae ("mm/slab: use unsigned long for orig_size to
+/// ensure proper metadata align"), which stable kernels took (6.12.117 has it), and an `unsigned int` before. Neither types nor symbols tell, and the offsets are the same: its upper four bytes are zeroes, or the
 /// first four of the padding.
 const REQUESTED_UPPER: u64 = 4;
 
@@ -91,6 +93,19 @@ pub struct Violation {
     pub expected: u8,
 }
 
+/// A stretch that debugging filled with one byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ZoneSpan {
+    /// Which part.
+    pub zone: Zone,
+    /// Its first byte.
+    pub start: VirtAddr,
+    /// In bytes.
+    pub length: u64,
+    /// What each of its bytes should be.
+    pub expected: u8,
+}
+
 /// Who allocated or freed an object (`struct track`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Track {
@@ -120,6 +135,8 @@ pub enum TrackTrace {
 /// What debugging says of one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectDebug {
+    /// What was looked at; what can't be read is not among it.
+    pub zones: Vec<ZoneSpan>,
     /// What was overwritten.
     pub violations: Vec<Violation>,
     /// The last allocation; `None` if there was none, or without tracks.
@@ -223,6 +240,7 @@ pub fn object_debug(
     allocated: bool,
 ) -> ObjectDebug {
     let mut found = ObjectDebug {
+        zones: Vec::new(),
         violations: Vec::new(),
         allocated: None,
         freed: None,
@@ -231,20 +249,36 @@ pub fn object_debug(
     };
     if let Some(offset) = layout.requested {
         match kernel.memory().u32_at(at.wrapping_add(offset)) {
+            // An object that was never given out has no size there yet.
+            Ok(NEVER_REQUESTED) if !allocated => {}
+            Ok(size) if u64::from(size) > cache.object_size => {
+                found.missing.push(Missing::Implausible(format!(
+                    "the object at {at} says that {size} bytes were asked for, and is smaller"
+                )));
+            }
             Ok(size) => found.requested = Some(size.into()),
             Err(error) => found.missing.push(missing("requested size")(error)),
         }
     }
     let layout = &with_wide_size(kernel, layout, at);
     for (zone, start, length, expected) in zones(cache, layout, allocated, found.requested) {
-        match differing(kernel, at.offset(start), length, expected) {
-            Ok(None) => {}
-            Ok(Some((first, bytes))) => found.violations.push(Violation {
-                zone,
-                at: first,
-                bytes,
-                expected,
-            }),
+        let start = at.offset(start);
+        let span = ZoneSpan {
+            zone,
+            start,
+            length,
+            expected,
+        };
+        match differing(kernel, start, length, expected) {
+            Ok(wrong) => {
+                found.zones.push(span);
+                found.violations.extend(wrong.map(|(at, bytes)| Violation {
+                    zone,
+                    at,
+                    bytes,
+                    expected,
+                }));
+            }
             Err(missing) => found.missing.push(missing),
         }
     }

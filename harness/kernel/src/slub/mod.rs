@@ -34,7 +34,7 @@ pub use cache::{Cache, CacheFlags, CpuSlab, caches, init_on_alloc};
 pub use check::{Check, Extent, Finding, Wrong, extent};
 pub use coding::PointerCoding;
 pub use debug::{
-    DebugLayout, ObjectDebug, Track, TrackTrace, Violation, Zone, layout, object_debug,
+    DebugLayout, ObjectDebug, Track, TrackTrace, Violation, Zone, ZoneSpan, layout, object_debug,
 };
 pub use find::{FreeOn, ObjectState, SlabObject};
 pub use freelist::{FreelistWalk, Link, WalkEnd, walk_freelist};

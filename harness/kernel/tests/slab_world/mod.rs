@@ -268,6 +268,26 @@ impl SlabWorld {
         );
     }
 
+    /// With debugging on for all caches no CPU keeps a list: free objects are on lists of the node's slabs alone.
+    pub(crate) fn without_cpu_lists(&mut self) {
+        self.words(PERCPU + 0x100, &[0, 4711, 0, 0]);
+    }
+
+    /// Makes the debugged cache one of kmalloc's: 40 of 56 bytes were asked for, the others of allocated objects are
+    /// red. `requested` is the size as it lies in memory.
+    pub(crate) fn debugged_kmalloc(&mut self, requested: &[u8]) {
+        let flags = 0x400 | 0x800 | 0x1000 | 0x1_0000 | 0x8000_0000;
+        self.words(DEBUGGED + 8, &[flags]);
+        let start = DIRECT + (DEBUG_SLAB << 12) + 64;
+        for index in 0..16 {
+            let at = start + index * DEBUG_SIZE;
+            if index != 2 {
+                self.machine.write(at + 40, &[0xcc; 16]);
+            }
+            self.machine.write(at + 136, requested);
+        }
+    }
+
     /// The directory `slab`: a link `skbuff_small` to the first cache, its own entry beside.
     fn sysfs(&mut self) {
         self.machine.write(SYSFS, &[0; 0x400]);
@@ -357,6 +377,7 @@ impl SlabWorld {
             (TEXT, 'T', "_stext"),
             (TEXT, 'T', "hub_irq"),
             (TEXT + 0x100, 'T', "async_completed"),
+            (TEXT + 0x200, 'T', "skip_orig_size_check"),
             (TEXT + 0x1000, 'T', "_etext"),
         ];
         symbols.extend(VARIABLES.iter().map(|name| (variable(name), 'D', *name)));

@@ -13,6 +13,7 @@ mod search;
 mod session;
 mod similar;
 mod slab;
+mod slab_debug;
 mod source;
 mod structure;
 mod sym;

@@ -1,4 +1,5 @@
 //! How a command answers: text as crash has it, or one JSON object. Addresses in JSON are strings.
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Serialize, Serializer};
@@ -55,6 +56,24 @@ pub(super) fn print_text<R: Reply>(
     Ok(())
 }
 
+/// Each line once, in the order of their first; one that was there more often says how often.
+pub(super) fn collapsed(lines: &[String]) -> Vec<String> {
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    let mut order = Vec::new();
+    for line in lines {
+        let count = counts.entry(line).or_insert(0);
+        if *count == 0 {
+            order.push(line.as_str());
+        }
+        *count += 1;
+    }
+    let one = |line: &str| match counts.get(line) {
+        Some(count) if *count > 1 => format!("{line} ({count} times)"),
+        _ => line.to_owned(),
+    };
+    order.into_iter().map(one).collect()
+}
+
 /// Text from the dump, without anything that drives a terminal.
 pub(super) fn clean(text: &str) -> String {
     output::printable(text)
@@ -100,6 +119,12 @@ pub(super) fn ascii(bytes: impl IntoIterator<Item = u8>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_comes_often_is_shown_once_with_a_count() {
+        let lines = ["b", "a", "b", "b"].map(str::to_owned);
+        assert_eq!(collapsed(&lines), ["b (3 times)", "a"]);
+    }
 
     #[test]
     fn addresses_are_strings_in_json_and_bare_in_text() {

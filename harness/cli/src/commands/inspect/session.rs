@@ -120,6 +120,7 @@ impl<'d> Session<'d> {
         missing: &[String],
         notes: &[String],
     ) -> Outcome {
+        let missing = &reply::collapsed(missing);
         if self.json {
             reply::print_json(found, missing, notes)?;
         } else {

@@ -6,11 +6,13 @@ use recrash_kernel::slub::{
 };
 use recrash_vmcore::VirtAddr;
 use serde::Serialize;
+use std::collections::HashMap;
 
 use super::super::Outcome;
 use super::address;
 use super::reply::{Hex, Reply, clean};
 use super::session::Session;
+use super::slab_debug::{self, Debugging};
 use crate::failure::Failure;
 
 const HEADER: &str = "CACHE             OBJSIZE  ALLOCATED     TOTAL  SLABS  SSIZE  NAME\n";
@@ -143,11 +145,39 @@ fn table(
     caches: &[Cache],
     mut missing: Vec<String>,
 ) -> Outcome {
-    let rows = caches
-        .iter()
-        .map(|cache| row(slub, cache, &mut missing))
-        .collect();
+    let mut of_caches = Vec::new();
+    let mut rows = Vec::new();
+    for cache in caches {
+        let mut here = Vec::new();
+        rows.push(row(slub, cache, &mut here));
+        let prefix = format!("{}: ", cache.name);
+        let reasons = here.into_iter().map(|line| {
+            let why = line.strip_prefix(&prefix).map(ToOwned::to_owned);
+            (cache.name.clone(), why.unwrap_or(line))
+        });
+        of_caches.extend(reasons);
+    }
+    missing.extend(by_reason(of_caches));
     session.show(&Table { caches: rows }, &missing)
+}
+
+/// One line for each reason, with the caches that it holds for.
+fn by_reason(found: Vec<(String, String)>) -> Vec<String> {
+    let mut reasons: Vec<(String, Vec<String>)> = Vec::new();
+    let mut known = HashMap::new();
+    for (cache, why) in found {
+        let index = *known.entry(why.clone()).or_insert(reasons.len());
+        if index == reasons.len() {
+            reasons.push((why, Vec::new()));
+        }
+        if let Some((_, caches)) = reasons.get_mut(index)
+            && caches.last() != Some(&cache)
+        {
+            caches.push(cache);
+        }
+    }
+    let line = |(why, caches): (String, Vec<String>)| format!("{}: {why}", caches.join(", "));
+    reasons.into_iter().map(line).collect()
 }
 
 /// A cache with the slabs on its lists.
@@ -404,6 +434,9 @@ struct Located {
     memory: Hex,
     objects: u64,
     in_use: u64,
+    /// What SLUB debugging says; nothing for a cache without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    debugging: Option<Debugging>,
 }
 
 fn object(
@@ -414,10 +447,11 @@ fn object(
 ) -> Outcome {
     let found = slub.find_object(at).map_err(|why| session.nothing(why))?;
     let cache = row(slub, &found.cache, &mut missing);
-    session.show(&located(at, found, cache), &missing)
+    let debugging = slab_debug::of(session.kernel()?, &found, &mut missing);
+    session.show(&located(at, found, cache, debugging), &missing)
 }
 
-fn located(at: VirtAddr, found: SlabObject, cache: Row) -> Located {
+fn located(at: VirtAddr, found: SlabObject, cache: Row, debugging: Option<Debugging>) -> Located {
     Located {
         address: at.into(),
         object: object_row(found.at, found.state),
@@ -433,6 +467,7 @@ fn located(at: VirtAddr, found: SlabObject, cache: Row) -> Located {
         memory: found.slab.start.into(),
         objects: found.slab.objects,
         in_use: found.slab.inuse,
+        debugging,
     }
 }
 
@@ -443,7 +478,7 @@ impl Reply for Located {
         let free = self.objects.saturating_sub(self.in_use);
         format!(
             "{HEADER}{}{SLAB_HEADER}  {:16x}  {:16x}  {:>5}  {:>9}  {free:>4}\n  FREE / [ALLOCATED]\n{}\n  \
-             {:x} is {} bytes into the {} number {}\n",
+             {:x} is {} bytes into the {} number {}\n{}",
             line(&self.cache),
             self.slab.0,
             self.memory.0,
@@ -456,7 +491,10 @@ impl Reply for Located {
                 "object" => "object".to_owned(),
                 part => format!("{part} of the object"),
             },
-            self.index
+            self.index,
+            self.debugging
+                .as_ref()
+                .map_or_else(String::new, Debugging::text)
         )
     }
 }
@@ -525,5 +563,17 @@ impl Reply for Checked {
             self.slabs, self.caches, self.free_objects
         ));
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caches_that_miss_the_same_share_a_line() {
+        let found = [("a", "x"), ("b", "y"), ("c", "x"), ("c", "x")];
+        let found = found.map(|(cache, why)| (cache.to_owned(), why.to_owned()));
+        assert_eq!(by_reason(found.to_vec()), ["a, c: x", "b: y"]);
     }
 }
