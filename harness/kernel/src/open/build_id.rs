@@ -6,7 +6,8 @@ use crate::object::Missing;
 use recrash_debuginfo::vmlinux::gnu_build_id;
 
 /// In lower-case hexadecimal, as VMCOREINFO and `file` show it.
-pub(crate) fn hexadecimal(id: &[u8]) -> String {
+#[must_use]
+pub fn hexadecimal(id: &[u8]) -> String {
     id.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string does not fail.
         let _ = write!(text, "{byte:02x}");
@@ -15,7 +16,8 @@ pub(crate) fn hexadecimal(id: &[u8]) -> String {
 }
 
 /// Bytes written in hexadecimal; `None` for anything else.
-pub(crate) fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
+#[must_use]
+pub fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
     let digit = |c: u8| {
         char::from(c)
             .to_digit(16)
@@ -47,7 +49,7 @@ mod tests {
     fn a_build_id_is_read_from_hexadecimal_or_not_at_all() {
         assert_eq!(from_hexadecimal("00fF7c"), Some(vec![0, 0xff, 0x7c]));
         assert_eq!(hexadecimal(&[0, 0xff, 0x7c]), "00ff7c");
-        for odd in ["", "0", "0g", "+1", "é"] {
+        for odd in ["", "0", "0g", "+1", "é", "éé"] {
             assert_eq!(from_hexadecimal(odd), None);
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! What is needed to find anything (symbols, types of the kernel itself, the list of modules) is read at once; what
 //! some questions need (a module's symbols and types, unwind tables) when the first of them comes.
-mod build_id;
+pub mod build_id;
 mod image;
 mod orc;
 mod scan;

@@ -398,31 +398,27 @@ impl<'a> Tracer<'a> {
             .filter(|_| !address.per_cpu)
             .and_then(|instruction| self.stack.slot(at, instruction));
         if let Some(slot) = slot {
-            let of = self.trace(Loc::Slot(slot), size, at, depth);
-            return if size >= 8 {
-                Kind::Same(of)
-            } else {
-                Kind::Narrow {
-                    of,
-                    width: size,
-                    signed,
-                }
-            };
+            return self.saved(slot, at, size, signed, depth);
         }
         let from = self.pointer(address, at, depth);
         if let Some(slot) = self.in_frame(&from).filter(|_| !address.per_cpu) {
-            let of = self.trace(Loc::Slot(slot), size, at, depth);
-            return if size >= 8 {
-                Kind::Same(of)
-            } else {
-                Kind::Narrow {
-                    of,
-                    width: size,
-                    signed,
-                }
-            };
+            return self.saved(slot, at, size, signed, depth);
         }
         Kind::Load { from, size, signed }
+    }
+
+    /// What a read of `size` bytes finds that were put into the frame before.
+    fn saved(&mut self, slot: i64, at: usize, size: u32, signed: bool, depth: usize) -> Kind {
+        let of = self.trace(Loc::Slot(slot), size, at, depth);
+        if size >= 8 {
+            Kind::Same(of)
+        } else {
+            Kind::Narrow {
+                of,
+                width: size,
+                signed,
+            }
+        }
     }
 
     /// The place in the frame that a pointer made of the stack pointer leads to.
