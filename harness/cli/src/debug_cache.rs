@@ -2,6 +2,7 @@
 //!
 //! A cache that is missing, damaged, older, full or read-only costs time and nothing else.
 use recrash_debuginfo::dwarf::kept::{self, Kept};
+use recrash_kernel::open::build_id::hexadecimal;
 use recrash_machine::setup::cache::Cache;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ impl DebugCache {
             Kept::Index => "index",
             Kept::Types => "types",
         };
-        let folder = (!build_id.is_empty()).then(|| hex(build_id))?;
+        let folder = (!build_id.is_empty()).then(|| hexadecimal(build_id))?;
         Some(self.root.join(folder).join(name))
     }
 
@@ -96,11 +97,6 @@ fn write(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,7 +139,7 @@ mod tests {
         let cache = cache(&dir);
         for (id, age) in [(1u8, 300), (2, 200), (3, 100)] {
             cache.store(Kept::Index, &[id], b"x");
-            let path = cache.root.join(hex(&[id])).join("index");
+            let path = cache.root.join(hexadecimal(&[id])).join("index");
             let file = std::fs::File::options().write(true).open(path).unwrap();
             // Sparse, so that nothing is written.
             file.set_len(TOTAL_MAX / 2).unwrap();
@@ -152,7 +148,7 @@ mod tests {
         }
         cache.store(Kept::Index, &[4], b"x");
         let left: Vec<bool> = (1..=4u8)
-            .map(|id| cache.root.join(hex(&[id])).is_dir())
+            .map(|id| cache.root.join(hexadecimal(&[id])).is_dir())
             .collect();
         assert_eq!(left, [false, false, true, true]);
     }

@@ -9,6 +9,7 @@ use memmap2::Mmap;
 use recrash_debuginfo::dwarf::kept::Kept;
 use recrash_debuginfo::dwarf::{Dwarf, SourceFrame, UnitIndex};
 use recrash_debuginfo::system_map;
+use recrash_kernel::open::build_id::{from_hexadecimal, hexadecimal};
 use recrash_kernel::source_lines::{CodeIn, DebugInfo};
 use recrash_kernel::{Kernel, Sources};
 use recrash_vmcore::Vmcoreinfo;
@@ -16,7 +17,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
-use crate::debug_cache::{DebugCache, hex};
+use crate::debug_cache::DebugCache;
 use crate::failure::Failure;
 use crate::output;
 
@@ -62,7 +63,9 @@ impl DebugArgs {
     /// A file that was named cannot be read, or is of another kernel.
     pub(crate) fn open(&self, info: Option<&Vmcoreinfo>) -> Result<DebugFiles, Failure> {
         let release = info.and_then(Vmcoreinfo::osrelease).map(str::to_owned);
-        let build_id = info.and_then(Vmcoreinfo::build_id).and_then(find::from_hex);
+        let build_id = info
+            .and_then(Vmcoreinfo::build_id)
+            .and_then(from_hexadecimal);
         let named = self.vmlinux.as_deref().map(DebugFile::open).transpose();
         let named = named.map_err(|why| Failure::usage(anyhow!(why)))?;
         if let (Some(file), Some(id)) = (&named, &build_id) {
@@ -113,8 +116,8 @@ impl DebugFile {
             Some(own) if own == build_id => Ok(()),
             Some(own) => Err(format!(
                 "{name} does not belong to this dump: its build id is {}, the dump's {}",
-                hex(own),
-                hex(build_id)
+                hexadecimal(own),
+                hexadecimal(build_id)
             )),
             None => Err(format!(
                 "{name} has no build id, so whether it belongs to this dump cannot be told"

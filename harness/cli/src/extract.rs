@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use recrash_kernel::{Crash, Kernel};
 use recrash_signature::model::Signature;
-use recrash_vmcore::Vmcore;
 
 use crate::debug_files::{DebugArgs, DebugFiles};
+use crate::dump;
 use crate::failure::Failure;
 use crate::report::CrashReport;
 
@@ -46,9 +46,7 @@ pub(crate) struct How<'a> {
 /// Inconclusive when the file is no vmcore, or no kernel can be found in it; a kernel that is only partly there
 /// gives a signature with absent facts. Usage when a debug file that was named is of another kernel.
 pub(crate) fn analyze(vmcore: &Path, how: How<'_>) -> Result<Analysis, Failure> {
-    let mut set = vec![vmcore.to_owned()];
-    set.extend_from_slice(how.split);
-    let dump = Vmcore::open_set(&set).map_err(|error| unreadable(error.into()))?;
+    let dump = dump::open(vmcore, how.split).map_err(|error| unreadable(error.into()))?;
     let info = dump.vmcoreinfo().with_context(|| {
         format!(
             "{}: no VMCOREINFO, neither a note nor in memory, by which the kernel would be found",
@@ -84,9 +82,7 @@ pub(crate) fn analyze(vmcore: &Path, how: How<'_>) -> Result<Analysis, Failure> 
 /// What is left to say of a dump that [`analyze`] could find no kernel in: what its headers and notes tell. `None` where
 /// the file is no vmcore at all.
 pub(crate) fn headers(vmcore: &Path, split: &[PathBuf]) -> Option<Analysis> {
-    let mut set = vec![vmcore.to_owned()];
-    set.extend_from_slice(split);
-    let dump = Vmcore::open_set(&set).ok()?;
+    let dump = dump::open(vmcore, split).ok()?;
     Some(headers::analysis(&dump, "no kernel was found in the dump"))
 }
 

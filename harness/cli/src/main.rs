@@ -4,6 +4,7 @@ mod aftermath;
 mod commands;
 mod debug_cache;
 mod debug_files;
+mod dump;
 mod exit;
 mod expect;
 mod extract;

@@ -55,6 +55,15 @@ pub(crate) fn printable(line: &str) -> String {
         .collect()
 }
 
+/// Bytes as people write them: `38 03 56 00`.
+pub(crate) fn bytes<'b>(bytes: impl IntoIterator<Item = &'b u8>) -> String {
+    let digits: Vec<String> = bytes
+        .into_iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    digits.join(" ")
+}
+
 /// A size as people write it, in units of 1024 bytes.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];

@@ -1,9 +1,10 @@
 //! `recrash analyze`: the signature and report of one vmcore. Compares nothing.
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use std::path::PathBuf;
 
 use super::Outcome;
 use crate::debug_files::DebugArgs;
+use crate::dump;
 use crate::exit::Exit;
 use crate::extract::{self, Analysis, How};
 use crate::failure::Failure;
@@ -44,13 +45,7 @@ struct Line<'a> {
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
-        for file in std::iter::once(&self.vmcore).chain(&self.split) {
-            let name = || file.display().to_string();
-            let meta = std::fs::metadata(file).with_context(name)?;
-            if !meta.is_file() {
-                return Err(Failure::usage(anyhow!("{} is no file", name())));
-            }
-        }
+        dump::must_be_files(&self.vmcore, &self.split)?;
         let how = How {
             accelerator: None,
             debug: Some(&self.debug),

@@ -1,6 +1,7 @@
 //! Where debug packages put what belongs to a build. Knows places and names; opens no file.
 //!
 //! Release and build id come from a dump, so neither reaches a path before it is known to be a plain name.
+use recrash_kernel::open::build_id::hexadecimal;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,7 @@ pub(super) fn by_build_id(dir: &Path, build_id: &[u8]) -> Option<PathBuf> {
     let (first, rest) = build_id
         .split_first()
         .filter(|(_, rest)| !rest.is_empty())?;
-    let rest = crate::debug_cache::hex(rest);
+    let rest = hexadecimal(rest);
     Some(dir.join(format!(".build-id/{first:02x}/{rest}.debug")))
 }
 
@@ -82,15 +83,6 @@ fn is_plain(release: &str) -> bool {
     !release.is_empty() && !release.starts_with('.') && release.chars().all(plain)
 }
 
-/// Bytes written in hexadecimal.
-pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim();
-    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let whole = !text.is_empty() && text.len().is_multiple_of(2) && digits;
-    let byte = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
-    whole.then(|| (0..text.len()).step_by(2).map(byte).collect())?
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,13 +119,5 @@ mod tests {
         assert_eq!(names, ["usbcore", "xhci_hcd"]);
         assert_eq!(module_key("xhci-hcd"), "xhci_hcd");
         assert!(modules(dir.path(), Some("../6.1")).is_empty());
-    }
-
-    #[test]
-    fn hexadecimal_is_read_whole_or_not_at_all() {
-        assert_eq!(from_hex("00fF"), Some(vec![0, 0xff]));
-        for odd in ["", "0", "0g", "+1", "éé"] {
-            assert_eq!(from_hex(odd), None);
-        }
     }
 }

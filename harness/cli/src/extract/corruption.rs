@@ -11,6 +11,7 @@ use recrash_signature::model::{
 use recrash_signature::normalise;
 use recrash_vmcore::VirtAddr;
 
+use crate::output;
 use crate::report::Fact;
 
 /// The signature's group; `types` is where facts come from that took types to read.
@@ -244,7 +245,7 @@ fn overwritten(hit: &CorruptFreelist, decoding: &Decoding) -> Vec<Fact> {
     let mut facts = Vec::new();
     let overwrite = &decoding.overwrite;
     if let Some(bytes) = overwrite.bytes {
-        facts.push(Fact::new("bytes", hex(&bytes)).proven_by(carried(hit, overwrite)));
+        facts.push(Fact::new("bytes", output::bytes(&bytes)).proven_by(carried(hit, overwrite)));
     }
     if let Some(extent) = &overwrite.extent {
         facts.push(Fact::new("extent", extent.to_string()));
@@ -287,11 +288,6 @@ fn carried(hit: &CorruptFreelist, overwrite: &Overwrite) -> String {
         hit.cache.offset,
         overwrite.coding.label()
     )
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    bytes.join(" ")
 }
 
 fn sure(reading: &Reading) -> &'static str {
@@ -440,7 +436,7 @@ fn debugging(kernel: &Kernel<'_>, debug: &ObjectDebug) -> Vec<Fact> {
             )
             .proven_by(format!(
                 "{} instead of {:02x}",
-                hex(bytes),
+                output::bytes(bytes),
                 violation.expected
             )),
         );

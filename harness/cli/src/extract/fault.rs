@@ -4,6 +4,7 @@ use super::account::Gaps;
 use recrash_kernel::instruction::{self, BadJump, Faulting, MemoryOperand, Verdict};
 use recrash_kernel::{Crash, Kernel};
 
+use crate::output;
 use crate::report::Fact;
 
 /// The trap, the instruction, its address, and what hardware raises for it.
@@ -34,12 +35,8 @@ pub(super) fn fault(kernel: &Kernel<'_>, crash: &Crash, gaps: &mut Gaps<'_>) -> 
         facts.push(jumped(jump));
     }
     if let Some(faulting) = gaps.take("faulting instruction", &crash.faulting) {
-        let bytes: Vec<String> = faulting
-            .bytes
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let proof = format!("at {}, bytes {}", faulting.at, bytes.join(" "));
+        let bytes = output::bytes(&faulting.bytes);
+        let proof = format!("at {}, bytes {bytes}", faulting.at);
         facts.push(Fact::new("instruction", &faulting.text).proven_by(proof));
         facts.extend(faulting.operand.as_ref().map(address));
         facts.push(hardware(kernel, crash, faulting));

@@ -247,11 +247,6 @@ impl Args {
         switched(kernel, task, trace, &mut frames);
         let guessed = trace.fallback.as_ref().and_then(|fallback| fallback.user);
         Trace {
-            pid: task.pid,
-            comm: task.comm.clone(),
-            task: task.at.into(),
-            cpu: task.cpu,
-            state: task.state.map(|state| state.letters()),
             frames,
             exceptions: trace
                 .exceptions
@@ -259,8 +254,8 @@ impl Args {
                 .map(|(at, regs)| registers(Some(*at), regs))
                 .collect(),
             user: trace.user.or(guessed).map(|regs| registers(None, &regs)),
-            end: trace.end.to_string(),
             complete: matches!(trace.end, unwind::End::User | unwind::End::Outermost),
+            ..untraced(task, trace.end.to_string())
         }
     }
 }

@@ -1,13 +1,14 @@
 //! An open dump and its kernel, shared by all commands. The one place where `inspect` opens files.
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use recrash_kernel::{Kernel, Missing};
 use recrash_vmcore::{Vmcore, Vmcoreinfo};
 
 use super::super::Outcome;
 use super::reply::{self, Reply};
 use crate::debug_files::{DebugArgs, DebugFiles};
+use crate::dump;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
@@ -21,17 +22,8 @@ pub(super) struct Opened {
 
 /// Opens the dump and looks for debug files; `split` are the other files of a split dump.
 pub(super) fn open(vmcore: &Path, split: &[PathBuf], debug: &DebugArgs) -> Result<Opened, Failure> {
-    let files: Vec<PathBuf> = std::iter::once(vmcore.to_owned())
-        .chain(split.iter().cloned())
-        .collect();
-    for file in &files {
-        let name = || file.display().to_string();
-        let meta = std::fs::metadata(file).with_context(name)?;
-        if !meta.is_file() {
-            return Err(Failure::usage(anyhow!("{} is no file", name())));
-        }
-    }
-    let dump = Vmcore::open_set(&files).map_err(|error| {
+    dump::must_be_files(vmcore, split)?;
+    let dump = dump::open(vmcore, split).map_err(|error| {
         Failure::inconclusive(anyhow!(error).context("the dump cannot be read"))
     })?;
     Ok(Opened {

@@ -8,6 +8,7 @@ use recrash_vmcore::VirtAddr;
 use serde::Serialize;
 
 use super::reply::{Hex, clean};
+use crate::output;
 
 /// Wrong bytes shown of a zone at most.
 const MAX_SHOWN: usize = 32;
@@ -116,12 +117,10 @@ fn zones(debug: &ObjectDebug) -> Vec<ZoneRow> {
 }
 
 fn overwritten(violation: &Violation) -> Overwritten {
-    let shown = violation.bytes.iter().take(MAX_SHOWN);
-    let bytes: Vec<String> = shown.map(|byte| format!("{byte:02x}")).collect();
     Overwritten {
         address: violation.at.into(),
         length: violation.bytes.len(),
-        bytes: bytes.join(" "),
+        bytes: output::bytes(violation.bytes.iter().take(MAX_SHOWN)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `sys`: which machine and kernel this was, when and of what it died, and what recrash found to read it by.
 use recrash_kernel::open::TypeSource;
+use recrash_kernel::open::build_id::hexadecimal;
 use recrash_kernel::{Kernel, Missing, Object, printk, task};
 use recrash_vmcore::{PagingLevels, VirtAddr, VirtMem as _};
 use serde::Serialize;
@@ -169,7 +170,7 @@ fn ask(kernel: &Kernel<'_>, system: &mut System, missing: &mut Vec<String>) {
         system.kaslr_offset = Some(Hex(offset));
     }
     if let Some(id) = kernel.build_id() {
-        system.build_id = Some(crate::debug_cache::hex(&id));
+        system.build_id = Some(hexadecimal(&id));
     }
     let own = kernel.symbols().filter(|symbol| symbol.module.is_none());
     system.symbols = Some(Symbols {

@@ -9,6 +9,7 @@ use super::super::Outcome;
 use super::reply::{Hex, Reply, clean};
 use super::session::Session;
 use crate::failure::Failure;
+use crate::output;
 
 /// Shows the USB devices that were present, or the requests in flight.
 #[derive(Debug, clap::Args)]
@@ -116,14 +117,10 @@ fn row(device: &UsbDevice, depth: usize) -> Device {
             .iter()
             .map(|(kind, text)| (string_key(kind.label()), text.clone()))
             .collect(),
-        device_descriptor: hex(&device.device_descriptor),
-        configurations: device
-            .configurations
-            .iter()
-            .map(|bytes| hex(bytes))
-            .collect(),
+        device_descriptor: output::bytes(&device.device_descriptor),
+        configurations: device.configurations.iter().map(output::bytes).collect(),
         active_configuration: device.active_configuration,
-        bos: device.bos.as_deref().map(hex),
+        bos: device.bos.as_deref().map(output::bytes),
         depth,
     }
 }
@@ -166,11 +163,6 @@ fn without(prefix: &'static str) -> impl Fn(&str) -> String {
             .unwrap_or(name)
             .to_ascii_lowercase()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    bytes.join(" ")
 }
 
 impl Reply for Devices {
