@@ -1,0 +1,48 @@
+//! One report of the kernel's in a log: where it lies, what kind it is, and its titles.
+use std::ops::Range;
+
+/// What kind of report it is: the family of its headline, whatever the words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A CPU exception in kernel mode other than a page fault: #GP, #SS, #DE, #UD, #DF, …
+    Exception,
+    /// A page fault at an address without a mapping, or against its rights.
+    PagingRequest,
+    /// A page fault in the first page.
+    NullDereference,
+    /// `BUG()`.
+    Bug,
+    /// `WARN()`.
+    Warning,
+    /// A report of KASAN, KMSAN, KCSAN, KFENCE or UBSAN.
+    Sanitizer,
+    /// A debug check of the allocator, of a list, a reference count, a usercopy.
+    Integrity,
+    /// lockdep and other lock checks.
+    Locking,
+    /// Soft or hard lockup, RCU stall, hung task, workqueue lockup.
+    Stall,
+    /// kmemleak.
+    Leak,
+    /// `panic()` with nothing above before it.
+    Panic,
+    /// Anything else that counts as a report.
+    Other,
+}
+
+/// One report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Its lines in the log, 0 the first; the end is exclusive.
+    pub lines: Range<usize>,
+    /// What kind it is.
+    pub kind: Kind,
+    /// One line in syzkaller's style: `general protection fault in usb_hcd_submit_urb`.
+    pub title: String,
+    /// Other titles that the same bug is given: by another compiler, configuration or sanitizer.
+    pub alternatives: Vec<String>,
+    /// The function that the title names, suffixes stripped.
+    pub function: Option<String>,
+    /// Why title and frames are not to be trusted: cut off, or lines of several CPUs mixed.
+    pub corrupted: Option<String>,
+}
