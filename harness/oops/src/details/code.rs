@@ -19,7 +19,10 @@ pub(super) fn code(text: &str) -> (Option<Code>, Option<String>) {
             break;
         };
         if code.bytes.len() >= MOST_BYTES {
-            return (Some(code), Some(format!("Code: only {MOST_BYTES} bytes are read")));
+            return (
+                Some(code),
+                Some(format!("Code: only {MOST_BYTES} bytes are read")),
+            );
         }
         if marked {
             code.rip = code.rip.or(Some(code.bytes.len()));
@@ -38,11 +41,13 @@ fn lost(code: &Code, wrong: Option<&str>, text: &str) -> Option<String> {
             Some(format!("Code: {said}"))
         }
         (None, _) if count == 0 => Some("Code: no bytes follow".to_owned()),
-        (_, None) => Some(format!("Code: {count} bytes, none is marked as that at rip: cut off or altered")),
+        (_, None) => Some(format!(
+            "Code: {count} bytes, none is marked as that at rip: cut off or altered"
+        )),
         (Some(_), Some(_)) => Some(format!("Code: cut off or overwritten after {count} bytes")),
-        (None, Some(_)) if count < USUAL_BYTES => {
-            Some(format!("Code: {count} bytes where {USUAL_BYTES} are usual: may be cut off"))
-        }
+        (None, Some(_)) if count < USUAL_BYTES => Some(format!(
+            "Code: {count} bytes where {USUAL_BYTES} are usual: may be cut off"
+        )),
         (None, Some(_)) => None,
     }
 }
@@ -53,6 +58,8 @@ fn byte(word: &str) -> Option<(u8, bool)> {
     let marked: Option<&str> = inner('<', '>').or_else(|| inner('(', ')'));
     let digits = marked.unwrap_or(word);
     let whole = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let value = whole.then(|| u8::from_str_radix(digits, 16).ok()).flatten()?;
+    let value = whole
+        .then(|| u8::from_str_radix(digits, 16).ok())
+        .flatten()?;
     Some((value, marked.is_some()))
 }

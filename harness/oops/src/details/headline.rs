@@ -63,11 +63,16 @@ pub(super) fn exception(text: &str, known: Option<&Exception>) -> Option<Excepti
 /// Headlines that carry no `[#1]` themselves.
 fn begins(text: &str) -> bool {
     let text = text.strip_prefix("traps: ").unwrap_or(text);
-    text.starts_with("BUG: ") || text.starts_with("PANIC: double fault") || text.contains(": Corrupted page table at")
+    text.starts_with("BUG: ")
+        || text.starts_with("PANIC: double fault")
+        || text.contains(": Corrupted page table at")
 }
 
 fn vector(text: &str) -> Option<u8> {
-    WORDS.iter().find(|(words, _)| text.contains(words)).map(|(_, vector)| *vector)
+    WORDS
+        .iter()
+        .find(|(words, _)| text.contains(words))
+        .map(|(_, vector)| *vector)
 }
 
 /// The words before the colon; `BUG: ` and `Oops: ` belong to them.

@@ -194,19 +194,24 @@ fn is_source(word: &str) -> bool {
         return false;
     };
     let numbered = line.starts_with(|c: char| c.is_ascii_digit() || c == '?');
-    let numbers = line.chars().all(|c| c.is_ascii_digit() || matches!(c, ':' | '?'));
+    let numbers = line
+        .chars()
+        .all(|c| c.is_ascii_digit() || matches!(c, ':' | '?'));
     file.contains('.') && numbered && numbers
 }
 
 /// Names of modules: kbuild replaces `-` by `_` (scripts/Makefile.lib).
 pub(super) fn is_module(name: &str) -> bool {
     let fits = (1..=64).contains(&name.len());
-    fits && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+    fits && name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
 /// 1 to 16 hexadecimal digits.
 pub(super) fn hex(text: &str) -> Option<u64> {
-    let digits = (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let digits =
+        (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     digits.then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
 

@@ -131,13 +131,21 @@ fn one_caller(texts: &mut Texts<'_>) {
     };
     let other = match speaks(own) {
         true => None,
-        false => texts.lines.iter().filter(context).find_map(|text| text.caller),
+        false => texts
+            .lines
+            .iter()
+            .filter(context)
+            .find_map(|text| text.caller),
     };
     if let Some(other) = other {
-        let told = format!("{own:?} printed the headline, {other:?} the registers and the call trace");
+        let told =
+            format!("{own:?} printed the headline, {other:?} the registers and the call trace");
         texts.lost.push(told);
     }
-    let keep = |text: &Text<'_>| text.caller.is_some_and(|caller| caller == own || Some(caller) == other);
+    let keep = |text: &Text<'_>| {
+        text.caller
+            .is_some_and(|caller| caller == own || Some(caller) == other)
+    };
     texts.lines.retain(keep);
 }
 
@@ -146,7 +154,11 @@ fn one_caller(texts: &mut Texts<'_>) {
 /// A line that was broken in a word is as wide as the widest; one that was broken at a blank could not have taken the
 /// next line's first word.
 fn joined(lines: Vec<Text<'_>>) -> Vec<Text<'_>> {
-    let width = lines.iter().map(|text| text.width).max().unwrap_or_default();
+    let width = lines
+        .iter()
+        .map(|text| text.width)
+        .max()
+        .unwrap_or_default();
     if !(NARROWEST_WRAP..=WIDEST_WRAP).contains(&width) {
         return lines;
     }
@@ -169,7 +181,13 @@ fn joined(lines: Vec<Text<'_>>) -> Vec<Text<'_>> {
     done
 }
 
-fn continues(last: &Text<'_>, last_width: usize, next: &Text<'_>, width: usize, prefixes: bool) -> bool {
+fn continues(
+    last: &Text<'_>,
+    last_width: usize,
+    next: &Text<'_>,
+    width: usize,
+    prefixes: bool,
+) -> bool {
     let word = next.text.split(' ').next().unwrap_or_default();
     let full = last_width == width || last_width + 1 + word.chars().count() > width;
     let own = next.prefixed || next.text.is_empty() || last.text.len() > LONGEST_LINE;

@@ -51,7 +51,8 @@ const KNOWN: &[&str] = &[
 ];
 /// Which registers `__show_regs` always prints.
 const ALWAYS: [&str; 16] = [
-    "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+    "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13",
+    "r14", "r15",
 ];
 
 /// Whose registers are printed.
@@ -102,7 +103,9 @@ pub(super) fn walk(texts: &Texts<'_>, report: &Report) -> Details {
         early_rip: None,
         untold: 0,
     };
-    walk.details.lost.extend(texts.lost.iter().take(MOST_LOST).cloned());
+    walk.details
+        .lost
+        .extend(texts.lost.iter().take(MOST_LOST).cloned());
     for text in &texts.lines {
         walk.line(&text.text, text.number);
     }
@@ -111,10 +114,23 @@ pub(super) fn walk(texts: &Texts<'_>, report: &Report) -> Details {
 
 /// Whether a line of an oops begins here, rather than one that goes on.
 pub(super) fn opens(text: &str) -> bool {
-    const OPENS: &[&str] = &["RIP", "Code:", "Call Trace", "<", "BUG", "IP: ", "INFO: ", "WARNING: "];
+    const OPENS: &[&str] = &[
+        "RIP",
+        "Code:",
+        "Call Trace",
+        "<",
+        "BUG",
+        "IP: ",
+        "INFO: ",
+        "WARNING: ",
+    ];
     let text = text.trim_start();
     let begins = |list: &[&str]| list.iter().any(|words| text.starts_with(words));
-    begins(OPENS) || begins(ENDS) || begins(KNOWN) || !registers(text).is_empty() || frame(text, None).is_some()
+    begins(OPENS)
+        || begins(ENDS)
+        || begins(KNOWN)
+        || !registers(text).is_empty()
+        || frame(text, None).is_some()
 }
 
 impl Walk {
@@ -126,10 +142,15 @@ impl Walk {
         }
         let text = text.trim_end();
         let begun = text.trim_start();
-        let body = begun.strip_prefix("Call Trace:").or_else(|| begun.strip_prefix("Call trace:"));
+        let body = begun
+            .strip_prefix("Call Trace:")
+            .or_else(|| begun.strip_prefix("Call trace:"));
         if let Some(rest) = body {
             self.begin_trace(rest, line);
-        } else if let Some(rest) = begun.strip_prefix("RIP:").or_else(|| begun.strip_prefix("RIP ")) {
+        } else if let Some(rest) = begun
+            .strip_prefix("RIP:")
+            .or_else(|| begun.strip_prefix("RIP "))
+        {
             self.rip(rest, line);
         } else if let Some(bytes) = begun.strip_prefix("Code:") {
             self.code(bytes, line);
@@ -172,7 +193,12 @@ impl Walk {
 
     /// A line that should not stand here, where one of the registers or the trace should.
     fn stranger(&mut self, text: &str, line: usize) {
-        let have = |name: &str| self.details.registers.iter().any(|register| register.value.0 == name);
+        let have = |name: &str| {
+            self.details
+                .registers
+                .iter()
+                .any(|register| register.value.0 == name)
+        };
         let between = self.context == Context::Kernel && !have("r15");
         let known = KNOWN.iter().any(|words| text.starts_with(words));
         let stack_words = text.split_ascii_whitespace().all(|word| word.len() == 16);
@@ -208,7 +234,10 @@ impl Walk {
             return self.user_rip(selector, rest, line);
         }
         let Some(found) = place(rest) else {
-            return self.lose(format!("line {line}: RIP is cut off or altered: {}", head(text)));
+            return self.lose(format!(
+                "line {line}: RIP is cut off or altered: {}",
+                head(text)
+            ));
         };
         if self.tracing {
             self.interrupted(&found, line);
@@ -216,7 +245,9 @@ impl Walk {
         match &self.details.rip {
             Some(first) if same_place(&first.value, &found) => self.context = Context::Repeated,
             Some(_) => self.context = Context::Foreign,
-            None if selector.is_none() && self.context == Context::Kernel => self.found_rip(None, found, line),
+            None if selector.is_none() && self.context == Context::Kernel => {
+                self.found_rip(None, found, line)
+            }
             None => {
                 self.context = Context::Kernel;
                 self.found_rip(selector, found, line);
@@ -259,8 +290,13 @@ impl Walk {
             self.details.user_registers.push(register("cs", cs, line));
         }
         match place(rest).and_then(|found| found.address) {
-            Some(address) => self.details.user_registers.push(register("rip", address, line)),
-            None => self.lose(format!("line {line}: user space's RIP is cut off or altered")),
+            Some(address) => self
+                .details
+                .user_registers
+                .push(register("rip", address, line)),
+            None => self.lose(format!(
+                "line {line}: user space's RIP is cut off or altered"
+            )),
         }
     }
 
@@ -281,12 +317,20 @@ impl Walk {
     }
 
     fn registers(&mut self, found: Vec<Register>, line: usize) {
-        let user = found.iter().any(|register| register.name == "ss" && register.value.is_some_and(|ss| ss & 3 == 3));
+        let user = found
+            .iter()
+            .any(|register| register.name == "ss" && register.value.is_some_and(|ss| ss & 3 == 3));
         if user && self.context != Context::User && self.context != Context::Foreign {
-            self.lose(format!("line {line}: the RIP: line of user space's registers is missing"));
+            self.lose(format!(
+                "line {line}: the RIP: line of user space's registers is missing"
+            ));
             self.tracing = false;
             let first = self.details.user_registers.is_empty();
-            self.context = if first { Context::User } else { Context::Foreign };
+            self.context = if first {
+                Context::User
+            } else {
+                Context::Foreign
+            };
         }
         if self.context == Context::None {
             self.context = Context::Kernel;
@@ -308,8 +352,12 @@ impl Walk {
         let known = slot.iter().find(|register| register.value.0 == name);
         match (found.value, known.map(|known| known.value.1)) {
             (Some(value), None) => slot.push(register(name, value, line)),
-            (Some(value), Some(known)) if value != known && self.context == Context::Kernel && name != "cs" => {
-                self.lose(format!("line {line}: {name} is {value:#x} here and {known:#x} before: of another CPU?"));
+            (Some(value), Some(known))
+                if value != known && self.context == Context::Kernel && name != "cs" =>
+            {
+                self.lose(format!(
+                    "line {line}: {name} is {value:#x} here and {known:#x} before: of another CPU?"
+                ));
             }
             (None, None) => {
                 let whose = if user { "user space's " } else { "" };
@@ -341,20 +389,28 @@ impl Walk {
         let (mut rest, mut marked) = (text, false);
         // 4: ends and begins of stacks on one line, as 3.x prints them.
         for _ in 0..4 {
-            let Some((stack, after)) = marker(rest) else { break };
+            let Some((stack, after)) = marker(rest) else {
+                break;
+            };
             if self.tracing {
                 self.stack = stack.map(str::to_owned);
             }
             (rest, marked) = (after, true);
         }
         // A marker that did not end its line is followed by the next record's time.
-        let rest = if marked { crate::lines::line(line, rest.trim_start()).text } else { rest };
+        let rest = if marked {
+            crate::lines::line(line, rest.trim_start()).text
+        } else {
+            rest
+        };
         let Some(value) = frame(rest, self.stack.as_deref()) else {
             return marked;
         };
         let headless = !self.traced && !self.aside && self.trace_expected && text.starts_with(' ');
         if headless && value.place.size.is_some() {
-            self.lose(format!("line {line}: the call trace begins without its header"));
+            self.lose(format!(
+                "line {line}: the call trace begins without its header"
+            ));
             (self.tracing, self.traced, self.trace_expected) = (true, true, false);
         }
         if self.tracing {
@@ -371,7 +427,10 @@ impl Walk {
     }
 
     fn finish(mut self, report: &Report) -> Details {
-        let excepted = matches!(report.kind, Kind::Exception | Kind::PagingRequest | Kind::NullDereference | Kind::Bug);
+        let excepted = matches!(
+            report.kind,
+            Kind::Exception | Kind::PagingRequest | Kind::NullDereference | Kind::Bug
+        );
         if self.details.rip.is_none() {
             self.details.rip = self.early_rip.take();
         }
@@ -380,7 +439,9 @@ impl Walk {
             self.missing();
         }
         if self.untold > 0 {
-            self.details.lost.push(format!("{} more are not listed", self.untold));
+            self.details
+                .lost
+                .push(format!("{} more are not listed", self.untold));
         }
         self.details
     }
@@ -390,7 +451,12 @@ impl Walk {
         if self.details.rip.is_none() {
             self.lose("RIP is not there".to_owned());
         }
-        let have = |name: &&&str| self.details.registers.iter().any(|register| register.value.0 == **name);
+        let have = |name: &&&str| {
+            self.details
+                .registers
+                .iter()
+                .any(|register| register.value.0 == **name)
+        };
         let absent: Vec<&str> = ALWAYS.iter().filter(|name| !have(name)).copied().collect();
         if !absent.is_empty() {
             self.lose(format!("not there: {}", absent.join(", ")));
@@ -431,6 +497,8 @@ fn marker(text: &str) -> Option<(Option<&str>, &str)> {
     let ends = name.starts_with('/') || matches!(name, "EOI" | "EOE");
     let name = name.trim_start_matches('/');
     let named = (1..=16).contains(&name.len())
-        && name.chars().all(|c| c.is_ascii_uppercase() || matches!(c, '#' | '_'));
+        && name
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || matches!(c, '#' | '_'));
     named.then_some(((!ends).then_some(name), after))
 }

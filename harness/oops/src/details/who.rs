@@ -13,7 +13,10 @@ pub(super) fn task(text: &str, line: usize, details: &mut Details) -> bool {
     if !old && !text.starts_with("CPU: ") {
         return false;
     }
-    let number = |key: &str| text.split_once(key).and_then(|(_, rest)| leading_number(rest));
+    let number = |key: &str| {
+        text.split_once(key)
+            .and_then(|(_, rest)| leading_number(rest))
+    };
     let put = |slot: &mut Option<At<u64>>, value: Option<u64>| {
         if slot.is_none() {
             *slot = value.map(|value| At { value, line });
@@ -23,9 +26,14 @@ pub(super) fn task(text: &str, line: usize, details: &mut Details) -> bool {
         let cpu = number("CPU: ").and_then(|cpu| u32::try_from(cpu).ok());
         details.cpu = cpu.map(|value| At { value, line });
     }
-    put(&mut details.pid, number(if old { "Pid: " } else { " PID: " }));
+    put(
+        &mut details.pid,
+        number(if old { "Pid: " } else { " PID: " }),
+    );
     let Some((_, rest)) = text.split_once(if old { " comm: " } else { " Comm: " }) else {
-        details.lost.push(format!("line {line}: the process's name is cut off"));
+        details
+            .lost
+            .push(format!("line {line}: the process's name is cut off"));
         return true;
     };
     named(rest, line, details);
@@ -36,7 +44,9 @@ pub(super) fn task(text: &str, line: usize, details: &mut Details) -> bool {
 fn named(rest: &str, line: usize, details: &mut Details) {
     const AFTER: [&str; 3] = [" Kdump: loaded", " Not tainted", " Tainted: "];
     let end = AFTER.iter().filter_map(|words| rest.find(words)).min();
-    let (name, after) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or_default();
+    let (name, after) = rest
+        .split_at_checked(end.unwrap_or(rest.len()))
+        .unwrap_or_default();
     if details.comm.is_none() && !name.is_empty() {
         details.comm = Some(At {
             value: name.to_owned(),
@@ -63,11 +73,16 @@ fn release(after: &str) -> Option<String> {
     let mut words = rest.split_ascii_whitespace();
     let found = words.find(|word| !word.bytes().all(|byte| byte.is_ascii_uppercase()))?;
     // `#1` must follow, or the release itself may be cut off.
-    words.next().is_some_and(|word| word.starts_with('#')).then(|| found.to_owned())
+    words
+        .next()
+        .is_some_and(|word| word.starts_with('#'))
+        .then(|| found.to_owned())
 }
 
 fn leading_number(text: &str) -> Option<u64> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     text.get(..end)?.parse().ok()
 }
 
@@ -86,12 +101,16 @@ pub(super) fn modules(text: &str, goes_on: bool, details: &mut Details) -> bool 
     });
     let Some(names) = names.collect::<Option<Vec<_>>>() else {
         if !goes_on {
-            details.lost.push("the list of modules is cut off or overwritten".to_owned());
+            details
+                .lost
+                .push("the list of modules is cut off or overwritten".to_owned());
         }
         return !goes_on;
     };
     if details.modules.len() + names.len() > MOST_MODULES {
-        details.lost.push(format!("only {MOST_MODULES} modules are read"));
+        details
+            .lost
+            .push(format!("only {MOST_MODULES} modules are read"));
         return true;
     }
     details.modules.extend(names.into_iter().map(str::to_owned));
