@@ -144,16 +144,17 @@ struct Tail {
 fn tail_of(text: &str) -> Tail {
     let mut tail = Tail::default();
     let mut rest = text.trim();
-    if let Some(inner) = rest.strip_prefix('(') {
-        if let Some((source, after)) = inner.split_once(')') {
-            let source = source.split(' ').next().unwrap_or_default();
-            tail.parenthesised = is_source(source);
-            tail.source = tail.parenthesised.then(|| source.to_owned());
-            rest = after.trim_start_matches(')').trim();
-            if tail.parenthesised && is_module(rest) {
-                tail.module = Some(rest.to_owned());
-                rest = "";
-            }
+    let parenthesis = rest
+        .strip_prefix('(')
+        .and_then(|inner| inner.split_once(')'));
+    if let Some((source, after)) = parenthesis {
+        let source = source.split(' ').next().unwrap_or_default();
+        tail.parenthesised = is_source(source);
+        tail.source = tail.parenthesised.then(|| source.to_owned());
+        rest = after.trim_start_matches(')').trim();
+        if tail.parenthesised && is_module(rest) {
+            tail.module = Some(rest.to_owned());
+            rest = "";
         }
     }
     // Two words of a bracket (`[module build-id]`) are one piece; 8 pieces are more than any layout has.

@@ -65,11 +65,11 @@ pub(super) fn registers(text: &str) -> Vec<Register> {
     }
     while let Some(word) = words.next() {
         // `GS:ffff…(0000)` has no blank.
-        if let Some((kind, value)) = word.split_once(':').filter(|(_, value)| !value.is_empty()) {
-            if let Some(kind) = named(kind) {
-                push(&mut found, kind, value);
-                continue;
-            }
+        let pair = word.split_once(':').filter(|(_, value)| !value.is_empty());
+        let kind = pair.and_then(|(kind, value)| Some((named(kind)?, value)));
+        if let Some((kind, value)) = kind {
+            push(&mut found, kind, value);
+            continue;
         }
         let Some(kind) = word.strip_suffix(':').and_then(named) else {
             // Only a line that begins with a register is one.
