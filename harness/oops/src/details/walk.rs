@@ -438,6 +438,9 @@ impl Walk {
         if opened || excepted {
             self.missing();
         }
+        // Lines of tasks and modules tell for themselves.
+        self.untold += self.details.lost.len().saturating_sub(2 * MOST_LOST);
+        self.details.lost.truncate(2 * MOST_LOST);
         if self.untold > 0 {
             self.details
                 .lost
