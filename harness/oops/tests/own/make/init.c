@@ -29,8 +29,8 @@ int main(void)
 	if (fd < 0 || read(fd, line, sizeof(line) - 1) < 0)
 		return 1;
 	close(fd);
-	at = strstr(line, "bug=");
-	if (!at || sscanf(at, "%63s", argument) != 1)
+	at = strstr(line, " bug=");
+	if (!at || sscanf(at, " %63s", argument) != 1)
 		return 2;
 	if (strstr(line, "hung_seconds="))
 		write_to("/proc/sys/kernel/hung_task_timeout_secs", "3");
