@@ -115,9 +115,9 @@ mod tests {
             [
                 "cmpq $0x0,0x10(%r8)",
                 "mov %rax,(%rsp)",
-                "je 0x81",
+                "je 0x181",
                 "test %rax,%rax",
-                "je 0x81",
+                "je 0x181",
                 "mov 0x28(%r12),%ecx",
                 "mov (%r12),%rdi",
                 "add %rax,%rcx",
@@ -144,7 +144,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_bytes_end(bytes: Vec<u8>, rip in 0usize..300, at: u64) {
-            decode(&bytes, rip, at);
+            let _ = decode(&bytes, rip, at);
         }
     }
 }
