@@ -18,7 +18,7 @@ pub(crate) fn of(
                    register: &str,
                    left: Option<(u64, Basis)>,
                    right: Option<u64>,
-                   meaning: [&str; 2]| {
+                   [agrees, differs]: [&str; 2]| {
         let (Some((left, from)), Some(right)) = (left, right) else {
             return;
         };
@@ -30,7 +30,7 @@ pub(crate) fn of(
             left,
             right,
             holds,
-            meaning: meaning[usize::from(!holds)].into(),
+            meaning: if holds { agrees } else { differs }.into(),
             basis: known,
         });
     };

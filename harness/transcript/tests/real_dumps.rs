@@ -1,4 +1,8 @@
 //! The accounts of the real dumps, from evidence that this test puts together itself.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test's own evidence that does not read is the test's failure"
+)]
 use recrash_transcript::account::{self, End};
 use recrash_transcript::evidence::{Backtrace, Evidence, Frame, Instruction, Member, Struct, Word};
 

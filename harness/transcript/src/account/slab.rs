@@ -63,7 +63,7 @@ pub(super) fn freelist(
             && offset < 1 << 26
             && pointer >> 47 == 0x1_ffff
             && pointer.wrapping_sub(offset) & 0xfff == 0;
-        per_cpu.then(|| Known {
+        per_cpu.then_some(Known {
             value: Freelist {
                 cpu_slab: pointer,
                 value: wild,
