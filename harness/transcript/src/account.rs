@@ -6,6 +6,7 @@ pub(crate) mod case;
 mod exception;
 mod faulting;
 mod frames;
+mod hardened;
 mod kaslr;
 pub(crate) mod registers;
 pub(crate) mod slab;

@@ -3,6 +3,7 @@ use crate::account::case::Case;
 use crate::account::registers::{basis, value};
 use crate::account::slab::member;
 use crate::account::{Basis, Check, Contradiction, Faulting, Freelist, Registers, Told};
+use recrash_kernel::regs::PT_REGS_NAMES;
 
 pub(crate) fn of(
     case: &Case<'_>,
@@ -44,12 +45,12 @@ pub(crate) fn of(
         .ok()
         .and_then(|known| known.value.base.clone());
     if let (Some(cpu), Some(list)) = (cpu, of_list) {
-        let holder = base.or_else(|| {
-            ["rbp", "rax", "rcx", "rdi", "rbx"]
-                .iter()
-                .find(|name| get(name) == Some(list.value))
-                .map(|name| (*name).to_string())
-        });
+        // Where the code adds the offset first, the base is the sum, and another register still has the pointer.
+        let holder = base
+            .clone()
+            .filter(|base| get(base) == Some(list.value))
+            .or_else(|| holder(registers, list.value))
+            .or(base);
         if let Some(holder) = holder {
             add(
                 "kmem_cache_cpu.freelist",
@@ -120,11 +121,13 @@ pub(crate) fn of(
                 ["the register points at the struct shown", ""],
             );
         }
+        let slot = member(cache, "cpu_slab").and_then(|found| holder(registers, found.0));
+        let slot = slot.as_deref().unwrap_or("rdi");
         add(
             "kmem_cache.cpu_slab",
-            "rdi",
+            slot,
             member(cache, "cpu_slab"),
-            get("rdi"),
+            get(slot).filter(|offset| per_cpu(*offset)),
             [
                 "the per-CPU offset of the cache's lists was loaded",
                 "the registers are not those of this cache",
@@ -149,7 +152,8 @@ pub(crate) fn of(
     }
     if let (Some(list), Some(offset)) = (
         of_list,
-        get("rdi").filter(|offset| *offset > 0 && *offset < 1 << 26),
+        get("rdi")
+            .filter(|offset| per_cpu(*offset) && get("r8") == of_list.map(|list| list.cpu_slab)),
     ) {
         let area = list.cpu_slab.wrapping_sub(offset);
         let line = Basis::Follows(format!(
@@ -168,6 +172,20 @@ pub(crate) fn of(
         );
     }
     checks
+}
+
+/// Whether a value can be a per-CPU offset: areas of CPUs are smaller than 64 MiB.
+fn per_cpu(offset: u64) -> bool {
+    offset > 0 && offset < 1 << 26
+}
+
+/// The general register that holds a value.
+fn holder(registers: &Registers, wanted: u64) -> Option<String> {
+    let general = PT_REGS_NAMES.iter().take(15);
+    general
+        .copied()
+        .find(|name| value(registers, name) == Some(wanted))
+        .map(Into::into)
 }
 
 /// Those that do not hold.

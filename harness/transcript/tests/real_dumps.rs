@@ -96,6 +96,22 @@ freelist = 0x72006900560338
 tid = 6952634
 page = 0xffffe59860444e80";
 
+const FEBRUARY: &str = "frame ffffa87d4acc36c0 stack_segment ffffffffa420108e
+ffffa87d4acc36c8 ffff9a1547c0e9c0 ffff9a1547c0e9c0 100 600640 0072006900560338 600640 7040000 b2b6cc4
+ffffa87d4acc3708 ffff9a3210a1d800 ffff9a349e4e8120 0 716ab4 716ab3 600640 28120 ffffffffffffffff ffffffffa3a87f8b
+struct kmem_cache_cpu ffff9a349e4e8120
+freelist = 0x72006900560338
+tid = 7432883
+page = 0xffffef9fff2c2580";
+
+const JUNE: &str = "frame ffffa6cb4a11fa00 stack_segment ffffffff83c0108e
+ffffa6cb4a11fa08 ffff94b6c7c0e9c0 ffff94b6c7c0e9c0 100 600640 0072006900560338 600640 0 ffffd839ff778100
+ffffa6cb4a11fa48 ffff94d4feee4880 ffff94c61fc68120 0 4ebd08 4ebd07 600640 28120 ffffffffffffffff ffffffff83487f8b
+struct kmem_cache_cpu ffff94c61fc68120
+freelist = 0x72006900560338
+tid = 5160199
+page = 0xffffd83a00f77600";
+
 fn check(account: &account::Account, size: u64, flags: &str) {
     let exception = &account.exception.as_ref().unwrap().value;
     assert_eq!(
@@ -175,6 +191,74 @@ fn an_excerpt_borrows_from_the_whole_dump_and_drops_the_frame_inside_the_registe
         Some("r9")
     );
     assert!(account.frames_end.is_err());
+}
+
+#[test]
+fn the_other_excerpts_borrow_too() {
+    for text in [FEBRUARY, JUNE] {
+        let account = account::of(&evidence(text), Some(&evidence(WHOLE)));
+        check(&account, 256, "GFP_NOFS|__GFP_NOWARN|__GFP_RETRY_MAYFAIL");
+        assert_eq!(account.lent.len(), 3, "{:#?}", account.lent);
+    }
+}
+
+#[test]
+fn nothing_is_lent_on_one_address() {
+    let other = SPLIT.replace("ffffffff9f087f8b", "ffffffff9f087f8c");
+    let account = account::of(&evidence(&other), Some(&evidence(WHOLE)));
+    assert!(account.lent.iter().all(|lent| lent.starts_with("nothing")));
+    assert!(account.cache.is_err() && account.place.is_err());
+}
+
+#[test]
+fn without_any_one_line_the_account_says_less_and_nothing_else() {
+    let whole = account::of(&evidence(WHOLE), None);
+    for dropped in 0..WHOLE.lines().count() {
+        let kept: Vec<&str> = (0..)
+            .zip(WHOLE.lines())
+            .filter(|(line, _)| *line != dropped)
+            .map(|(_, text)| text)
+            .collect();
+        // The members of a struct whose head is gone belong to the struct before it.
+        if WHOLE.lines().nth(dropped).unwrap().starts_with("struct") {
+            continue;
+        }
+        let less = account::of(&evidence(&kept.join("\n")), None);
+        let of = |account: &account::Account| {
+            account
+                .freelist
+                .as_ref()
+                .ok()
+                .map(|known| known.value.value)
+        };
+        assert!(
+            of(&less).is_none() || of(&less) == of(&whole),
+            "line {dropped}"
+        );
+        let size = |account: &account::Account| {
+            account
+                .allocation
+                .as_ref()
+                .ok()
+                .and_then(|known| known.value.size.as_ref().ok().map(|size| size.value))
+        };
+        assert!(
+            size(&less).is_none() || size(&less) == size(&whole),
+            "line {dropped}"
+        );
+        let by = |account: &account::Account| {
+            account
+                .exception
+                .as_ref()
+                .ok()
+                .and_then(|known| known.value.vector)
+        };
+        assert!(
+            by(&less).is_none() || by(&less) == by(&whole),
+            "line {dropped}"
+        );
+        assert_eq!(less.contradictions, [], "line {dropped}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 use super::case::{Case, of_log};
 use super::registers::value;
 use super::{Account, Basis, Known, Place, Registers, Task, Told};
-use super::{allocation, exception, faulting, frames, kaslr, registers, slab, syscall};
+use super::{allocation, exception, faulting, frames, hardened, kaslr, registers, slab, syscall};
 use crate::evidence::Evidence;
 use crate::{checks, like};
 
@@ -25,6 +25,16 @@ pub fn of(evidence: &Evidence, like: Option<&Evidence>) -> Account {
     let freelist = slab::freelist(&case, known, &faulting, &origins);
     let decoded = slab::decoded(known, &faulting, &freelist);
     let cache = slab::cache(&case, known, &origins, &decoded, loan.cache.as_ref());
+    let cache =
+        cache.or_else(|why| hardened::cache(&case, known, &place, &faulting, &origins).ok_or(why));
+    let hidden = cache
+        .as_ref()
+        .is_ok_and(|cache| cache.value.hardened == Some(true));
+    let decoded = if hidden {
+        Err("the list is hardened: its bytes are XORed with the cache's random and the object's address, which the text does not show".into())
+    } else {
+        decoded
+    };
     let checks = checks::of(&case, known, &faulting, &freelist);
     contradictions.extend(checks::contradictions(&checks));
     let release = release(&case).or_else(|why| loan.release.clone().ok_or(why));
