@@ -159,6 +159,12 @@ static noinline void provoke_stack_overflow(void)
 	pr_info("%lu\n", provoke_recursion(0));
 }
 
+static noinline void provoke_double_fault(void)
+{
+	/* Nothing is mapped there, so the page fault of the push has no stack either. */
+	asm volatile("mov %0, %%rsp\n\tpush %%rax" : : "r"(0xffffdead00000000UL) : "memory");
+}
+
 static noinline void provoke_list_add(void)
 {
 	static LIST_HEAD(head);
@@ -324,18 +330,12 @@ static noinline void provoke_hard_lockup(void)
 		cpu_relax();
 }
 
-static int provoke_wait_for_ever(void *unused)
+static noinline void provoke_hung_task(void)
 {
 	static DECLARE_COMPLETION(never);
 
 	wait_for_completion(&never);
-	return 0;
-}
-
-static noinline void provoke_hung_task(void)
-{
-	kthread_run(provoke_wait_for_ever, NULL, "provoke-hung");
-	msleep(60000);
+	barrier();
 }
 
 static int provoke_rcu_reader(void *unused)
@@ -400,7 +400,7 @@ static const struct {
 	BUG_OF(rodata_write), BUG_OF(exec_data), BUG_OF(guard_page), BUG_OF(user_access),
 	BUG_OF(non_canonical), BUG_OF(stack_segment), BUG_OF(divide), BUG_OF(bug),
 	BUG_OF(invalid_opcode), BUG_OF(bug_in_interrupt), BUG_OF(warn), BUG_OF(warn_once),
-	BUG_OF(stack_overflow), BUG_OF(list_add), BUG_OF(list_del), BUG_OF(redzone),
+	BUG_OF(stack_overflow), BUG_OF(double_fault), BUG_OF(list_add), BUG_OF(list_del), BUG_OF(redzone),
 	BUG_OF(poison), BUG_OF(double_free), BUG_OF(refcount_add), BUG_OF(refcount_sub),
 	BUG_OF(usercopy), BUG_OF(stack_protector), BUG_OF(fortify), BUG_OF(kfence_use),
 	BUG_OF(kfence_bounds), BUG_OF(kfence_free), BUG_OF(soft_lockup), BUG_OF(hard_lockup),
