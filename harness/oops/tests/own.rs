@@ -43,6 +43,18 @@ fn case(path: &Path) -> Case {
     }
 }
 
+/// The lines of the first report: what follows its call trace below another "cut here" is the next one's.
+fn first_report(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    let at = |from: usize, end: &str| {
+        let rest = lines.get(from..).unwrap();
+        rest.iter().position(|line| line.ends_with(end))
+    };
+    let trace = at(0, "Call Trace:").unwrap_or_default();
+    let more = at(trace, "[ cut here ]------------").map(|more| trace + more);
+    lines[..more.unwrap_or(lines.len())].join("\n")
+}
+
 /// The details of everything in the log.
 fn of(log: &str) -> Details {
     let report = Report {
@@ -69,8 +81,9 @@ fn message(line: &str) -> &str {
 /// Calls `check` with the name of each log, its messages and what was found in it.
 fn check(check: impl Fn(&str, &[&str], &Details)) {
     for case in cases() {
-        let messages: Vec<&str> = case.log.lines().map(message).collect();
-        check(&case.name, &messages, &of(&case.log));
+        let log = first_report(&case.log);
+        let messages: Vec<&str> = log.lines().map(message).collect();
+        check(&case.name, &messages, &of(&log));
     }
 }
 
