@@ -7,6 +7,7 @@ pub(crate) mod inspect;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod setup;
+pub(crate) mod titles;
 
 use recrash_machine::setup::root;
 use recrash_machine::target::Target;
@@ -29,6 +30,7 @@ pub(crate) enum Command {
     Inspect(inspect::Args),
     Compare(compare::Args),
     Runs(runs::Args),
+    Titles(titles::Args),
 }
 
 impl Command {
@@ -43,6 +45,7 @@ impl Command {
             Self::Inspect(args) => args.run(),
             Self::Compare(args) => args.run(),
             Self::Runs(args) => args.run(),
+            Self::Titles(args) => args.run(),
         }
     }
 }
