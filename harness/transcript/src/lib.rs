@@ -6,8 +6,13 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 pub mod account;
+pub mod att;
+mod checks;
 pub mod evidence;
+mod like;
 mod session;
+mod shape;
+mod slice;
 pub mod text;
 
 pub use account::Account;
