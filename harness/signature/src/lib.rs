@@ -7,5 +7,6 @@ pub mod model;
 pub mod normalise;
 pub mod store;
 pub mod title;
+pub mod triage;
 
 pub use model::{Fact, Signature, Source};
