@@ -10,6 +10,7 @@ mod expect;
 mod extract;
 mod failure;
 mod golden;
+mod import;
 mod interrupt;
 mod judge;
 mod output;

@@ -49,4 +49,6 @@ targets!(
     decode,
     signature,
     usbredir,
+    oops,
+    transcript,
 );

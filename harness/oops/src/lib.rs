@@ -6,7 +6,10 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 pub mod details;
+pub mod lines;
 pub mod report;
+mod scope;
+mod titles;
 
 pub use details::Details;
 pub use report::Report;
