@@ -2,6 +2,7 @@
 pub(crate) mod analyze;
 pub(crate) mod compare;
 pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod run;
 pub(crate) mod runs;
@@ -26,6 +27,7 @@ pub(crate) enum Command {
     Analyze(analyze::Args),
     Inspect(inspect::Args),
     Compare(compare::Args),
+    Explain(explain::Args),
     Runs(runs::Args),
 }
 
@@ -39,6 +41,7 @@ impl Command {
             Self::Analyze(args) => args.run(),
             Self::Inspect(args) => args.run(),
             Self::Compare(args) => args.run(),
+            Self::Explain(args) => args.run(),
             Self::Runs(args) => args.run(),
         }
     }
