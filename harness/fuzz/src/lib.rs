@@ -49,4 +49,5 @@ targets!(
     decode,
     signature,
     usbredir,
+    oops,
 );

@@ -52,6 +52,12 @@ pub fn lines(
     (found, None)
 }
 
+/// The instruction that bytes from elsewhere begin with, as if they lay at `at`.
+#[must_use]
+pub fn of_bytes(bytes: &[u8], at: u64) -> Line {
+    decode(&mut formatter(), bytes, VirtAddr(at))
+}
+
 /// Up to 15 bytes; fewer where the next page is not in the dump.
 fn code(kernel: &Kernel<'_>, at: VirtAddr) -> Result<Vec<u8>, Missing> {
     let whole = kernel.memory().bytes(at, MAX_INSTRUCTION);

@@ -78,6 +78,30 @@ impl GfpNames {
             })
     }
 
+    /// The names that the kernel line of a release has, by table; `None` for lines whose headers were not read.
+    #[must_use]
+    pub fn of_release(release: &str) -> Option<Self> {
+        by_version(release).map(|names| Self {
+            names,
+            source: Source::Table,
+        })
+    }
+
+    /// All bits that have a name.
+    #[must_use]
+    pub fn mask(&self) -> u64 {
+        self.names.iter().fold(0, |mask, (bits, _)| mask | bits)
+    }
+
+    /// The bits of a name.
+    #[must_use]
+    pub fn bits(&self, name: &str) -> Option<u64> {
+        self.names
+            .iter()
+            .find(|(_, known)| known == name)
+            .map(|(bits, _)| *bits)
+    }
+
     /// The flags by name, as `__print_flags()` writes them (kernel/trace/trace_output.c): each mask that is wholly
     /// set, in order, and what is left as a number.
     #[must_use]

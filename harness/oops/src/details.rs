@@ -1,4 +1,38 @@
 //! What an x86-64 oops prints beside its headline. Line numbers are those of the log, 0 the first.
+//!
+//! The shapes and the way in. Which lines are read is decided by `text`, what a line is by `walk`, and each kind of
+//! line has a module of its own. Where reports lie and what they are called is not decided here.
+mod code;
+mod headline;
+mod place;
+mod registers;
+mod text;
+mod walk;
+mod who;
+
+use crate::report::Report;
+
+/// Everything that the lines of `report` print. Takes the time of one pass over `log` up to the report's end.
+#[must_use]
+pub fn details(log: &str, report: &Report) -> Details {
+    let [details] = all(log, std::slice::from_ref(report))
+        .try_into()
+        .unwrap_or_default();
+    details
+}
+
+/// The same for many reports of one log, in one pass over it where they are in order of their lines.
+#[must_use]
+pub fn all(log: &str, reports: &[Report]) -> Vec<Details> {
+    let mut place = text::Start::default();
+    reports
+        .iter()
+        .map(|report| {
+            place = place.seek(log, report.lines.start);
+            walk::walk(&text::of(log, place, &report.lines), report)
+        })
+        .collect()
+}
 
 /// A value and the line that it was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +61,7 @@ pub struct Details {
     /// Where the CPU was: the first `RIP:` of kernel mode.
     pub rip: Option<At<Place>>,
     /// Registers of that context by the names of `pt_regs` (`rax` … `r15`, `rip`, `rsp`, `rflags`, `orig_rax`, `cs`,
-    /// `ss`), and `cr2` and other control registers.
+    /// `ss`), and `cr2` and other control registers, `dr0` …, `pkru`, `fs_base`, `gs_base`, `kernel_gs_base`.
     pub registers: Vec<At<(String, u64)>>,
     /// Registers that user space had at the system call, from the last block.
     pub user_registers: Vec<At<(String, u64)>>,

@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 pub mod details;
+pub mod lines;
 pub mod report;
 
 pub use details::Details;

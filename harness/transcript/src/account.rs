@@ -1,5 +1,19 @@
 //! What follows from the evidence: the facts of one crash, each with what it rests on or why it is not known, what
 //! agrees, what contradicts, and which frames were refuted.
+mod allocation;
+mod build;
+pub(crate) mod case;
+mod exception;
+mod faulting;
+mod frames;
+mod hardened;
+mod kaslr;
+pub(crate) mod registers;
+pub(crate) mod slab;
+mod syscall;
+
+pub use build::of;
+
 use recrash_kernel::decode::Decoded;
 
 /// What a statement rests on.
@@ -79,8 +93,12 @@ pub struct Account {
     pub syscall: Told<Syscall>,
     /// The chain from the interrupted function outwards, refuted frames left out.
     pub frames: Told<Vec<Frame>>,
+    /// The function at the chain's outer end, where the chain is whole; else where and why it breaks off.
+    pub frames_end: Told<String>,
     /// Frames that the evidence refutes.
     pub dropped: Vec<Dropped>,
+    /// Left-over addresses in registers: hints at code that ran before, no more.
+    pub hints: Vec<Hint>,
     /// What the text says twice and differently.
     pub contradictions: Vec<Contradiction>,
     /// What another text of the same kernel build lent; empty without one.
@@ -113,6 +131,25 @@ pub struct Exception {
     pub error_code: Option<u64>,
     /// The faulting address that a page fault reports.
     pub address: Option<u64>,
+    /// Whether kernel code was interrupted, so that no other stack was switched to.
+    pub same_privilege: Option<bool>,
+    /// Whether the saved rip is the faulting instruction itself (a fault, not a trap).
+    pub is_fault: Option<bool>,
+}
+
+/// A code address that a register still held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint {
+    /// Register, 64-bit name.
+    pub register: String,
+    /// The address.
+    pub value: u64,
+    /// The function that it lies in.
+    pub function: String,
+    /// Module.
+    pub module: Option<String>,
+    /// What it rests on.
+    pub basis: Vec<Basis>,
 }
 
 /// The registers of the interrupted context, and where they were found.

@@ -6,7 +6,12 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 pub mod account;
+pub mod att;
+mod checks;
 pub mod evidence;
+mod like;
+mod shape;
+mod slice;
 
 pub use account::Account;
 pub use evidence::Evidence;

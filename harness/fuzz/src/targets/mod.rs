@@ -12,6 +12,7 @@ pub mod kallsyms_find;
 pub mod kdump;
 pub mod lzo;
 pub mod notes;
+pub mod oops;
 pub mod orc;
 pub mod paging;
 pub mod signature;

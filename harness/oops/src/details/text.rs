@@ -1,0 +1,195 @@
+//! The lines of one report as they are read: prefixes stripped, other callers' lines left out, wrapped lines joined.
+//!
+//! It knows what opens a line of an oops only so far as wrapping needs it.
+use super::walk::opens;
+use crate::lines::{Caller, Line, line};
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// More lines than any report has: a stall with the stacks of hundreds of tasks has a few thousand.
+const MOST_LINES: usize = 20_000;
+/// printk cuts records at 1024 bytes (`LOG_LINE_MAX`, kernel/printk/printk.c); the rest is for what tools add.
+const LONGEST_LINE: usize = 16 * 1024;
+/// A log whose lines are all at most this long may have been wrapped by a terminal or a mailer.
+const WIDEST_WRAP: usize = 132;
+/// Narrower than this nobody wraps.
+const NARROWEST_WRAP: usize = 60;
+
+/// Where a line begins.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Start {
+    /// Line number, 0 the first.
+    line: usize,
+    /// Byte in the log.
+    byte: usize,
+}
+
+impl Start {
+    /// Where `target` begins, from here on, or from the log's begin where it lies before.
+    pub(super) fn seek(self, log: &str, target: usize) -> Self {
+        let mut at = if self.line <= target {
+            self
+        } else {
+            Self::default()
+        };
+        while at.line < target {
+            let rest = log.as_bytes().get(at.byte..).unwrap_or_default();
+            let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
+                at.byte = log.len();
+                break;
+            };
+            at.byte += end + 1;
+            at.line += 1;
+        }
+        at
+    }
+}
+
+/// One line to be read.
+pub(super) struct Text<'a> {
+    /// Number in the log; of wrapped lines the first.
+    pub(super) number: usize,
+    /// What the kernel printed.
+    pub(super) text: Cow<'a, str>,
+    caller: Option<Caller>,
+    prefixed: bool,
+    /// Characters of the line as it stands.
+    width: usize,
+    /// A blank at its end, which only matters to what is joined.
+    blank: bool,
+}
+
+/// The lines of a report.
+#[derive(Default)]
+pub(super) struct Texts<'a> {
+    /// In order.
+    pub(super) lines: Vec<Text<'a>>,
+    /// What was left out.
+    pub(super) lost: Vec<String>,
+}
+
+/// The lines of `range`, of which the first begins at `start`.
+pub(super) fn of<'a>(log: &'a str, start: Start, range: &Range<usize>) -> Texts<'a> {
+    let mut texts = Texts::default();
+    let rest = log.get(start.byte..).unwrap_or_default();
+    let count = range.end.saturating_sub(range.start);
+    for (raw, number) in rest.split_terminator('\n').take(count).zip(range.start..) {
+        if texts.lines.len() >= MOST_LINES {
+            let more = range.end - number;
+            texts
+                .lost
+                .push(format!("only {MOST_LINES} lines are read, {more} are not"));
+            break;
+        }
+        if raw.len() > LONGEST_LINE {
+            texts.lost.push(format!(
+                "line {number}: {} bytes long, the first {LONGEST_LINE} are read",
+                raw.len()
+            ));
+        }
+        texts.lines.push(text(line(number, cut(raw))));
+    }
+    texts.lines = joined(std::mem::take(&mut texts.lines));
+    one_caller(&mut texts);
+    texts
+}
+
+/// `raw` up to the longest length, at a character's end.
+fn cut(raw: &str) -> &str {
+    let mut end = raw.len().min(LONGEST_LINE);
+    while !raw.is_char_boundary(end) {
+        end -= 1;
+    }
+    raw.get(..end).unwrap_or_default()
+}
+
+fn text(line: Line<'_>) -> Text<'_> {
+    Text {
+        number: line.number,
+        text: Cow::Borrowed(line.text),
+        caller: line.caller,
+        prefixed: line.caller.is_some() || line.time.is_some(),
+        width: line.raw.chars().count(),
+        blank: line.raw.ends_with(' '),
+    }
+}
+
+/// Leaves the lines of the caller that printed the headline, where callers are printed.
+///
+/// A stall is reported by one CPU, and the stack may be printed by another one, which an NMI asked: where the headline's
+/// caller prints neither `RIP:` nor a call trace, the first caller that does is followed.
+fn one_caller(texts: &mut Texts<'_>) {
+    let Some(own) = texts.lines.iter().find_map(|text| text.caller) else {
+        return;
+    };
+    let context = |text: &&Text<'_>| {
+        text.text.trim_start().starts_with("RIP: ") || text.text.starts_with("Call Trace:")
+    };
+    let speaks = |caller| {
+        let mut all = texts.lines.iter().filter(context);
+        all.any(|text| text.caller == Some(caller))
+    };
+    let other = match speaks(own) {
+        true => None,
+        false => texts
+            .lines
+            .iter()
+            .filter(context)
+            .find_map(|text| text.caller),
+    };
+    if let Some(other) = other {
+        let told =
+            format!("{own:?} printed the headline, {other:?} the registers and the call trace");
+        texts.lost.push(told);
+    }
+    let keep = |text: &Text<'_>| {
+        text.caller
+            .is_some_and(|caller| caller == own || Some(caller) == other)
+    };
+    texts.lines.retain(keep);
+}
+
+/// Joins lines that were wrapped at a width that no line exceeds.
+///
+/// A line that was broken in a word is as wide as the widest; one that was broken at a blank could not have taken the
+/// next line's first word.
+fn joined(lines: Vec<Text<'_>>) -> Vec<Text<'_>> {
+    let width = lines
+        .iter()
+        .map(|text| text.width)
+        .max()
+        .unwrap_or_default();
+    if !(NARROWEST_WRAP..=WIDEST_WRAP).contains(&width) {
+        return lines;
+    }
+    let prefixes = lines.iter().any(|text| text.prefixed);
+    let mut done: Vec<Text<'_>> = Vec::with_capacity(lines.len());
+    let mut last_width = 0;
+    for next in lines {
+        let this_width = next.width;
+        match done.last_mut() {
+            Some(last) if continues(last, last_width, &next, width, prefixes) => {
+                let hard = last_width == width || last.blank || next.text.starts_with(' ');
+                let space = if hard && !last.blank { "" } else { " " };
+                last.text = Cow::Owned(format!("{}{space}{}", last.text, next.text));
+                last.blank = next.blank;
+            }
+            _ => done.push(next),
+        }
+        last_width = this_width;
+    }
+    done
+}
+
+fn continues(
+    last: &Text<'_>,
+    last_width: usize,
+    next: &Text<'_>,
+    width: usize,
+    prefixes: bool,
+) -> bool {
+    let word = next.text.split(' ').next().unwrap_or_default();
+    let full = last_width == width || last_width + 1 + word.chars().count() > width;
+    let own = next.prefixed || next.text.is_empty() || last.text.len() > LONGEST_LINE;
+    full && !own && last.prefixed == prefixes && (prefixes || !opens(&next.text))
+}

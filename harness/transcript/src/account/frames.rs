@@ -1,0 +1,100 @@
+//! The chain from the interrupted function outwards.
+use super::case::{Case, is_panic_path, of_frame, of_log};
+use super::registers::value;
+use super::{Basis, Frame, Known, Place, Registers, Told};
+use recrash_kernel::trap;
+
+/// Functions with nothing above them.
+const OUTERMOST: &[&str] = &[
+    "entry_SYSCALL_64",
+    "entry_SYSCALL_64_after_hwframe",
+    "ret_from_fork",
+    "ret_from_fork_asm",
+    "secondary_startup_64",
+    "start_kernel",
+    "entry_SYSCALL_compat_after_hwframe",
+    "entry_INT80_compat",
+];
+
+pub(super) fn of(
+    case: &Case<'_>,
+    registers: Option<&Registers>,
+    place: &Told<Place>,
+) -> (Told<Vec<Frame>>, Told<String>) {
+    let (mut chain, mut basis) = (Vec::new(), Vec::new());
+    let entry = case.entries().first().map(|frame| frame.at);
+    let at = registers.and_then(|registers| registers.at);
+    let rsp = registers.and_then(|registers| value(registers, "rsp"));
+    let above = at
+        .map(|at| at.wrapping_add(168))
+        .max(rsp.filter(|rsp| rsp >> 63 == 1))
+        .or(entry.map(|at| at.wrapping_add(1)));
+    if let Ok(place) = place {
+        let first = place
+            .basis
+            .first()
+            .cloned()
+            .unwrap_or(Basis::Follows("the saved rip".into()));
+        chain.push(Frame {
+            function: place.value.function.clone(),
+            module: place.value.module.clone(),
+            inlined: false,
+            basis: first,
+        });
+        basis.extend(place.basis.clone());
+    }
+    for frame in &case.frames {
+        let outside = above.map_or(!is_panic_path(&frame.function), |above| frame.at >= above);
+        if outside && trap::by_entry(&frame.function).is_none() {
+            chain.push(Frame {
+                function: frame.function.clone(),
+                module: frame.module.clone(),
+                inlined: false,
+                basis: of_frame(frame),
+            });
+        }
+    }
+    if case.frames.is_empty() {
+        for found in case
+            .details()
+            .map(|details| details.frames.as_slice())
+            .unwrap_or_default()
+        {
+            let frame = &found.value;
+            let Some(symbol) = frame.place.symbol.clone().filter(|_| frame.reliable) else {
+                continue;
+            };
+            if chain.len() == 1 && chain.first().is_some_and(|first| first.function == symbol) {
+                continue;
+            }
+            chain.push(Frame {
+                function: symbol.clone(),
+                module: frame.place.module.clone(),
+                inlined: frame.inlined,
+                basis: of_log(found.line, symbol),
+            });
+        }
+    }
+    let Some(last) = chain.last() else {
+        let why = "no frame above the exception and no function at rip";
+        return (Err(why.into()), Err(why.into()));
+    };
+    let end = if OUTERMOST.contains(&last.function.as_str()) {
+        Ok(Known {
+            value: last.function.clone(),
+            basis: vec![last.basis.clone()],
+        })
+    } else {
+        Err(format!(
+            "the text ends at {}, its callers are not shown",
+            last.function
+        ))
+    };
+    (
+        Ok(Known {
+            value: chain,
+            basis,
+        }),
+        end,
+    )
+}
