@@ -58,6 +58,29 @@ fn a_buffer_freed_in_flight_gives_the_crash_of_the_golden() {
     assert_eq!(freed[0]["in_flight"], true);
 }
 
+/// The same fault and the same bytes, but for bDescriptorType: 4 instead of 3.
+#[test]
+fn another_descriptor_type_is_another_crash_and_the_report_says_why() {
+    let _guard = one_at_a_time();
+    let args = ["--device", "wrong-type", "--expect", "different"];
+    let run = finish(&mut run_command("wrong-type", &args));
+    assert_eq!(run.code, 0, "{}", run.text());
+    assert_eq!(run.result["verdict"], "different", "{}", run.text());
+    let written = reports(&run, "written");
+    assert_eq!(written.len(), 1, "the fault happened");
+    let sent = reports(&run, "note").remove(0);
+    let sent = sent["bytes"].as_str().unwrap();
+    assert!(sent.starts_with("fe04560069007200"), "{sent}");
+    let why = "every reading of the bytes was tried, and none is part of a string descriptor";
+    let said = run.result["why"].as_str().unwrap();
+    assert_eq!(said, format!("corruption.decoded differs: {why}"));
+    let report = fs::read_to_string(run.folder().join("report.txt")).unwrap();
+    assert!(report.contains(why), "{report}");
+    // What was tried, against what: without that, "none" would be a mere absence.
+    let tried = "readings of the pointer compared with";
+    assert!(report.contains(tried), "{report}");
+}
+
 #[test]
 fn without_a_fault_nothing_crashes() {
     let _guard = one_at_a_time();

@@ -8,7 +8,20 @@ use crate::normalise;
 /// The allocator's internals come and go with the kernel version, so a fault in one is named after
 /// the public entry: the chain's where it is one, else the one that the function stands for.
 /// `fault.function` keeps the real function.
+///
+/// What has no faulting address (a warning, a sanitizer's report, a stall, a panic) is named by the kernel's report,
+/// where that is known.
 pub fn title(fault: &Fault, frames: &Frames) -> String {
+    let class = fault.class.value().copied();
+    let by_fault = class.map_or(fault.vector.value().is_some(), FaultClass::has_address);
+    match fault.report.value() {
+        Some(report) if !by_fault => report.clone(),
+        _ => fault_title(fault, frames),
+    }
+}
+
+/// The title by trap and function alone.
+fn fault_title(fault: &Fault, frames: &Frames) -> String {
     let what = match fault.class.value() {
         Some(FaultClass::Null) => "BUG: unable to handle kernel NULL pointer dereference",
         Some(FaultClass::Bug) => "kernel BUG",
@@ -95,6 +108,7 @@ mod tests {
             base_role: Fact::absent(""),
             index_role: Fact::absent(""),
             hardware_vector: Fact::absent(""),
+            report: Fact::absent(""),
         };
         let chain = chain.split_ascii_whitespace();
         let frames = Frames {

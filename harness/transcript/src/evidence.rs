@@ -1,6 +1,12 @@
 //! What a text says, unweighed: each item with the line it stands on (1 the first line of the file).
 use recrash_oops::{Details, Report};
 
+/// Reads a text. Nothing in it is an error: what could not be read is told in [`Evidence::lost`].
+#[must_use]
+pub fn read(text: &str) -> Evidence {
+    crate::session::read(text).0
+}
+
 /// Everything that was recognised in one text. Commands may repeat and stand in any order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {

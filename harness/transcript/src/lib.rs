@@ -10,8 +10,25 @@ pub mod att;
 mod checks;
 pub mod evidence;
 mod like;
+mod session;
 mod shape;
 mod slice;
+pub mod text;
 
 pub use account::Account;
 pub use evidence::Evidence;
+
+/// The lines of a text that are evidence, as the tool printed them: without prose, quoting, stamps, code fences and what
+/// people wrote into the lines. An empty line stands before each command.
+#[must_use]
+pub fn without_prose(text: &str) -> String {
+    let mut out = String::new();
+    for kept in session::read(text).1 {
+        if kept.head && !out.is_empty() {
+            out.push('\n');
+        }
+        out.push_str(&kept.text);
+        out.push('\n');
+    }
+    out
+}

@@ -21,8 +21,9 @@ pub(super) fn signature(
     crash: &Crash,
     accelerator: Option<&str>,
 ) -> Signature {
+    let report = Fact::absent("the log's reports are not yet given titles");
     let mut signature = Signature::new(
-        fault(kernel, crash),
+        fault(kernel, crash, report),
         frames(crash, symbols_source(kernel)),
         slab(kernel, crash),
         corruption::signature(crash, types_source(kernel)),
@@ -65,7 +66,7 @@ fn fact<T, U>(from: Result<&T, &Missing>, source: Source, value: impl FnOnce(&T)
     }
 }
 
-fn fault(kernel: &Kernel<'_>, crash: &Crash) -> Fault {
+fn fault(kernel: &Kernel<'_>, crash: &Crash, report: Fact<String>) -> Fault {
     let (symbols, types) = (symbols_source(kernel), types_source(kernel));
     let faulting = crash.faulting.as_ref();
     let operand = faulting.ok().and_then(|faulting| faulting.operand.as_ref());
@@ -121,6 +122,7 @@ fn fault(kernel: &Kernel<'_>, crash: &Crash) -> Fault {
                 Err(missing) => missing.to_string(),
             },
         ),
+        report,
     }
 }
 

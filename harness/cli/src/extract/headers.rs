@@ -72,6 +72,7 @@ fn signature(dump: &Vmcore, why: &str) -> Signature {
             base_role: no(why),
             index_role: no(why),
             hardware_vector: no(why),
+            report: no(why),
         },
         Frames {
             chain: no(why),

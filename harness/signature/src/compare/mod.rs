@@ -7,6 +7,7 @@
 //! either of the two → `inconclusive`; place differs or is unknown, or anything is unexplained → at most `same-bug`;
 //! context is shown and never counts.
 
+pub(crate) mod basis;
 mod decoded;
 mod place;
 mod rules;

@@ -51,6 +51,7 @@ fn stock() -> Signature {
             base_role: known(Role::FreelistPointer),
             index_role: known(Role::None),
             hardware_vector: known(13),
+            report: known("general protection fault in __kmalloc".into()),
         },
         Frames {
             chain: known(normalise::chain(&raw).frames),
@@ -177,7 +178,7 @@ fn a_stock_kernel_is_the_same_crash_with_every_difference_explained() {
       corruption.confidence: structural | proven
       context.cpu: 10 | 1
       context.release: 4.18.0-147.5.1.el8_1.5es.14.x86_64 | 6.1.0-56-amd64
-    uncovered: corruption.decoded.whole, context.accelerator, context.init-on-alloc
+    uncovered: fault.report, corruption.decoded.whole, context.accelerator, context.init-on-alloc
     unknown: context.gfp-flags, context.requested-size
     ");
 }

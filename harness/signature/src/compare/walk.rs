@@ -1,6 +1,7 @@
 //! Walks the facts of two signatures. Every group is destructured, so that a new fact breaks the
 //! build until someone decides how it compares.
 
+use super::basis::{self, Basis};
 use super::decoded::{self, Relation};
 use super::{Comparison, Difference, Gap, Part, place, rules};
 use crate::model::{Context, Corruption, Decoded, Fact, Fault, Frames, Signature, Site, Slab};
@@ -14,10 +15,12 @@ pub(super) fn differences(golden: &Signature, found: &Signature) -> Comparison {
         found,
         out: Comparison::inconclusive(""),
     };
-    // Titles are derived from the facts; the schema was checked when the text was read.
+    // Titles are derived from the facts, alternative titles count with the report; the schema was checked when the
+    // text was read.
     let Signature {
         schema: _,
         title: _,
+        alternative_titles: _,
         bug: _,
         fault,
         frames,
@@ -52,6 +55,7 @@ impl Walk<'_> {
             base_role,
             index_role,
             hardware_vector,
+            report,
         } = golden;
         self.fact("fault.vector", Part::Detail, vector, &found.vector);
         self.fact("fault.trap", Part::Detail, trap, &found.trap);
@@ -96,6 +100,28 @@ impl Walk<'_> {
             hardware_vector,
             &found.hardware_vector,
         );
+        self.report(report, &found.report);
+    }
+
+    /// With a corruption the report's words tell no more than the trap does, which another kernel words otherwise;
+    /// without one, the report says which bug it is.
+    fn report(&mut self, golden: &Fact<String>, found: &Fact<String>) {
+        let part = match basis::of(self.golden, self.found) {
+            Basis::Corruption => Part::Context,
+            Basis::Report => Part::Identity,
+        };
+        let (golden, found) = match part {
+            Part::Identity => (
+                basis::report(self.golden, golden),
+                basis::report(self.found, found),
+            ),
+            _ => (golden.clone(), found.clone()),
+        };
+        let shared = || basis::share_a_title(self.golden, &golden, self.found, &found);
+        if part == Part::Identity && golden != found && shared() {
+            return;
+        }
+        self.fact("fault.report", part, &golden, &found);
     }
 
     fn frames(&mut self, golden: &Frames, found: &Frames) {
@@ -121,7 +147,8 @@ impl Walk<'_> {
             freelist_offset,
             hardened,
         } = golden;
-        self.fact("slab.cache", Part::Identity, cache, &found.cache);
+        let identity = self.of_corruption();
+        self.fact("slab.cache", identity, cache, &found.cache);
         self.fact(
             "slab.object-size",
             Part::Detail,
@@ -147,7 +174,8 @@ impl Walk<'_> {
             confidence,
             proof: _,
         } = golden;
-        self.fact("corruption.site", Part::Identity, site, &found.site);
+        let identity = self.of_corruption();
+        self.fact("corruption.site", identity, site, &found.site);
         self.fact("corruption.bytes", Part::Detail, bytes, &found.bytes);
         self.fact(
             "corruption.observed",
@@ -155,12 +183,7 @@ impl Walk<'_> {
             observed,
             &found.observed,
         );
-        if let Some((a, b)) = self.both(
-            "corruption.decoded",
-            Part::Identity,
-            decoded,
-            &found.decoded,
-        ) {
+        if let Some((a, b)) = self.both("corruption.decoded", identity, decoded, &found.decoded) {
             self.decoded(a, b);
         }
         self.fact(
@@ -169,6 +192,14 @@ impl Walk<'_> {
             confidence,
             &found.confidence,
         );
+    }
+
+    /// What the facts of a corruption mean: nothing where neither crash is one.
+    fn of_corruption(&self) -> Part {
+        match basis::of(self.golden, self.found) {
+            Basis::Corruption => Part::Identity,
+            Basis::Report => Part::Context,
+        }
     }
 
     fn decoded(&mut self, golden: &Decoded, found: &Decoded) {

@@ -29,6 +29,9 @@ pub struct Fault {
     /// The vector that hardware raises for this address and base register (12 for a non-canonical
     /// address with base rbp or rsp, 13 with another base).
     pub hardware_vector: Fact<u8>,
+    /// The kernel's own report of the crash by its title in syzkaller's style, whatever the other facts say. Since
+    /// schema 2.
+    pub report: Fact<String>,
 }
 
 /// What kind of fault it is.
@@ -55,6 +58,8 @@ pub enum FaultClass {
     Sanitizer,
     /// Lockup, hung task or RCU stall.
     Stall,
+    /// `panic()` with no report before it. Since schema 2.
+    Panic,
     /// Double fault, machine check and everything else.
     Other,
 }
@@ -76,6 +81,25 @@ impl FaultClass {
             other => FaultFamily::Only(other),
         }
     }
+
+    /// Whether the fault is about an address that an instruction used, so that trap and function name it; a report of
+    /// the kernel's names the others.
+    pub fn has_address(self) -> bool {
+        match self {
+            Self::NonCanonical
+            | Self::Null
+            | Self::Unmapped
+            | Self::Protection
+            | Self::BadJump
+            | Self::Divide => true,
+            Self::Bug
+            | Self::Warning
+            | Self::Sanitizer
+            | Self::Stall
+            | Self::Panic
+            | Self::Other => false,
+        }
+    }
 }
 
 impl fmt::Display for FaultClass {
@@ -91,6 +115,7 @@ impl fmt::Display for FaultClass {
             Self::Divide => "divide",
             Self::Sanitizer => "sanitizer",
             Self::Stall => "stall",
+            Self::Panic => "panic",
             Self::Other => "other",
         })
     }

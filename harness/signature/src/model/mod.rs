@@ -20,16 +20,19 @@ pub use frame::{Frame, Frames};
 pub use text::TextError;
 
 /// Version of the model; a snapshot of another version is refused.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// What identifies one crash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Signature {
     /// [`SCHEMA`] of the writer.
     pub schema: u32,
     /// One line in syzkaller's style; see [`crate::title::title`]. Derived, so never compared.
     pub title: String,
+    /// Other titles that the kernel's report is given: by another compiler, configuration or sanitizer. Since schema 2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternative_titles: Vec<String>,
     /// One line for the corruption; see [`crate::title::bug`]. Derived, so never compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bug: Option<String>,
@@ -57,6 +60,7 @@ impl Signature {
         let mut signature = Self {
             schema: SCHEMA,
             title: String::new(),
+            alternative_titles: Vec::new(),
             bug: None,
             fault,
             frames,
@@ -67,6 +71,17 @@ impl Signature {
         signature.title = crate::title::title(&signature.fault, &signature.frames);
         signature.bug = crate::title::bug(&signature.corruption);
         signature
+    }
+
+    /// The same crash with other titles that its report is given; the title itself is none of them.
+    #[must_use]
+    pub fn with_alternatives(mut self, titles: impl IntoIterator<Item = String>) -> Self {
+        for title in titles {
+            if title != self.title && !self.alternative_titles.contains(&title) {
+                self.alternative_titles.push(title);
+            }
+        }
+        self
     }
 }
 

@@ -97,6 +97,7 @@ fn class() -> impl Strategy<Value = FaultClass> {
         FaultClass::Divide,
         FaultClass::Sanitizer,
         FaultClass::Stall,
+        FaultClass::Panic,
         FaultClass::Other,
     ])
 }
@@ -131,10 +132,11 @@ prop_compose! {
         base_role in fact(role()),
         index_role in fact(role()),
         hardware_vector in fact(any::<u8>()),
+        report in fact(text()),
     ) -> Fault {
         Fault {
             vector, trap, class, function, offset, instruction, base_register, base_role,
-            index_role, hardware_vector,
+            index_role, hardware_vector, report,
         }
     }
 }
@@ -185,9 +187,11 @@ prop_compose! {
         hardened in fact(any::<bool>()),
         corruption in corruption(),
         context in context(),
+        alternatives in prop::collection::vec(text(), 0..4),
     ) -> Signature {
         let slab = Slab { cache, object_size, freelist_offset, hardened };
         Signature::new(fault, Frames { chain, syscall }, slab, corruption, context)
+            .with_alternatives(alternatives)
     }
 }
 
@@ -203,7 +207,7 @@ proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in text()) {
         let _ = Signature::from_toml(&text);
-        let _ = Signature::from_toml(&format!("schema = 1\n{text}"));
+        let _ = Signature::from_toml(&format!("schema = {SCHEMA}\n{text}"));
         let _ = (text.parse::<Frame>(), text.parse::<Span>());
         let _ = (text.parse::<Bytes>(), text.parse::<DescriptorType>());
     }

@@ -35,7 +35,7 @@ fn an_open_header_is_refused_with_its_line() {
 fn another_schema_is_refused_by_its_number() {
     check(
         "---\nsource: x\n---\nschema = 7\n",
-        "/a.snap:4: schema 7 is not supported: this version of recrash reads schema 1",
+        "/a.snap:4: schema 7 is not supported: this version of recrash reads schema 2",
     );
 }
 
