@@ -24,18 +24,12 @@ pub(crate) enum Word {
     StringDescriptor,
     /// A descriptor of another type.
     OtherDescriptor,
-    /// Read.
-    Read,
-    /// Written.
-    Written,
-    /// Whether read or written is not known.
-    Accessed,
 }
 
 #[cfg(test)]
 impl Word {
     /// All of them.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Base,
         Self::Index,
         Self::NoOperand,
@@ -44,9 +38,6 @@ impl Word {
         Self::Plausible,
         Self::StringDescriptor,
         Self::OtherDescriptor,
-        Self::Read,
-        Self::Written,
-        Self::Accessed,
     ];
 }
 
@@ -158,10 +149,6 @@ messages! {
     TidIsRegister { tid: u64, hex: Hex, register: String }
     /// tid + step and a register: operands of the exchange to come.
     NextTid { register: String, tid: u64, next: u64, first: String }
-    /// The object's field and the register.
-    OffsetIsRegister { offset: u64, register: String }
-    /// cpu_slab and the register.
-    PerCpuIsRegister { register: String, value: Hex }
     /// Any other check that holds.
     Agrees { what: String, left: Hex, right: Hex }
     /// One that does not.
@@ -170,6 +157,8 @@ messages! {
     Contradicts { what: String, one: String, other: String }
     /// A frame that does not stand.
     FrameRefuted { function: String, why: String }
+    /// A code address that a register still held: what ran before.
+    LeftOver { register: String, value: Hex, function: String }
     /// What another crash lent.
     Lent { what: String }
 
@@ -286,8 +275,6 @@ messages! {
     WithTcg {}
     /// TCG, for those that are #GP anyway.
     WithTcgSame {}
-    /// As the analysis words it.
-    VectorWhy { why: String }
 
     // Other crashes
     /// How many were looked at.
@@ -334,8 +321,6 @@ messages! {
     PredictMemoryDiffers {}
     /// The bytes continue something longer.
     PredictContinuation {}
-    /// A register is null because a pointer was.
-    PredictNullPointer {}
 }
 
 messages! {

@@ -1,7 +1,7 @@
 //! The facts of a dump, in the shape of a text's account. Evidence is memory, so its lines have number 0.
 use recrash_kernel::decode::Decoded;
 use recrash_kernel::instruction::MemoryOperand;
-use recrash_kernel::{Crash, Kernel, slice};
+use recrash_kernel::{Crash, Kernel, slice, unwind};
 use recrash_transcript::account::{
     Account, Allocation, Basis, Cache, End, Exception, Faulting, Frame, Freelist, How, Known,
     Origin, Place, Registers, Role, Syscall, Task, Told,
@@ -131,7 +131,9 @@ fn account(kernel: &Kernel<'_>, crash: &Crash) -> Account {
             known(value, Vec::new())
         }),
         frames: frames(crash),
+        frames_end: frames_end(crash),
         dropped: Vec::new(),
+        hints: Vec::new(),
         contradictions: Vec::new(),
         lent: Vec::new(),
         kaslr: Err("the account of a dump does not ask".into()),
@@ -150,6 +152,8 @@ fn exception(crash: &Crash) -> Told<Exception> {
                 .unwrap_or_default(),
             error_code: found.error_code,
             address: crash.came.and_then(|came| came.cr2),
+            same_privilege: Some(!found.regs.is_user()),
+            is_fault: None,
         };
         known(value, vec![memory(format!("pt_regs at {}", found.at))])
     })
@@ -296,4 +300,15 @@ fn frames(crash: &Crash) -> Told<Vec<Frame>> {
         });
         known(frames.collect(), Vec::new())
     })
+}
+
+fn frames_end(crash: &Crash) -> Told<String> {
+    let trace = crash.backtrace.as_ref().map_err(ToString::to_string)?;
+    let last = trace.frames.last().and_then(|frame| frame.place.as_ref());
+    match (last, &trace.end) {
+        (Some(place), unwind::End::User | unwind::End::Outermost) => {
+            Ok(known(place.symbol.clone(), Vec::new()))
+        }
+        (_, end) => Err(end.to_string()),
+    }
 }

@@ -17,16 +17,24 @@ pub(super) fn exception(facts: &Facts) -> Option<Section> {
     let mut draft = Draft::new(Topic::Exception);
     let known = facts.account.exception.as_ref().ok();
     if let Some(known) = known {
-        raised(&known.value, proofs(&known.basis), &mut draft);
+        raised(&known.value, evidence(known), &mut draft);
     }
     if let Ok(place) = &facts.account.place {
         draft.say(struck(&place.value), proofs(&place.basis));
     }
     if let Some(known) = known {
         privilege(facts, &mut draft);
-        error_code(facts, &known.value, proofs(&known.basis), &mut draft);
+        error_code(facts, &known.value, evidence(known), &mut draft);
     }
     draft.finish()
+}
+
+/// The pieces that a text or a dump has; the rules are said with the statements that follow from them.
+fn evidence<T>(known: &account::Known<T>) -> Vec<Proof> {
+    let mut all = proofs(&known.basis);
+    all.retain(|proof| !matches!(proof, Proof::Stated { .. }));
+    all.truncate(2);
+    all
 }
 
 fn raised(exception: &Exception, evidence: Vec<Proof>, draft: &mut Draft) {

@@ -57,6 +57,18 @@ pub(super) fn agreement(facts: &Facts) -> Option<Section> {
         };
         draft.say(finding, proofs(&contradiction.basis));
     }
+    for hint in &account.hints {
+        let function = match &hint.module {
+            Some(module) => format!("{} [{module}]", hint.function),
+            None => hint.function.clone(),
+        };
+        let finding = Finding::LeftOver {
+            register: hint.register.clone(),
+            value: Hex(hint.value),
+            function,
+        };
+        draft.say(finding, proofs(&hint.basis));
+    }
     for what in &account.lent {
         draft.say(Finding::Lent { what: what.clone() }, Vec::new());
     }

@@ -75,7 +75,7 @@ fn unknown(facts: &Facts) -> Option<Section> {
     let exception = account.exception.is_ok();
     let allocator = account.freelist.is_ok() || account.allocation.is_ok();
     let request = account.allocation.as_ref().ok();
-    let gaps: [(bool, Missing, Option<&String>); 14] = [
+    let gaps: [(bool, Missing, Option<&String>); 15] = [
         (true, Missing::Release, account.release.as_ref().err()),
         (true, Missing::Task, account.task.as_ref().err()),
         (
@@ -113,6 +113,11 @@ fn unknown(facts: &Facts) -> Option<Section> {
         ),
         (true, Missing::Syscall, account.syscall.as_ref().err()),
         (true, Missing::Frames, account.frames.as_ref().err()),
+        (
+            account.frames.is_ok(),
+            Missing::Frames,
+            account.frames_end.as_ref().err(),
+        ),
         (exception, Missing::Kaslr, account.kaslr.as_ref().err()),
     ];
     for (applies, what, why) in gaps {

@@ -92,12 +92,11 @@ fn finding(id: FindingId) -> &'static str {
         F::NextTid => {
             "{register} 的值 {next} 正是 {tid} 之后的下一个 tid，它和 {first} 都是为紧接着的 cmpxchg 准备的操作数。由此可以确定这组寄存器就属于这次分配，而且此后没有人再动过这条链表。"
         }
-        F::OffsetIsRegister => "`kmem_cache.offset` 为 {offset}，与 {register} 一致。",
-        F::PerCpuIsRegister => "{register} 的值 `{value}` 就是 `kmem_cache.cpu_slab`。",
         F::Agrees => "`{what}` 成立：`{left}` 与 `{right}`。",
         F::Disagrees => "`{what}` 不成立：一边是 `{left}`，另一边是 `{right}`。",
         F::Contradicts => "同一项 `{what}` 在文本里有两种说法：`{one}` 和 `{other}`。",
         F::FrameRefuted => "文本中的栈帧 `{function}` 不成立：{why}。",
+        F::LeftOver => "{register} 中残留着 `{function}` 里的地址 `{value}`：说明之前执行过这段代码，仅供参考。",
         F::Lent => "借用了同一内核版本的另一次崩溃中的信息：{what}。",
         F::Cache => "所属的 slab 缓存是 `{name}`，对象大小 {object_size} 字节。",
         F::CacheNoSize => "所属的 slab 缓存是 `{name}`。",
@@ -175,7 +174,6 @@ fn finding(id: FindingId) -> &'static str {
         F::WithFiveLevelsSame => "即使启用五级页表，`{address}` 也仍是非规范地址，结果不变。",
         F::WithTcg => "QEMU 的 TCG 在这里触发的是 #GP：用它复现时向量不同，但仍然是同一个崩溃。",
         F::WithTcgSame => "QEMU 的 TCG 在这里同样触发 #GP。",
-        F::VectorWhy => "{why}",
         F::ComparedWith => "共与另外 {count} 个崩溃做了比较。",
         F::NothingToCompare => "未做比较，原因：{why}。",
         F::TieDecoded => "内容相同：{what}。",
@@ -201,7 +199,6 @@ fn finding(id: FindingId) -> &'static str {
         F::PredictOneBit => "该值应与某个内核指针只差一位（这里至少相差 {bits} 位）",
         F::PredictMemoryDiffers => "内存中的值应与寄存器不一致",
         F::PredictContinuation => "内容应是前一个对象中数据的后续部分",
-        F::PredictNullPointer => "应有某个指针为空",
     }
 }
 
@@ -238,9 +235,6 @@ fn word(word: Word) -> &'static str {
         Word::Plausible => "仅为可能",
         Word::StringDescriptor => "一个 USB 字符串描述符",
         Word::OtherDescriptor => "一个 USB 描述符",
-        Word::Read => "读",
-        Word::Written => "写",
-        Word::Accessed => "访问",
     }
 }
 

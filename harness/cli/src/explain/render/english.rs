@@ -107,12 +107,11 @@ fn finding(id: FindingId) -> &'static str {
         F::NextTid => {
             "{register} holds {next}, the tid that follows {tid}: together with {first} it is an operand of the cmpxchg that was to come. So these are the registers of this allocation, and nothing was taken from this list since."
         }
-        F::OffsetIsRegister => "`kmem_cache.offset` is {offset}, the same as {register}.",
-        F::PerCpuIsRegister => "{register} holds `{value}`, `kmem_cache.cpu_slab`.",
         F::Agrees => "`{what}` holds: `{left}` and `{right}`.",
         F::Disagrees => "`{what}` does not hold: `{left}` against `{right}`.",
         F::Contradicts => "The text says `{what}` twice and differently: `{one}` and `{other}`.",
         F::FrameRefuted => "The frame `{function}` that the text shows does not stand: {why}.",
+        F::LeftOver => "{register} still holds `{value}`, an address in `{function}`: a trace of code that ran before, no more than a hint.",
         F::Lent => "Taken from another crash of the same kernel: {what}.",
         F::Cache => "The cache is `{name}`, objects of {object_size} bytes.",
         F::CacheNoSize => "The cache is `{name}`.",
@@ -208,7 +207,6 @@ fn finding(id: FindingId) -> &'static str {
             "QEMU's emulation (TCG) raises #GP here: a reproduction under it shows another vector and is still the same crash."
         }
         F::WithTcgSame => "QEMU's emulation (TCG) raises #GP too.",
-        F::VectorWhy => "{why}",
         F::ComparedWith => "Compared with {count} other crashes.",
         F::NothingToCompare => "Not compared: {why}.",
         F::TieDecoded => "The same bytes: {what}.",
@@ -246,7 +244,6 @@ fn finding(id: FindingId) -> &'static str {
         }
         F::PredictMemoryDiffers => "memory holds another value than the register",
         F::PredictContinuation => "the bytes go on with something that began in the object before",
-        F::PredictNullPointer => "a pointer was NULL",
     }
 }
 
@@ -283,9 +280,6 @@ fn word(word: Word) -> &'static str {
         Word::Plausible => "plausible, no more",
         Word::StringDescriptor => "a USB string descriptor",
         Word::OtherDescriptor => "a USB descriptor",
-        Word::Read => "read",
-        Word::Written => "written",
-        Word::Accessed => "accessed",
     }
 }
 
