@@ -9,3 +9,4 @@ pub(crate) mod message;
 pub(crate) mod others;
 pub(crate) mod render;
 pub(crate) mod story;
+pub(crate) mod ties;

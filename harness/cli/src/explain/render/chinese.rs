@@ -96,7 +96,9 @@ fn finding(id: FindingId) -> &'static str {
         F::Disagrees => "`{what}` 不成立：一边是 `{left}`，另一边是 `{right}`。",
         F::Contradicts => "同一项 `{what}` 在文本里有两种说法：`{one}` 和 `{other}`。",
         F::FrameRefuted => "文本中的栈帧 `{function}` 不成立：{why}。",
-        F::LeftOver => "{register} 中残留着 `{function}` 里的地址 `{value}`：说明之前执行过这段代码，仅供参考。",
+        F::LeftOver => {
+            "{register} 中残留着 `{function}` 里的地址 `{value}`：说明之前执行过这段代码，仅供参考。"
+        }
         F::Lent => "借用了同一内核版本的另一次崩溃中的信息：{what}。",
         F::Cache => "所属的 slab 缓存是 `{name}`，对象大小 {object_size} 字节。",
         F::CacheNoSize => "所属的 slab 缓存是 `{name}`。",

@@ -111,7 +111,9 @@ fn finding(id: FindingId) -> &'static str {
         F::Disagrees => "`{what}` does not hold: `{left}` against `{right}`.",
         F::Contradicts => "The text says `{what}` twice and differently: `{one}` and `{other}`.",
         F::FrameRefuted => "The frame `{function}` that the text shows does not stand: {why}.",
-        F::LeftOver => "{register} still holds `{value}`, an address in `{function}`: a trace of code that ran before, no more than a hint.",
+        F::LeftOver => {
+            "{register} still holds `{value}`, an address in `{function}`: a trace of code that ran before, no more than a hint."
+        }
         F::Lent => "Taken from another crash of the same kernel: {what}.",
         F::Cache => "The cache is `{name}`, objects of {object_size} bytes.",
         F::CacheNoSize => "The cache is `{name}`.",
