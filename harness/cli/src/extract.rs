@@ -1,7 +1,7 @@
 //! From a crash to its signature and its report: the one place where the two meet. Decides nothing about
 //! sameness; every fact that the dump does not give becomes an absent one with the reason.
 mod account;
-mod corruption;
+pub(crate) mod corruption;
 mod facts;
 mod fault;
 mod headers;

@@ -11,6 +11,7 @@ mod explain;
 mod extract;
 mod failure;
 mod golden;
+mod import;
 mod interrupt;
 mod judge;
 mod output;

@@ -1,20 +1,24 @@
-//! What can be compared with a golden: a signature, a run folder, a vmcore. Gives its signature, or says
+//! What can be compared with a golden: a signature, a run folder, a vmcore, a text. Gives its signature, or says
 //! that there was no crash, or why nothing can be said. Compares nothing.
 use anyhow::{Context, anyhow};
 use recrash_machine::run::folder::VMCORE;
 use recrash_machine::run::manifest::{Ending, MANIFEST, Manifest};
 use recrash_signature::compare::{self, Comparison};
 use recrash_signature::{Signature, store};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::debug_files::DebugArgs;
 use crate::extract::{self, How};
 use crate::failure::Failure;
+use crate::import;
 
 /// Name of the signature in a run folder.
 pub(crate) const SIGNATURE: &str = "signature.toml";
 /// Largest signature that is read, in bytes.
 const MAX_SIGNATURE: u64 = 1 << 20;
+/// How much of a file's beginning tells text from a dump.
+const HEAD: u64 = 4096;
 
 /// What was found.
 #[derive(Debug)]
@@ -55,8 +59,21 @@ impl Subject {
                 Ok(Self::Crash(Box::new(golden.signature)))
             }
             Some("toml") => Ok(Self::Crash(Box::new(signature(path)?))),
-            _ => Self::of_vmcore(path, split, None, debug),
+            _ => match Self::of_text(path)? {
+                Some(found) => Ok(found),
+                None => Self::of_vmcore(path, split, None, debug),
+            },
         }
+    }
+
+    /// A crash told in text; `None` where the file is no text, or has nothing of a crash in it.
+    fn of_text(path: &Path) -> Result<Option<Self>, Failure> {
+        if !looks_like_text(path)? {
+            return Ok(None);
+        }
+        let evidence = recrash_transcript::evidence::read(&import::text(path)?);
+        let told = import::says_something(&evidence);
+        Ok(told.then(|| Self::Crash(Box::new(import::imported(evidence, None).signature))))
     }
 
     fn of_run(folder: &Path, debug: &DebugArgs) -> Result<Self, Failure> {
@@ -128,6 +145,16 @@ impl Subject {
             Self::Crash(_) | Self::NoCrash(_) => None,
         }
     }
+}
+
+/// Whether a file begins with text: every form of dump has zeros in its head. A console log may have some in it.
+fn looks_like_text(path: &Path) -> Result<bool, Failure> {
+    let name = || path.display().to_string();
+    let mut head = Vec::new();
+    let file = std::fs::File::open(path).with_context(name)?;
+    file.take(HEAD).read_to_end(&mut head).with_context(name)?;
+    let zeros = head.iter().filter(|byte| **byte == 0).count();
+    Ok(!head.is_empty() && zeros * 64 < head.len() && !head.starts_with(b"\x7fELF"))
 }
 
 fn signature(path: &Path) -> Result<Signature, Failure> {

@@ -50,4 +50,5 @@ targets!(
     signature,
     usbredir,
     oops,
+    transcript,
 );

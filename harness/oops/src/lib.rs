@@ -8,6 +8,8 @@
 pub mod details;
 pub mod lines;
 pub mod report;
+mod scope;
+mod titles;
 
 pub use details::Details;
 pub use report::Report;

@@ -51,15 +51,18 @@ RIP  [<ffffffff82d4e304>] __memset+0x24/0x30
 ";
 
 fn read(log: &str) -> Details {
-    let report = Report {
+    details(log, &whole(log))
+}
+
+fn whole(log: &str) -> Report {
+    Report {
         lines: 0..log.lines().count(),
         kind: Kind::Exception,
         title: String::new(),
         alternatives: Vec::new(),
         function: None,
         corrupted: None,
-    };
-    details(log, &report)
+    }
 }
 
 fn value(details: &Details, name: &str) -> Option<u64> {
@@ -196,6 +199,108 @@ fn lines_wrapped_at_80_columns_are_joined() {
         wrapped.push('\n');
     }
     assert_eq!(plain(&read(&wrapped)), plain(&read(OOPS)));
+}
+
+#[test]
+fn real_oops_of_three_kernels_lose_nothing() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/own");
+    let mut seen = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "txt") {
+            continue;
+        }
+        let log = std::fs::read_to_string(&path).unwrap();
+        let mut report = whole(&log);
+        report.kind = Kind::Other;
+        let found = details(&log, &report);
+        let unreadable = |lost: &&String| lost.contains("Unable to access opcode bytes");
+        let lost: Vec<_> = found.lost.iter().filter(|lost| !unreadable(lost)).collect();
+        assert!(lost.is_empty(), "{path:?}: {lost:?}");
+        assert!(!found.frames.is_empty(), "{path:?}");
+        if log.contains("RIP: 0010:") {
+            seen += 1;
+            let code = log.contains("Code: Unable") || found.code.is_some();
+            assert!(
+                found.rip.is_some() && found.registers.len() >= 29 && code,
+                "{path:?}"
+            );
+        }
+    }
+    assert!(seen >= 20, "{seen} oopses with registers");
+}
+
+#[test]
+fn hostile_sizes_are_bounded_and_told() {
+    let endless = read(&format!("RIP: 0010:{}", "RAX: ".repeat(2_000_000)));
+    assert!(endless.lost.iter().any(|lost| lost.contains("bytes long")));
+    let many = read(&"CPU: 1 Comm\nRAX: 12\nCall Trace:\n f+0x1/0x2\nx\n".repeat(200_000));
+    assert!(many.lost.iter().any(|lost| lost.contains("lines are read")));
+    assert!(many.lost.len() <= 300 && many.frames.len() <= 2048);
+}
+
+#[test]
+fn headlines_give_vector_and_address() {
+    let check = |line: &str, vector: Option<u8>, address: Option<u64>, code: Option<u64>| {
+        let found = read(line).exception.map(|found| found.value);
+        let told = found.map(|found| (found.vector, found.address, found.error_code));
+        assert_eq!(
+            told,
+            vector.map(|vector| (Some(vector), address, code)),
+            "{line}"
+        );
+    };
+    check(
+        "stack segment: 0000 [#1] PREEMPT SMP NOPTI",
+        Some(12),
+        None,
+        Some(0),
+    );
+    check("divide error: 0000 [#1] SMP", Some(0), None, Some(0));
+    check(
+        "Oops: invalid opcode: 0000 [#1] PREEMPT SMP",
+        Some(6),
+        None,
+        Some(0),
+    );
+    check(
+        "PANIC: double fault, error_code: 0x0",
+        Some(8),
+        None,
+        Some(0),
+    );
+    check(
+        "BUG: kernel NULL pointer dereference, address: 0000000000000010\n#PF: error_code(0x0002) - not-present page",
+        Some(14),
+        Some(16),
+        Some(2),
+    );
+    check(
+        "BUG: unable to handle kernel NULL pointer dereference at           (null)\nOops: 0010 [#1] SMP",
+        Some(14),
+        Some(0),
+        Some(16),
+    );
+    check(
+        "Oops: general protection fault, probably for non-canonical address 0xd4b4798da9d0dcc7: 0000 [#1] SMP",
+        Some(13),
+        Some(0xd4b4_798d_a9d0_dcc7),
+        Some(0),
+    );
+    check(
+        "BUG: TASK stack guard page was hit at 00000000e333bb7d (stack is 1..2)",
+        Some(8),
+        None,
+        None,
+    );
+    check("int3: 0000 [#1] SMP", Some(3), None, Some(0));
+    check(
+        "BUG: KFENCE: out-of-bounds read in f+0x1/0x2",
+        None,
+        None,
+        None,
+    );
+    check("usb 1-1: general protection fault", None, None, None);
 }
 
 proptest! {

@@ -3,6 +3,7 @@ pub(crate) mod analyze;
 pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod run;
 pub(crate) mod runs;
@@ -25,6 +26,7 @@ pub(crate) enum Command {
     Setup(setup::Args),
     Doctor(doctor::Args),
     Analyze(analyze::Args),
+    Import(import::Args),
     Inspect(inspect::Args),
     Compare(compare::Args),
     Explain(explain::Args),
@@ -39,6 +41,7 @@ impl Command {
             Self::Setup(args) => args.run(),
             Self::Doctor(args) => args.run(),
             Self::Analyze(args) => args.run(),
+            Self::Import(args) => args.run(),
             Self::Inspect(args) => args.run(),
             Self::Compare(args) => args.run(),
             Self::Explain(args) => args.run(),

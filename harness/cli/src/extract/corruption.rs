@@ -72,7 +72,8 @@ fn blind(crash: &Crash, decoding: &Decoding) -> Option<String> {
     ))
 }
 
-fn none(reason: &str) -> Corruption {
+/// The group where nothing is known of a corruption.
+pub(crate) fn none(reason: &str) -> Corruption {
     Corruption {
         site: Known::absent(reason),
         bytes: Known::absent(reason),
@@ -83,7 +84,8 @@ fn none(reason: &str) -> Corruption {
     }
 }
 
-fn decoded(reading: Option<&Reading>) -> Decoded {
+/// What the signature says of a reading; without one, that nothing fits.
+pub(crate) fn decoded(reading: Option<&Reading>) -> Decoded {
     let Some(reading) = reading else {
         return Decoded::Unknown {};
     };
@@ -141,7 +143,8 @@ fn of_device(found: &KnownMatch) -> Decoded {
     }
 }
 
-fn confidence(reading: &Reading) -> Confidence {
+/// How sure the signature says a reading is.
+pub(crate) fn confidence(reading: &Reading) -> Confidence {
     match reading.confidence {
         decode::Confidence::Proven => Confidence::Proven,
         decode::Confidence::Structural => Confidence::Structural,

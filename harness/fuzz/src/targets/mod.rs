@@ -18,4 +18,5 @@ pub mod paging;
 pub mod signature;
 pub mod split;
 pub mod system_map;
+pub mod transcript;
 pub mod usbredir;

@@ -27,10 +27,14 @@ const WORDS: &[(&str, u8)] = &[
     ("control protection fault", 21),
     ("Missing ENDBR", 21),
     ("VMM Communication Exception", 29),
-    ("overflow", 4),
-    ("bounds", 5),
-    ("int3", 3),
-    ("int 3", 3),
+];
+
+/// Words that say it only where the kernel dies of it: other headlines have them too (`out-of-bounds`).
+const WORDS_OF_DIE: &[(&str, u8)] = &[
+    ("overflow: ", 4),
+    ("bounds: ", 5),
+    ("int3: ", 3),
+    ("int 3: ", 3),
 ];
 
 /// What `text` says of the exception, where it is a headline, or a line that goes on with `known`.
@@ -69,10 +73,15 @@ fn begins(text: &str) -> bool {
 }
 
 fn vector(text: &str) -> Option<u8> {
-    WORDS
-        .iter()
-        .find(|(words, _)| text.contains(words))
-        .map(|(_, vector)| *vector)
+    let died = error_code_of_die(text).is_some();
+    let own = WORDS.iter().find(|(words, _)| text.contains(words));
+    let short = || {
+        let text = text.strip_prefix("Oops: ").unwrap_or(text);
+        WORDS_OF_DIE
+            .iter()
+            .find(|(words, _)| died && text.starts_with(words))
+    };
+    own.or_else(short).map(|(_, vector)| *vector)
 }
 
 /// The words before the colon; `BUG: ` and `Oops: ` belong to them.
@@ -111,6 +120,10 @@ fn error_code_of_panic(text: &str) -> Option<u64> {
 
 /// What follows the word before an address. `(null)` is how `%p` wrote 0 before 4.15.
 fn address(text: &str) -> Option<u64> {
+    // `%p` of a kernel address is a hash since 4.15 (arch/x86/kernel/traps.c, `handle_stack_overflow`).
+    if text.contains("guard page was hit") {
+        return None;
+    }
     const BEFORE: [&str; 4] = ["address: ", "address ", "dereference at ", " at "];
     BEFORE.iter().find_map(|words| {
         let (_, rest) = text.split_once(words)?;

@@ -28,7 +28,8 @@ pub(super) fn frame(text: &str, stack: Option<&str>) -> Option<Frame> {
     let mut place = symbol(word)?;
     let tail = tail_of(tail);
     inlined |= tail.inlined;
-    let located = place.offset.is_some() || address.is_some() && tail.rest == 0;
+    let addressed = address.is_some() || place.address.is_some();
+    let located = place.offset.is_some() || addressed && tail.rest == 0;
     let known = located || tail.source.is_some() && (inlined || tail.parenthesised);
     if !known || tail.rest > 0 && !located {
         return None;
@@ -55,7 +56,12 @@ pub(super) fn place(text: &str) -> Option<Place> {
         }
     }
     let (word, tail) = rest.split_once(' ').unwrap_or((rest, ""));
-    if let Some(value) = hex_with_0x(word).filter(|_| !word.contains('+')) {
+    // `%pB` of 0 was `(null)` before 4.20.
+    let number = match word {
+        "(null)" => Some(0),
+        _ => hex_with_0x(word),
+    };
+    if let Some(value) = number {
         return Some(Place {
             address: Some(value),
             ..nowhere()

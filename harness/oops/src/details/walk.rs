@@ -19,6 +19,9 @@ const ENDS: &[&str] = &[
     "Code:",
     "Allocated by task",
     "Freed by task",
+    "allocated by task",
+    "freed by task",
+    "kfence-#",
     "Last potentially related work",
     "The buggy address",
     "Memory state around",
@@ -145,7 +148,9 @@ impl Walk {
         let body = begun
             .strip_prefix("Call Trace:")
             .or_else(|| begun.strip_prefix("Call trace:"));
-        if let Some(rest) = body {
+        // KFENCE's stacks have a line of their own before them (mm/kfence/report.c, `kfence_report_error`).
+        let fenced = begun.contains("kfence-#") && begun.ends_with("):");
+        if let Some(rest) = body.or_else(|| fenced.then_some("")) {
             self.begin_trace(rest, line);
         } else if let Some(rest) = begun
             .strip_prefix("RIP:")
@@ -311,7 +316,7 @@ impl Walk {
         }
         let (value, lost) = code::code(text);
         self.details.code = value.map(|value| At { value, line });
-        if let Some(lost) = lost {
+        if let Some(lost) = lost.filter(|_| self.context != Context::Repeated) {
             self.lose(format!("line {line}: {lost}"));
         }
     }
@@ -370,7 +375,9 @@ impl Walk {
     fn begin_trace(&mut self, rest: &str, line: usize) {
         // The trace of the exception's own context is the one that follows its registers.
         let better = self.trace_expected && self.traced;
-        self.tracing = !self.traced || better;
+        // Two CPUs that die at once print two headers before the first frame.
+        let empty = self.tracing && self.details.frames.is_empty();
+        self.tracing = !self.traced || better || empty;
         self.trace_expected &= !self.tracing;
         self.aside |= !self.tracing;
         if better {

@@ -160,7 +160,54 @@ pub fn propose(
     if ci || golden.signature == *signature {
         return Ok(None);
     }
-    let mut file = golden.path.clone().into_os_string();
+    write_proposal(&golden.path, &golden.header, signature).map(Some)
+}
+
+/// Proposes a golden that there may not be yet, `root/case/name.snap`; see [`propose`].
+///
+/// # Errors
+/// `case` or `name` is no plain file name, the golden there is not readable, or the proposal cannot be written.
+pub fn propose_as(
+    root: &Path,
+    case: &str,
+    name: &str,
+    signature: &Signature,
+    ci: bool,
+) -> Result<Option<PathBuf>, StoreError> {
+    let plain = |word: &str| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        !word.is_empty() && word.len() <= 128 && !word.starts_with('.') && word.bytes().all(allowed)
+    };
+    let folder = root.join(case);
+    let path = folder.join(format!("{name}.snap"));
+    let io = |source| StoreError::Io {
+        file: path.clone(),
+        source,
+    };
+    if !plain(case) || !plain(name) {
+        return Err(io(io::Error::other(
+            "expected CASE/NAME of letters, digits, `-`, `_` and `.`",
+        )));
+    }
+    if path.is_file() {
+        return propose(&read(&path)?, signature, ci);
+    }
+    if ci {
+        return Ok(None);
+    }
+    fs::create_dir_all(&folder).map_err(io)?;
+    write_proposal(&path, HEADER, signature).map(Some)
+}
+
+/// insta's header of a golden that is new.
+const HEADER: &str = "source: golden/golden.rs\n";
+
+fn write_proposal(
+    golden: &Path,
+    header: &str,
+    signature: &Signature,
+) -> Result<PathBuf, StoreError> {
+    let mut file = golden.as_os_str().to_owned();
     file.push(".new");
     let file = PathBuf::from(file);
     let body = signature.to_toml().map_err(|error| StoreError::Signature {
@@ -176,9 +223,9 @@ pub fn propose(
     if fs::symlink_metadata(&file).is_ok_and(|meta| meta.is_symlink()) {
         return Err(io(io::Error::other("is a symbolic link: not written")));
     }
-    let text = format!("---\n{}---\n{body}", golden.header);
+    let text = format!("---\n{header}---\n{body}");
     replace(&file, &text).map_err(io)?;
-    Ok(Some(file))
+    Ok(file)
 }
 
 /// Writes `file` whole or not at all: parallel runs may propose at the same time, and a reader must

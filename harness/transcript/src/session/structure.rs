@@ -85,10 +85,15 @@ pub(super) fn header(text: &str, asked: Option<&Asked>) -> Option<String> {
     gdb.then(|| asked.map(|asked| asked.name.clone()))?
 }
 
-/// Whether a line is `name = value`.
+/// Whether a line is `name = value` with a value as gdb prints it; C code has such lines too, and ends them otherwise.
 pub(super) fn is_member(text: &str) -> bool {
     let parts = text.trim().split_once(" = ");
-    text.starts_with(' ') && parts.is_some_and(|(name, value)| is_name(name) && !value.is_empty())
+    let printed = |text: &str| {
+        text.starts_with(['{', '"', '\'', '(']) || value(text).is_some() || text.starts_with("0x")
+    };
+    text.starts_with(' ')
+        && !text.trim_end().ends_with(';')
+        && parts.is_some_and(|(name, value)| is_name(name) && printed(value))
 }
 
 /// A structure that is being read.
