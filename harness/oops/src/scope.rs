@@ -68,8 +68,14 @@ pub(crate) fn starts(lines: &[Line<'_>]) -> Vec<usize> {
     starts
 }
 
-/// The report that begins at `start`; `starts` are those of all.
-pub(crate) fn scope<'a>(lines: &[Line<'a>], start: usize, starts: &[usize]) -> Scope<'a> {
+/// The report that begins at `start`; `starts` are those of all. With `beyond` it does not end where its caller
+/// reports something else: printing one report may trip over another bug before the first one's stack is out.
+pub(crate) fn scope<'a>(
+    lines: &[Line<'a>],
+    start: usize,
+    starts: &[usize],
+    beyond: bool,
+) -> Scope<'a> {
     let mut scope = Scope {
         texts: Vec::new(),
         last: start,
@@ -85,6 +91,7 @@ pub(crate) fn scope<'a>(lines: &[Line<'a>], start: usize, starts: &[usize]) -> S
         if at > start
             && starts.binary_search(&at).is_ok()
             && (own.caller.is_none() || theirs == own)
+            && !(beyond && own.caller.is_some())
         {
             break;
         }

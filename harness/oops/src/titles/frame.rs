@@ -17,6 +17,10 @@ pub(crate) fn arm_frames(text: &str) -> Option<(&str, &str)> {
 /// The address lies on the stack, and that is all that is known (`? foo+0x1/0x2`).
 pub(crate) fn is_unreliable(text: &str) -> bool {
     let text = text.trim_start();
+    if text.ends_with("(unreliable)") {
+        // as powerpc says it
+        return true;
+    }
     (text.starts_with("? ") || text.contains("] ? ") || text.contains("> ? "))
         && !text.contains("<EOI>")
 }

@@ -24,6 +24,8 @@ pub(crate) struct Titled {
     pub(crate) alternatives: Vec<String>,
     pub(crate) function: Option<String>,
     pub(crate) corrupted: Option<String>,
+    /// A frame was looked for and not found.
+    pub(crate) frameless: bool,
 }
 
 struct Headlines {
@@ -115,6 +117,7 @@ fn unfitting(kind: Kind, headline: &str) -> Titled {
         alternatives: Vec::new(),
         function: None,
         corrupted: Some("lines that belong to this headline are missing".to_owned()),
+        frameless: true,
     }
 }
 
@@ -180,6 +183,7 @@ fn fill(rule: &Rule, words: &[String], texts: &[&str]) -> Titled {
         alternatives,
         function,
         corrupted,
+        frameless: guilty.is_some_and(|guilty| guilty.name.is_none()),
     }
 }
 

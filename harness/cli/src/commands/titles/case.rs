@@ -59,6 +59,7 @@ impl Case {
             return false;
         };
         match key {
+            "TITLE" | "ALT" if value.trim().is_empty() => {}
             "TITLE" | "ALT" => self.titles.push(value.trim().to_owned()),
             "CORRUPTED" => self.corrupted = value.trim() == "Y",
             _ => return KEYS.contains(&key),
