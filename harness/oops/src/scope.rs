@@ -14,6 +14,9 @@ const LONGEST_LINE: usize = 1200;
 /// A report is complete after this many lines: what a panic prints below it is the same stack again.
 const COMPLETE: usize = 22;
 
+/// The last line of an oops or a warning (kernel/panic.c, `print_oops_end_marker`).
+const END: &str = "---[ end trace";
+
 /// What can be compared of the places that two lines come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Context {
@@ -51,14 +54,20 @@ pub(crate) fn starts(lines: &[Line<'_>]) -> Vec<usize> {
     let mut open: Vec<Context> = Vec::new();
     let mut starts = Vec::new();
     for (at, line) in lines.iter().enumerate() {
-        let rules = titles::rules_of(text(line));
+        let text = text(line);
+        let own = context(line);
+        if text.contains(END) {
+            open.retain(|other| own.caller.is_some() && *other != own);
+        }
+        let rules = titles::rules_of(text);
         let Some(first) = rules.first() else { continue };
-        let context = context(line);
-        if first.inner && !open.is_empty() && (line.caller.is_none() || open.contains(&context)) {
+        // A remnant belongs to whatever came before; a panic or trap only while a report is being printed.
+        let within = open.contains(&own) || (own.caller.is_none() && !open.is_empty());
+        if first.inner && (within || (first.remnant && !starts.is_empty())) {
             continue;
         }
-        if !open.contains(&context) {
-            open.push(context);
+        if !open.contains(&own) {
+            open.push(own);
         }
         starts.push(at);
         if starts.len() >= MOST_REPORTS {

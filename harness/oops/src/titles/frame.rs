@@ -32,7 +32,7 @@ pub(crate) fn is_stack_start(text: &str) -> bool {
 
 /// `Call Trace:`, KASAN's and KMSAN's histories, kmemleak's backtrace; not lockdep's `stack backtrace:`, which has a
 /// call trace of its own, and last the line that RISC-V prints above an unmarked stack.
-const STACK_STARTS: &str = r"Call [Tt]race|(?:Allocated|Freed)(?: by task [0-9]+)?:|(?:^|[^k]) ?\bbacktrace(?: \(crc [0-9a-f]*\))?:|Backtrace:|Uninit was stored to memory at|status: [0-9a-f]{16} badaddr: [0-9a-f]{16} cause: [0-9a-f]{16}";
+const STACK_STARTS: &str = r"Call [Tt]race|(?:Allocated|Freed)(?: by task [0-9]+)?:|^\s*backtrace(?: \(crc [0-9a-f]*\))?:|Backtrace:|Uninit was stored to memory at|status: [0-9a-f]{16} badaddr: [0-9a-f]{16} cause: [0-9a-f]{16}";
 
 /// The name without what the compiler or the entry code put around it, and a Rust name as it was written.
 pub(crate) fn plain(symbol: &str) -> String {

@@ -106,8 +106,14 @@ pub(crate) fn titled(texts: &[&str]) -> Option<Titled> {
     let Some((rule, words)) = fits else {
         return Some(unfitting(first.kind, headline));
     };
-    Some(fill(rule, &words, texts))
+    let mut titled = fill(rule, &words, texts);
+    if rule.general && !first.general {
+        titled.corrupted = Some(MISSING.to_owned());
+    }
+    Some(titled)
 }
+
+const MISSING: &str = "lines that belong to this headline are missing";
 
 /// The headline is known, and the lines that belong to it are missing.
 fn unfitting(kind: Kind, headline: &str) -> Titled {
@@ -116,7 +122,7 @@ fn unfitting(kind: Kind, headline: &str) -> Titled {
         title: clean::clean(headline),
         alternatives: Vec::new(),
         function: None,
-        corrupted: Some("lines that belong to this headline are missing".to_owned()),
+        corrupted: Some(MISSING.to_owned()),
         frameless: true,
     }
 }

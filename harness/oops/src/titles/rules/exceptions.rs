@@ -77,5 +77,5 @@ pub(super) const RULES: &[Rule] = &[
     rule(r"BUG: non-zero (nr_ptes|nr_pmds|pgtables_bytes) on freeing mm", "BUG: non-zero {1} on freeing mm", Integrity, NOWHERE).traceless(),
     rule(r"BUG [a-zA-Z0-9_.:-]+ ?(?:\([^)]*\))?: ([A-Z][A-Za-z /-]*)", "BUG: {1}", Integrity, NOWHERE),
     rule(r"BUG: Dentry .* still in use \([0-9]+\) \[(unmount) of ([^\]]+)\]", "BUG: Dentry still in use in {1}", Integrity, NOWHERE)
-        .or(&["BUG: Dentry still in use [{1} of {2}]"]),
+        .or(&["BUG: Dentry still in use [{1} of {2}]"]).traceless(),
 ];
