@@ -211,6 +211,14 @@ fn real_oops_of_three_kernels_lose_nothing() {
             continue;
         }
         let log = std::fs::read_to_string(&path).unwrap();
+        // With its stack gone the kernel prints a call trace without a frame.
+        let lines: Vec<&str> = log.lines().collect();
+        let frameless = |pair: &[&str]| {
+            pair[0].ends_with("Call Trace:") && pair[1].contains("Modules linked in:")
+        };
+        if lines.windows(2).any(frameless) {
+            continue;
+        }
         let mut report = whole(&log);
         report.kind = Kind::Other;
         let found = details(&log, &report);
