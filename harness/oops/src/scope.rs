@@ -53,15 +53,21 @@ pub(crate) fn text<'a>(line: &Line<'a>) -> &'a str {
 pub(crate) fn starts(lines: &[Line<'_>]) -> Vec<usize> {
     let mut open: Vec<Context> = Vec::new();
     let mut starts = Vec::new();
+    let mut running = false;
     for (at, line) in lines.iter().enumerate() {
         let text = text(line);
         let own = context(line);
+        let earlier = running;
+        running |= own.stamped;
         if text.contains(END) {
             open.retain(|other| own.caller.is_some() && *other != own);
         }
         let rules = titles::rules_of(text);
         let Some(first) = rules.first() else { continue };
         // A remnant belongs to whatever came before; a panic or trap only while a report is being printed.
+        if first.again && (!earlier || !starts.is_empty()) {
+            continue;
+        }
         let within = open.contains(&own) || (own.caller.is_none() && !open.is_empty());
         if first.inner && (within || (first.remnant && !starts.is_empty())) {
             continue;

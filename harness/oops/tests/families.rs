@@ -379,6 +379,16 @@ fn a_panic_long_after_a_warning_is_one() {
 }
 
 #[test]
+fn a_boot_counts_only_while_a_kernel_was_running() {
+    assert_eq!(
+        reports("Booting the kernel.\n[    0.0] Linux version 6.1.0\n"),
+        []
+    );
+    let again = "[   99.0] eth0: link up\nBooting the kernel.\n[    0.0] Linux version 6.1.0\n";
+    assert_eq!(first(again).title, "unexpected kernel reboot");
+}
+
+#[test]
 fn lines_of_another_cpu_do_not_mix_in() {
     let mixed: String = oops("general protection fault: 0000 [#1] SMP", "inner_call")
         .lines()

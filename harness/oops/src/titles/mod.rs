@@ -61,11 +61,12 @@ const WORDS: [&str; 13] = [
     "SYZFA",
     "rap: ",
 ];
-const MORE_WORDS: [&str; 4] = [
+const MORE_WORDS: [&str; 5] = [
     "unregister_netdevice:",
     "Unable to handle",
     "divide",
     "opcode",
+    "Booting the kernel",
 ];
 
 /// The rules whose headline this line is, in order; none where it is no headline.
@@ -74,7 +75,6 @@ pub(crate) fn rules_of(text: &str) -> Vec<&'static Rule> {
         .iter()
         .chain(&MORE_WORDS)
         .any(|word| text.contains(word))
-        && !text.ends_with(']')
         && !text.contains("[#")
     {
         return Vec::new();

@@ -59,6 +59,8 @@ pub(crate) struct Rule {
     pub(crate) remnant: bool,
     /// It takes any line of its kind: nothing is known of it but its words.
     pub(crate) general: bool,
+    /// It only means something after other lines of a kernel.
+    pub(crate) again: bool,
     /// It may stand inside another report without beginning one.
     pub(crate) inner: bool,
 }
@@ -137,6 +139,7 @@ pub(crate) const fn rule(
         traceless: false,
         remnant: false,
         general: false,
+        again: false,
         inner: false,
     }
 }
@@ -169,6 +172,12 @@ impl Rule {
     /// For any words.
     pub(crate) const fn general(mut self) -> Self {
         self.general = true;
+        self
+    }
+
+    /// After other lines only.
+    pub(crate) const fn again(mut self) -> Self {
+        self.again = true;
         self
     }
 

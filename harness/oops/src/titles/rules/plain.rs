@@ -42,6 +42,16 @@ pub(super) const RULES: &[Rule] = &[
     rule(r"SYZFATAL:(.*)", "SYZFATAL:{1}", Other, NOWHERE)
         .or(&["SYZFATAL"])
         .traceless(),
+    rule(r"^fatal error: ", "go runtime error", Other, NOWHERE).traceless(),
+    rule(
+        r"^Booting the kernel",
+        "unexpected kernel reboot",
+        Other,
+        NOWHERE,
+    )
+    .traceless()
+    .again()
+    .inner(),
     // KASAN's history of an object whose headline is lost
     rule(
         r"INFO: (Freed|Allocated) in (.*)",
