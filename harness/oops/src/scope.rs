@@ -17,6 +17,9 @@ const COMPLETE: usize = 22;
 /// The last line of an oops or a warning (kernel/panic.c, `print_oops_end_marker`).
 const END: &str = "---[ end trace";
 
+/// The first line of the next kernel: the capture kernel of kdump, or a reboot (init/version.c, `linux_banner`).
+const BANNER: &str = "Linux version ";
+
 /// What can be compared of the places that two lines come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Context {
@@ -108,6 +111,9 @@ pub(crate) fn scope<'a>(
             && (own.caller.is_none() || theirs == own)
             && !(beyond && own.caller.is_some())
         {
+            break;
+        }
+        if at > start && text.starts_with(BANNER) {
             break;
         }
         let other_cpu = all_cpus && matches!(theirs.caller, Some(Caller::Cpu(_)));

@@ -389,6 +389,14 @@ fn a_boot_counts_only_while_a_kernel_was_running() {
 }
 
 #[test]
+fn a_report_ends_where_the_next_kernel_boots() {
+    let log = oops("general protection fault: 0000 [#1] SMP", "inner_call");
+    let end = log.lines().count();
+    let booted = log + "Linux version 6.1.0\nCommand line: quiet\n";
+    assert_eq!(first(&booted).lines, 0..end);
+}
+
+#[test]
 fn lines_of_another_cpu_do_not_mix_in() {
     let mixed: String = oops("general protection fault: 0000 [#1] SMP", "inner_call")
         .lines()
