@@ -4,6 +4,7 @@
 //! line has a module of its own. Where reports lie and what they are called is not decided here.
 mod code;
 mod headline;
+mod openings;
 mod place;
 mod registers;
 mod text;

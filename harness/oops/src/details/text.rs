@@ -1,7 +1,7 @@
 //! The lines of one report as they are read: prefixes stripped, other callers' lines left out, wrapped lines joined.
 //!
 //! It knows what opens a line of an oops only so far as wrapping needs it.
-use super::walk::opens;
+use super::openings::opens;
 use crate::lines::{Caller, Line, line};
 use crate::window::Start;
 use std::borrow::Cow;
