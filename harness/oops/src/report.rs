@@ -66,8 +66,14 @@ pub fn reports(log: &str) -> Vec<Report> {
 }
 
 fn report(lines: &[crate::lines::Line<'_>], start: usize, starts: &[usize]) -> Option<Report> {
-    let scope = scope::scope(lines, start, starts);
-    let titled = titles::titled(&scope.texts)?;
+    let mut scope = scope::scope(lines, start, starts, false);
+    let mut titled = titles::titled(&scope.texts)?;
+    if titled.frameless {
+        let wider = scope::scope(lines, start, starts, true);
+        if let Some(more) = titles::titled(&wider.texts).filter(|more| !more.frameless) {
+            (scope, titled) = (wider, more);
+        }
+    }
     Some(Report {
         lines: start..scope.last.saturating_add(1),
         kind: titled.kind,

@@ -14,6 +14,9 @@ const LONGEST_LINE: usize = 1200;
 /// A report is complete after this many lines: what a panic prints below it is the same stack again.
 const COMPLETE: usize = 22;
 
+/// The last line of an oops or a warning (kernel/panic.c, `print_oops_end_marker`).
+const END: &str = "---[ end trace";
+
 /// What can be compared of the places that two lines come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Context {
@@ -50,19 +53,31 @@ pub(crate) fn text<'a>(line: &Line<'a>) -> &'a str {
 pub(crate) fn starts<'a>(lines: impl Iterator<Item = Line<'a>>) -> Vec<usize> {
     let mut open: Vec<Context> = Vec::new();
     let mut starts = Vec::new();
+    let mut running = false;
     for line in lines {
         // Logs of 100 MB may be all line ends.
-        if line.text.is_empty() {
+        if line.raw.is_empty() {
             continue;
         }
-        let rules = titles::rules_of(text(&line));
+        let text = text(&line);
+        let own = context(&line);
+        let earlier = running;
+        running |= own.stamped;
+        if text.contains(END) {
+            open.retain(|other| own.caller.is_some() && *other != own);
+        }
+        let rules = titles::rules_of(text);
         let Some(first) = rules.first() else { continue };
-        let context = context(&line);
-        if first.inner && !open.is_empty() && (line.caller.is_none() || open.contains(&context)) {
+        // A remnant belongs to whatever came before; a panic or trap only while a report is being printed.
+        if first.again && (!earlier || !starts.is_empty()) {
             continue;
         }
-        if !open.contains(&context) {
-            open.push(context);
+        let within = open.contains(&own) || (own.caller.is_none() && !open.is_empty());
+        if first.inner && (within || (first.remnant && !starts.is_empty())) {
+            continue;
+        }
+        if !open.contains(&own) {
+            open.push(own);
         }
         starts.push(line.number);
         if starts.len() >= MOST_REPORTS {
@@ -72,8 +87,15 @@ pub(crate) fn starts<'a>(lines: impl Iterator<Item = Line<'a>>) -> Vec<usize> {
     starts
 }
 
-/// The report that begins at `start` with the first of `lines`; `starts` are those of all.
-pub(crate) fn scope<'a>(lines: &[Line<'a>], start: usize, starts: &[usize]) -> Scope<'a> {
+/// The report that begins at `start` with the first of `lines`; `starts` are those of all. With `beyond` it does not
+/// end where its caller reports something else: printing one report may trip over another bug before the first one's
+/// stack is out.
+pub(crate) fn scope<'a>(
+    lines: &[Line<'a>],
+    start: usize,
+    starts: &[usize],
+    beyond: bool,
+) -> Scope<'a> {
     let mut scope = Scope {
         texts: Vec::new(),
         last: start,
@@ -89,6 +111,7 @@ pub(crate) fn scope<'a>(lines: &[Line<'a>], start: usize, starts: &[usize]) -> S
         if at > start
             && starts.binary_search(&at).is_ok()
             && (own.caller.is_none() || theirs == own)
+            && !(beyond && own.caller.is_some())
         {
             break;
         }
