@@ -6,7 +6,7 @@ use crate::titles;
 use crate::titles::frame;
 
 /// Lines looked through for one report: longer ones are loops of the same.
-const MOST_LINES: usize = 3000;
+pub(crate) const MOST_LINES: usize = 3000;
 /// Reports of one log: more are floods.
 pub(crate) const MOST_REPORTS: usize = 400;
 /// Bytes of a line that are looked at; printk's own limit is 1024.
@@ -52,14 +52,18 @@ pub(crate) fn text<'a>(line: &Line<'a>) -> &'a str {
     line.text.get(..end).unwrap_or_default()
 }
 
-/// Indices of lines that begin a report.
-pub(crate) fn starts(lines: &[Line<'_>]) -> Vec<usize> {
+/// Numbers of the lines that begin a report.
+pub(crate) fn starts<'a>(lines: impl Iterator<Item = Line<'a>>) -> Vec<usize> {
     let mut open: Vec<Context> = Vec::new();
     let mut starts = Vec::new();
     let mut running = false;
-    for (at, line) in lines.iter().enumerate() {
-        let text = text(line);
-        let own = context(line);
+    for line in lines {
+        // Logs of 100 MB may be all line ends.
+        if line.raw.is_empty() {
+            continue;
+        }
+        let text = text(&line);
+        let own = context(&line);
         let earlier = running;
         running |= own.stamped;
         if text.contains(END) {
@@ -78,7 +82,7 @@ pub(crate) fn starts(lines: &[Line<'_>]) -> Vec<usize> {
         if !open.contains(&own) {
             open.push(own);
         }
-        starts.push(at);
+        starts.push(line.number);
         if starts.len() >= MOST_REPORTS {
             break;
         }
@@ -86,8 +90,9 @@ pub(crate) fn starts(lines: &[Line<'_>]) -> Vec<usize> {
     starts
 }
 
-/// The report that begins at `start`; `starts` are those of all. With `beyond` it does not end where its caller
-/// reports something else: printing one report may trip over another bug before the first one's stack is out.
+/// The report that begins at `start` with the first of `lines`; `starts` are those of all. With `beyond` it does not
+/// end where its caller reports something else: printing one report may trip over another bug before the first one's
+/// stack is out.
 pub(crate) fn scope<'a>(
     lines: &[Line<'a>],
     start: usize,
@@ -98,12 +103,12 @@ pub(crate) fn scope<'a>(
         texts: Vec::new(),
         last: start,
     };
-    let Some(headline) = lines.get(start) else {
+    let Some(headline) = lines.first() else {
         return scope;
     };
     let own = context(headline);
     let mut all_cpus = false;
-    for (at, line) in lines.iter().enumerate().skip(start).take(MOST_LINES) {
+    for (at, line) in (start..).zip(lines).take(MOST_LINES) {
         let theirs = context(line);
         let text = text(line);
         if at > start
