@@ -42,7 +42,6 @@ fn reports(evidence: &Evidence) -> Vec<KernelReport> {
         alternatives: report.alternatives.clone(),
         corrupted: report.corrupted.clone(),
         line: report.lines.start.saturating_add(1),
-        text: report.title.clone(),
     })
     .collect()
 }

@@ -35,6 +35,10 @@ pub(super) fn agreement(facts: &Facts) -> Option<Section> {
             continue;
         }
         let (what, left, right) = (check.what.clone(), Hex(check.left), Hex(check.right));
+        if let Some(finding) = points_at(check) {
+            draft.say(finding, proofs(&check.basis));
+            continue;
+        }
         let finding = if check.holds {
             Finding::Agrees { what, left, right }
         } else {
@@ -75,36 +79,70 @@ pub(super) fn agreement(facts: &Facts) -> Option<Section> {
     draft.finish()
 }
 
+/// A register that holds the address of a struct that the text shows: `&kmem_cache == r15`.
+fn points_at(check: &recrash_transcript::account::Check) -> Option<Finding> {
+    let (type_name, register) = check.what.strip_prefix('&')?.split_once(" == ")?;
+    check.holds.then(|| Finding::PointsAt {
+        register: register.into(),
+        address: Hex(check.left),
+        type_name: type_name.into(),
+    })
+}
+
+/// The register that held the list's head: the base of the address, else any; or the sum of head and offset.
 fn freelist(facts: &Facts, value: u64, evidence: &[Proof], draft: &mut Draft) {
-    let value_text = Hex(value);
     let base = facts.account.faulting.as_ref().ok();
     let base = base.and_then(|faulting| faulting.value.base.clone());
-    let Some(register) = base
-        .clone()
-        .filter(|base| facts.holders(value).contains(&&**base))
-    else {
-        if let Some((other, _)) = base.as_deref().and_then(|base| facts.register(base)) {
-            let finding = Finding::FreelistIsNot {
-                value: value_text,
-                register: base.unwrap_or_default(),
-                other: Hex(other),
-            };
-            draft.say(finding, evidence.to_vec());
-        }
-        return;
+    let holders = facts.holders(value);
+    let holder = base.clone().filter(|base| holders.contains(&&**base));
+    let holder = holder.or_else(|| holders.first().map(|name| (*name).to_owned()));
+    let with = |register: &str| {
+        let mut all = evidence.to_vec();
+        all.extend(
+            facts
+                .register(register)
+                .into_iter()
+                .flat_map(|(_, basis)| basis),
+        );
+        all
     };
-    let mut evidence = evidence.to_vec();
-    evidence.extend(
-        facts
-            .register(&register)
-            .into_iter()
-            .flat_map(|(_, basis)| basis),
-    );
-    let finding = Finding::FreelistIsRegister {
-        value: value_text,
-        register,
-    };
-    draft.say(finding, evidence);
+    let in_base = base.and_then(|base| Some((facts.register(&base)?.0, base)));
+    if let Some(register) = holder {
+        let evidence = with(&register);
+        let finding = Finding::FreelistIsRegister {
+            value: Hex(value),
+            register,
+        };
+        draft.say(finding, evidence);
+    } else if let Some((other, register)) = &in_base
+        && !holds_sum(facts, value, *other)
+    {
+        let evidence = with(register);
+        let finding = Finding::FreelistIsNot {
+            value: Hex(value),
+            register: register.clone(),
+            other: Hex(*other),
+        };
+        draft.say(finding, evidence);
+    }
+    if let Some((sum, register)) =
+        in_base.filter(|(sum, _)| *sum != value && holds_sum(facts, value, *sum))
+    {
+        let evidence = with(&register);
+        let finding = Finding::SumIsRegister {
+            register,
+            sum: Hex(sum),
+            offset: sum.wrapping_sub(value),
+        };
+        draft.say(finding, evidence);
+    }
+}
+
+/// Whether a value is the list's head plus the offset of the pointer in an object.
+fn holds_sum(facts: &Facts, head: u64, sum: u64) -> bool {
+    let cache = facts.account.cache.as_ref().ok();
+    let offset = cache.and_then(|cache| cache.value.offset);
+    offset.is_some_and(|offset| head.wrapping_add(offset) == sum)
 }
 
 /// The allocator reads `tid`, computes the next one, and exchanges both with the list in one instruction.
@@ -487,13 +525,13 @@ fn caller(facts: &Facts) -> Option<(String, Vec<Proof>)> {
     let frame = frames
         .value
         .iter()
-        .find(|frame| !allocator(&frame.function))?;
+        .find(|frame| !in_allocator(&frame.function))?;
     let evidence = vec![crate::explain::facts::proof(&frame.basis)];
     Some((frame.function.clone(), evidence))
 }
 
 /// Functions of the allocator (mm/slub.c, mm/slab_common.c).
-fn allocator(function: &str) -> bool {
+pub(crate) fn in_allocator(function: &str) -> bool {
     const PARTS: [&str; 5] = [
         "kmalloc",
         "kmem_cache_alloc",

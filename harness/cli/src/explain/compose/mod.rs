@@ -7,6 +7,7 @@ mod people;
 mod vector;
 
 pub(crate) use fault::CAME_FROM;
+pub(crate) use memory::in_allocator;
 
 use super::facts::Facts;
 use super::findings::Finding;
