@@ -294,6 +294,8 @@ messages! {
     TieSite { what: String }
     /// The same place.
     TiePlace { what: String }
+    /// Another size or other flags: another caller.
+    OtherRequest { own: String, other: String }
     /// The comparison's own reason.
     TieReason { why: String }
     /// Differences with a rule.

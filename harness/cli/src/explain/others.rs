@@ -2,6 +2,8 @@
 use recrash_signature::Signature;
 use recrash_signature::compare::{self, Comparison, Verdict};
 
+use std::collections::BTreeMap;
+
 use super::compose::Others;
 use super::findings::Finding;
 use super::story::{Other, Told, told};
@@ -19,8 +21,8 @@ impl Others {
         let comparison = compare::compare(other, own);
         let same = matches!(comparison.verdict, Verdict::SameCrash | Verdict::SameBug);
         let mut ties = ties::of(own, other);
-        if same && ties::elsewhere(own, other) {
-            self.places = self.places.max(1).saturating_add(1);
+        if same && let Some(place) = ties::elsewhere(own, other) {
+            self.places.insert(place);
         }
         if same || named {
             ties.extend(reasons(&comparison));
@@ -43,14 +45,7 @@ impl Others {
 fn reasons(comparison: &Comparison) -> Vec<Told> {
     let why = comparison.why.trim_end_matches('.').to_owned();
     let mut ties = vec![told(Finding::TieReason { why }, Vec::new())];
-    let explained = comparison.explained.iter().take(MAX_DIFFERENCES);
-    ties.extend(explained.filter_map(|difference| {
-        let finding = Finding::ExplainedDifference {
-            field: difference.field.clone(),
-            rule: difference.rule?.to_owned(),
-        };
-        Some(told(finding, Vec::new()))
-    }));
+    ties.extend(explained(comparison));
     let unexplained = comparison.unexplained.iter().take(MAX_DIFFERENCES);
     ties.extend(unexplained.map(|difference| {
         let finding = Finding::UnexplainedDifference {
@@ -61,4 +56,22 @@ fn reasons(comparison: &Comparison) -> Vec<Told> {
         told(finding, Vec::new())
     }));
     ties
+}
+
+/// The differences that rules explain, one statement a rule.
+fn explained(comparison: &Comparison) -> Vec<Told> {
+    let mut by_rule: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for difference in &comparison.explained {
+        if let Some(rule) = difference.rule {
+            by_rule.entry(rule).or_default().push(&difference.field);
+        }
+    }
+    let findings = by_rule.into_iter().map(|(rule, fields)| {
+        let finding = Finding::ExplainedDifference {
+            field: fields.join(", "),
+            rule: rule.to_owned(),
+        };
+        told(finding, Vec::new())
+    });
+    findings.collect()
 }

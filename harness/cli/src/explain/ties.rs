@@ -23,13 +23,31 @@ pub(crate) fn of(own: &Signature, other: &Signature) -> Vec<Told> {
         let what = what.to_owned();
         ties.push(told(Finding::TiePlace { what }, Vec::new()));
     }
+    if let (Some(own), Some(other)) = (request(own), request(other))
+        && own != other
+    {
+        ties.push(told(Finding::OtherRequest { own, other }, Vec::new()));
+    }
     ties
 }
 
-/// Whether both places are known and differ.
-pub(crate) fn elsewhere(own: &Signature, other: &Signature) -> bool {
-    let places = place(own).zip(place(other));
-    places.is_some_and(|(own, other)| own != other)
+/// What shows that the other crash struck another caller, as a name of that place; `None` where nothing does.
+pub(crate) fn elsewhere(own: &Signature, other: &Signature) -> Option<String> {
+    if let (Some(own), Some(other)) = (place(own), place(other)) {
+        return (own != other).then(|| other.to_owned());
+    }
+    let (own, other) = (request(own)?, request(other)?);
+    (own != other).then_some(other)
+}
+
+/// What the allocator was asked for: one caller asks for one size with one set of flags, as good as always.
+fn request(of: &Signature) -> Option<String> {
+    let size = of.context.requested_size.value()?;
+    let flags = of.context.gfp_flags.value();
+    Some(match flags {
+        Some(flags) => format!("{size}, {flags}"),
+        None => size.to_string(),
+    })
 }
 
 fn same<T: PartialEq>(own: Option<T>, other: Option<T>) -> Option<T> {

@@ -3,6 +3,7 @@
 use recrash_kernel::decode::{Kind, Reading};
 
 use super::Others;
+use super::memory::holds_sum;
 use super::vector::kernel_pointer;
 use crate::explain::facts::Facts;
 use crate::explain::findings::Finding;
@@ -56,12 +57,8 @@ impl Seen {
             .and_then(|decoded| decoded.value.best());
         let cache = facts.account.cache.as_ref().ok().map(|cache| &cache.value);
         let plain = cache.is_some_and(|cache| cache.hardened == Some(false));
-        let base = facts
-            .account
-            .faulting
-            .as_ref()
-            .ok()
-            .and_then(|faulting| faulting.value.base.clone());
+        let base = facts.account.faulting.as_ref().ok();
+        let base = base.and_then(|faulting| faulting.value.base.clone());
         let held = base.and_then(|base| facts.register(&base));
         Self {
             head: best.map(is_descriptor),
@@ -72,9 +69,10 @@ impl Seen {
                 .cache()
                 .filter(|name| name.starts_with("kmalloc-"))
                 .map(str::to_owned),
-            other_victims: others.places > 1,
+            other_victims: !others.places.is_empty(),
             flipped: plain.then(|| (!value & KERNEL_TOP).count_ones()),
-            agrees: held.map(|(held, _)| held == value),
+            agrees: held
+                .map(|(held, _)| !facts.holders(value).is_empty() || holds_sum(facts, value, held)),
             bare_text: best.map(|best| matches!(best.kind, Kind::Text { .. })),
         }
     }

@@ -139,7 +139,7 @@ fn freelist(facts: &Facts, value: u64, evidence: &[Proof], draft: &mut Draft) {
 }
 
 /// Whether a value is the list's head plus the offset of the pointer in an object.
-fn holds_sum(facts: &Facts, head: u64, sum: u64) -> bool {
+pub(super) fn holds_sum(facts: &Facts, head: u64, sum: u64) -> bool {
     let cache = facts.account.cache.as_ref().ok();
     let offset = cache.and_then(|cache| cache.value.offset);
     offset.is_some_and(|offset| head.wrapping_add(offset) == sum)

@@ -9,6 +9,8 @@ mod vector;
 pub(crate) use fault::CAME_FROM;
 pub(crate) use memory::in_allocator;
 
+use std::collections::BTreeSet;
+
 use super::facts::Facts;
 use super::findings::Finding;
 use super::story::{Block, Draft, Gap, Missing, Other, Section, Story, Topic};
@@ -22,8 +24,8 @@ pub(crate) struct Others {
     pub(crate) looked_at: usize,
     /// Why none was, or some were not.
     pub(crate) why_not: Vec<String>,
-    /// How many places, this one's included, die of the same.
-    pub(crate) places: usize,
+    /// Other places that die of the same, by name.
+    pub(crate) places: BTreeSet<String>,
 }
 
 /// The whole account.
@@ -59,8 +61,8 @@ fn shared(others: &Others) -> Option<Section> {
     for other in &others.told {
         draft.add(Block::Other(other.clone()));
     }
-    if others.places > 1 {
-        let count = others.places;
+    if !others.places.is_empty() {
+        let count = others.places.len().saturating_add(1);
         draft.say(Finding::ManyPlaces { count }, Vec::new());
     }
     for why in &others.why_not {

@@ -186,11 +186,12 @@ fn finding(id: FindingId) -> &'static str {
         F::TieDecoded => "内容相同：`{what}`。",
         F::TieSite => "受害者相同，都是 `{what}` 的空闲链表。",
         F::TiePlace => "位置相同，都是 `{what}` 中的内存分配。",
+        F::OtherRequest => "申请的内容不同，说明调用者不同：对方为 `{other}`，本例为 `{own}`。",
         F::TieReason => "比较结论：{why}。",
-        F::ExplainedDifference => "`{field}` 不同，可由规则 `{rule}` 解释。",
+        F::ExplainedDifference => "以下差异可由规则 `{rule}` 解释：`{field}`。",
         F::UnexplainedDifference => "`{field}` 不同：对方为 `{golden}`，本例为 `{found}`。",
         F::ManyPlaces => {
-            "有 {count} 处不同的代码都因同样的字节而崩溃。不可能每一处都有错，它们的共同点只有这块内存。"
+            "至少有 {count} 处不同的代码因同样的字节而崩溃。它们不太可能犯了同样的错误，共同点只有这块内存。"
         }
         F::PredictHead => "内容应是设备发出的描述符原样数据，而不是软件转换后的文本",
         F::PredictObjectStart => {

@@ -223,11 +223,12 @@ fn finding(id: FindingId) -> &'static str {
         F::TieDecoded => "The same bytes: `{what}`.",
         F::TieSite => "The same victim, the freelist of `{what}`.",
         F::TiePlace => "The same place: the allocation in `{what}`.",
+        F::OtherRequest => "Another request, so another caller: `{other}` there, `{own}` here.",
         F::TieReason => "{why}.",
-        F::ExplainedDifference => "`{field}` differs, which the rule `{rule}` explains.",
+        F::ExplainedDifference => "Differs, as the rule `{rule}` explains: `{field}`.",
         F::UnexplainedDifference => "`{field}` differs: `{golden}` there, `{found}` here.",
         F::ManyPlaces => {
-            "{count} different places die of the same bytes. The code at those places cannot all be wrong; what they share is the memory."
+            "At least {count} different places die of the same bytes. The code at all of them can hardly be wrong in the same way; what they share is the memory."
         }
         F::PredictHead => {
             "the bytes are those of a descriptor as the device sent it, not text that software made of it"
