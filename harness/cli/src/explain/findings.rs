@@ -90,6 +90,8 @@ messages! {
     ErrorCodeGone { slot: Hex }
     /// The error code.
     ErrorCode { code: Hex }
+    /// The address that the kernel worked out from the instruction (4.x has none, 5.5 and later do).
+    NamedAddress { address: Hex }
     /// The address that a page fault reports.
     ReportedAddress { address: Hex }
 

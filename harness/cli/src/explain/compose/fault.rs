@@ -110,7 +110,11 @@ fn error_code(facts: &Facts, exception: &Exception, basis: Vec<Proof>, draft: &m
     }
     if let Some(address) = exception.address {
         let address = Hex(address);
-        draft.say(Finding::ReportedAddress { address }, basis);
+        let finding = match exception.vector {
+            Some(vector::PAGE_FAULT) => Finding::ReportedAddress { address },
+            _ => Finding::NamedAddress { address },
+        };
+        draft.say(finding, basis);
     }
 }
 

@@ -500,7 +500,10 @@ pub(super) fn allocation(facts: &Facts) -> Option<Section> {
             }
             None => draft.say(Finding::AskedBy { caller }, evidence),
         }
-        draft.say(Finding::OnlyVictim {}, Vec::new());
+        let list = facts.account.freelist.as_ref().ok();
+        if list.is_some_and(|list| !kernel_pointer(list.value.value)) {
+            draft.say(Finding::OnlyVictim {}, Vec::new());
+        }
     }
     draft.finish()
 }

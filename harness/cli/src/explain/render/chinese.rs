@@ -52,6 +52,7 @@ fn finding(id: FindingId) -> &'static str {
             "硬件压栈的错误码已经看不到了：入口代码先用 rsi 把它传给 C 函数，再把它所在的槽位（orig_rax）写成 -1。所以不论注释里怎么标，这个槽位现在的内容 `{slot}` 并不是错误码。"
         }
         F::ErrorCode => "错误码为 `{code}`。",
+        F::NamedAddress => "内核报告中给出的地址是 `{address}`，由内核根据指令和寄存器推算得出。",
         F::ReportedAddress => "CPU 报告的出错访问地址是 `{address}`。",
         F::RegistersOnStack => {
             "被打断时的寄存器现场以 `struct pt_regs` 的形式存放在栈上，范围是 `{at}` 到 `{end}`。"

@@ -59,6 +59,9 @@ fn finding(id: FindingId) -> &'static str {
             "The error code that the CPU pushed is gone. The entry code handed it to the C function in rsi and stored -1 in its slot, so that slot (orig_rax), whatever a note calls it, now holds `{slot}`."
         }
         F::ErrorCode => "Its error code is `{code}`.",
+        F::NamedAddress => {
+            "The kernel's report gives `{address}` as the address: it worked it out from the instruction and the registers."
+        }
         F::ReportedAddress => {
             "The CPU reported `{address}` as the address that could not be reached."
         }
