@@ -1,6 +1,5 @@
 //! The account of the real dump holds the nine facts that an engineer found by hand, as findings and in both languages;
 //! other kinds of crash tell what they have and leave out the rest.
-#![expect(clippy::panic, reason = "a test that lacks its evidence fails")]
 use recrash_transcript::{account, evidence};
 
 use super::compose::{self, Others};

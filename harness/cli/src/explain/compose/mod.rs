@@ -1,13 +1,15 @@
 //! From the facts to the story: which statements follow, in which order, and on what each rests. Writes no prose.
+mod allocation;
 mod alternatives;
 mod fault;
 mod memory;
 mod people;
 
+mod value;
 mod vector;
 
+pub(crate) use allocation::in_allocator;
 pub(crate) use fault::CAME_FROM;
-pub(crate) use memory::in_allocator;
 
 use std::collections::BTreeSet;
 
@@ -38,8 +40,8 @@ pub(crate) fn story(facts: &Facts, others: &Others) -> Story {
         fault::origins(facts),
         memory::agreement(facts),
         memory::hardening(facts),
-        memory::value(facts),
-        memory::allocation(facts),
+        value::section(facts),
+        allocation::section(facts),
         people::context(facts),
         vector::section(facts),
         shared(others),

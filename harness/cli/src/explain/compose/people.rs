@@ -52,7 +52,7 @@ fn draft_overwriter(facts: &Facts, draft: &mut Draft) {
         _ => return,
     };
     let what = match kind {
-        Some(super::memory::STRING) => Word::StringDescriptor,
+        Some(super::value::STRING) => Word::StringDescriptor,
         Some(_) => Word::OtherDescriptor,
         None => return,
     };
