@@ -1,7 +1,7 @@
 //! The chain from the interrupted function outwards.
 use super::case::{Case, is_panic_path, of_frame, of_log};
 use super::registers::value;
-use super::{Basis, Frame, Known, Place, Registers, Told};
+use super::{Basis, Dropped, Frame, Known, Place, Registers, Syscall, Told, leftover};
 use recrash_kernel::trap;
 
 /// Functions with nothing above them.
@@ -20,7 +20,8 @@ pub(super) fn of(
     case: &Case<'_>,
     registers: Option<&Registers>,
     place: &Told<Place>,
-) -> (Told<Vec<Frame>>, Told<String>) {
+    call: &Told<Syscall>,
+) -> (Told<Vec<Frame>>, Told<String>, Vec<Dropped>) {
     let (mut chain, mut basis) = (Vec::new(), Vec::new());
     let entry = case.entries().first().map(|frame| frame.at);
     let at = registers.and_then(|registers| registers.at);
@@ -75,11 +76,16 @@ pub(super) fn of(
             });
         }
     }
+    let (chain, dropped) = leftover::without(case, chain, call);
+    let chain = match chain {
+        Ok(chain) => chain,
+        Err(why) => return (Err(why.clone()), Err(why), dropped),
+    };
     let Some(last) = chain.last() else {
         let why = "no frame above the exception and no function at rip";
-        return (Err(why.into()), Err(why.into()));
+        return (Err(why.into()), Err(why.into()), dropped);
     };
-    let end = if OUTERMOST.contains(&last.function.as_str()) {
+    let end = if is_outermost(&last.function) {
         Ok(Known {
             value: last.function.clone(),
             basis: vec![last.basis.clone()],
@@ -96,5 +102,11 @@ pub(super) fn of(
             basis,
         }),
         end,
+        dropped,
     )
+}
+
+/// Whether nothing calls a function: it is where a stack begins.
+pub(super) fn is_outermost(function: &str) -> bool {
+    OUTERMOST.contains(&function)
 }
