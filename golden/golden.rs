@@ -4,7 +4,8 @@
 //! A test of harness/signature that lies here because cargo-insta looks for snapshots only beside
 //! the sources of a package's targets: this file is what makes it find the goldens.
 
-use recrash_signature::store;
+use recrash_signature::triage::Member;
+use recrash_signature::{matrix, store};
 use std::path::Path;
 
 fn root() -> &'static Path {
@@ -40,6 +41,29 @@ fn every_golden_is_an_insta_snapshot_in_our_own_form() {
         }
         settings.bind(|| insta::assert_snapshot!(golden.name.as_str(), text));
     }
+}
+
+#[test]
+fn every_pair_of_goldens_has_the_verdict_that_was_reviewed() {
+    let goldens = store::list(root()).unwrap();
+    let members: Vec<Member> = goldens
+        .iter()
+        .map(|file| {
+            let golden = store::read(file).unwrap();
+            Member {
+                name: format!("{}/{}", golden.case, golden.name),
+                signature: golden.signature,
+            }
+        })
+        .collect();
+    for Member { name, signature } in &members {
+        assert_eq!(matrix::unlike_itself(name, signature), None);
+    }
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(root());
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!("rules", matrix::of(&members).text()));
 }
 
 #[test]

@@ -55,6 +55,12 @@ pub(crate) fn printable(line: &str) -> String {
         .collect()
 }
 
+/// Each of these on a line of its own, safe for a terminal.
+pub(crate) fn printable_lines(lines: &[String]) -> String {
+    let lines = lines.iter().map(|line| printable(line) + "\n");
+    lines.collect()
+}
+
 /// Bytes as people write them: `38 03 56 00`.
 pub(crate) fn bytes<'b>(bytes: impl IntoIterator<Item = &'b u8>) -> String {
     let digits: Vec<String> = bytes

@@ -7,7 +7,10 @@
 
 pub mod details;
 pub mod lines;
+pub mod machine;
 pub mod report;
+mod scope;
+mod titles;
 
 pub use details::Details;
 pub use report::Report;

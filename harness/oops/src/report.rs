@@ -1,6 +1,8 @@
 //! One report of the kernel's in a log: where it lies, what kind it is, and its titles.
 use std::ops::Range;
 
+use crate::{scope, titles};
+
 /// What kind of report it is: the family of its headline, whatever the words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -45,4 +47,29 @@ pub struct Report {
     pub function: Option<String>,
     /// Why title and frames are not to be trusted: cut off, or lines of several CPUs mixed.
     pub corrupted: Option<String>,
+}
+
+/// Every report in `log`, the first one first. Reports of different callers may overlap. At most 400 are told apart;
+/// what follows belongs to the last one.
+#[must_use]
+pub fn reports(log: &str) -> Vec<Report> {
+    let lines: Vec<_> = crate::lines::lines(log).collect();
+    let starts = scope::starts(&lines);
+    starts
+        .iter()
+        .filter_map(|start| report(&lines, *start, &starts))
+        .collect()
+}
+
+fn report(lines: &[crate::lines::Line<'_>], start: usize, starts: &[usize]) -> Option<Report> {
+    let scope = scope::scope(lines, start, starts);
+    let titled = titles::titled(&scope.texts)?;
+    Some(Report {
+        lines: start..scope.last.saturating_add(1),
+        kind: titled.kind,
+        title: titled.title,
+        alternatives: titled.alternatives,
+        function: titled.function,
+        corrupted: titled.corrupted,
+    })
 }

@@ -3,9 +3,12 @@
 //! Pure data. It knows no addresses and reads no dump; the only files it touches are snapshots.
 
 pub mod compare;
+pub mod matrix;
+pub mod migrate;
 pub mod model;
 pub mod normalise;
 pub mod store;
 pub mod title;
+pub mod triage;
 
 pub use model::{Fact, Signature, Source};

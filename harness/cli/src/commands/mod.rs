@@ -2,11 +2,14 @@
 pub(crate) mod analyze;
 pub(crate) mod compare;
 pub(crate) mod doctor;
+pub(crate) mod golden;
+pub(crate) mod explain;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod setup;
+pub(crate) mod triage;
 
 use recrash_machine::setup::root;
 use recrash_machine::target::Target;
@@ -28,6 +31,9 @@ pub(crate) enum Command {
     Import(import::Args),
     Inspect(inspect::Args),
     Compare(compare::Args),
+    Triage(triage::Args),
+    Golden(golden::Args),
+    Explain(explain::Args),
     Runs(runs::Args),
 }
 
@@ -42,6 +48,9 @@ impl Command {
             Self::Import(args) => args.run(),
             Self::Inspect(args) => args.run(),
             Self::Compare(args) => args.run(),
+            Self::Triage(args) => args.run(),
+            Self::Golden(args) => args.run(),
+            Self::Explain(args) => args.run(),
             Self::Runs(args) => args.run(),
         }
     }

@@ -58,7 +58,11 @@ impl Reader {
 
     /// Read, if anything of the text says it; else derived.
     fn source<T>(&self, known: &Known<T>) -> Source {
-        let seen = |basis: &Basis| !matches!(basis, Basis::Rule(_) | Basis::Follows(_));
+        let seen = |basis: &Basis| match basis {
+            Basis::Line { .. } | Basis::StackWord { .. } => true,
+            Basis::Instruction { place, .. } => !place.ends_with(account::LENT),
+            Basis::Rule(_) | Basis::Follows(_) => false,
+        };
         if known.basis.iter().any(seen) {
             self.read
         } else {

@@ -1,6 +1,7 @@
 //! What a report says about one crash, settled and in plain words: `extract` fills it, [`text`]
 //! renders it. Nothing is computed from a dump here, and nothing here reaches the signature.
 pub(crate) mod text;
+pub(crate) mod triage;
 pub(crate) mod verdict;
 
 use serde::Serialize;

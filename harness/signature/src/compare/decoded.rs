@@ -6,7 +6,7 @@
 use crate::model::{Confidence, Decoded, DescriptorType, Fact, Signature, Site};
 
 /// What the candidate's decoding is to the golden's.
-pub(super) enum Relation {
+pub(crate) enum Relation {
     /// The same kind.
     Same,
     /// Another kind, and why that is sure.
@@ -18,7 +18,7 @@ pub(super) enum Relation {
 }
 
 /// Compares the kinds of `a`, the golden's decoding, and `b`, the candidate's.
-pub(super) fn relation(
+pub(crate) fn relation(
     golden: &Signature,
     found: &Signature,
     a: &Decoded,

@@ -8,10 +8,10 @@
 //! context is shown and never counts.
 
 pub(crate) mod basis;
-mod decoded;
-mod place;
+pub(crate) mod decoded;
+pub(crate) mod place;
 mod rules;
-mod walk;
+pub(crate) mod walk;
 
 use crate::Signature;
 use serde::Serialize;

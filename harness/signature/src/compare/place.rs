@@ -7,17 +7,17 @@ use crate::model::{Fact, Frame};
 use crate::normalise;
 
 /// One way in which two chains differ.
-pub(super) struct Different {
-    pub(super) field: &'static str,
-    pub(super) golden: String,
-    pub(super) found: String,
+pub(crate) struct Different {
+    pub(crate) field: &'static str,
+    pub(crate) golden: String,
+    pub(crate) found: String,
 }
 
 /// How a frame is written whose function no symbol names.
 const UNNAMED: &str = "?";
 
 /// The chain, absent where it holds no frame: two that say nothing are not one place.
-pub(super) fn located(chain: &Fact<Vec<Frame>>) -> Fact<Vec<Frame>> {
+pub(crate) fn located(chain: &Fact<Vec<Frame>>) -> Fact<Vec<Frame>> {
     match chain.value() {
         Some(frames) if functions(frames).is_empty() => Fact::absent("the chain holds no frame"),
         _ => chain.clone(),
@@ -26,7 +26,7 @@ pub(super) fn located(chain: &Fact<Vec<Frame>>) -> Fact<Vec<Frame>> {
 
 /// What differs between two chains, innermost frame first. An entry or caller without a name is
 /// not the same as another one.
-pub(super) fn differences(golden: &[Frame], found: &[Frame]) -> Vec<Different> {
+pub(crate) fn differences(golden: &[Frame], found: &[Frame]) -> Vec<Different> {
     let mut out = Vec::new();
     let (a, b) = (functions(golden), functions(found));
     for (index, field) in [(0, "frames.entry"), (1, "frames.caller")] {
@@ -62,7 +62,7 @@ pub(super) fn differences(golden: &[Frame], found: &[Frame]) -> Vec<Different> {
 }
 
 /// The functions that have a frame of their own, suffixes stripped.
-pub(super) fn functions(frames: &[Frame]) -> Vec<&str> {
+pub(crate) fn functions(frames: &[Frame]) -> Vec<&str> {
     let real = frames.iter().filter(|frame| !frame.inlined);
     real.map(|frame| normalise::function(&frame.function))
         .collect()
@@ -71,7 +71,7 @@ pub(super) fn functions(frames: &[Frame]) -> Vec<&str> {
 /// Whether the shorter chain is a subsequence of the longer, with the same entry, caller and
 /// outermost frame: what a system call or a thread starts with is called through a pointer, so
 /// without it the chain was cut short, not inlined.
-pub(super) fn inlining_explains(golden: &[Frame], found: &[Frame]) -> bool {
+pub(crate) fn inlining_explains(golden: &[Frame], found: &[Frame]) -> bool {
     let (a, b) = (functions(golden), functions(found));
     let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
     let mut rest = long.iter();
@@ -81,7 +81,7 @@ pub(super) fn inlining_explains(golden: &[Frame], found: &[Frame]) -> bool {
 }
 
 /// Whether only suffixes tell the chains apart.
-pub(super) fn suffixes_explain(golden: &[Frame], found: &[Frame]) -> bool {
+pub(crate) fn suffixes_explain(golden: &[Frame], found: &[Frame]) -> bool {
     let stripped = |frames: &[Frame]| -> Vec<String> {
         frames
             .iter()
@@ -92,7 +92,7 @@ pub(super) fn suffixes_explain(golden: &[Frame], found: &[Frame]) -> bool {
 }
 
 /// Whether each function in both chains moved only between the kernel image and a module.
-pub(super) fn only_moved_in_or_out(golden: &[Frame], found: &[Frame]) -> bool {
+pub(crate) fn only_moved_in_or_out(golden: &[Frame], found: &[Frame]) -> bool {
     pairs(golden, found)
         .all(|(a, b)| a.module == b.module || a.module.is_none() || b.module.is_none())
 }

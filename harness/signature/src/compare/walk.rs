@@ -405,7 +405,7 @@ const CIRCUMSTANCE: &str =
     "it may differ between two crashes of one bug, so it is shown and does not count";
 
 /// Two sites are one where only a boot's random choice tells their caches apart.
-pub(super) fn same_site(a: &Site, b: &Site) -> bool {
+pub(crate) fn same_site(a: &Site, b: &Site) -> bool {
     match (a, b) {
         (Site::FreelistPointer { cache: a }, Site::FreelistPointer { cache: b }) => {
             normalise::cache(a) == normalise::cache(b)

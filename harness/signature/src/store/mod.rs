@@ -82,11 +82,50 @@ pub fn list(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
     Ok(found)
 }
 
+/// A snapshot's two parts, the body not yet read as a signature: it may be of another schema.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// insta's header, without the `---` lines.
+    pub header: String,
+    /// What stands below it.
+    pub body: String,
+}
+
 /// Reads one golden.
 ///
 /// # Errors
 /// The file is unreadable, not a regular file, over 1 MiB, not UTF-8, no insta snapshot, or holds no valid signature.
 pub fn read(path: &Path) -> Result<Golden, StoreError> {
+    let Snapshot { header, body } = read_snapshot(path)?;
+    // Two `---` lines and the header stand above the body.
+    let above = header.lines().count() + 2;
+    let signature = Signature::from_toml(&body).map_err(|error| {
+        let (line, message) = match error {
+            TextError::Invalid { line, message } => (above + line, message),
+            other => (above + 1, other.to_string()),
+        };
+        StoreError::Signature {
+            file: path.to_owned(),
+            line,
+            message,
+        }
+    })?;
+    let part =
+        |name: Option<&std::ffi::OsStr>| name.unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Golden {
+        path: path.to_owned(),
+        case: part(path.parent().and_then(Path::file_name)),
+        name: part(path.file_stem()),
+        header,
+        signature,
+    })
+}
+
+/// Reads a snapshot whose body may be of any schema.
+///
+/// # Errors
+/// The file is unreadable, not a regular file, over 1 MiB, not UTF-8, or no insta snapshot.
+pub fn read_snapshot(path: &Path) -> Result<Snapshot, StoreError> {
     let io = |source| StoreError::Io {
         file: path.to_owned(),
         source,
@@ -118,28 +157,32 @@ pub fn read(path: &Path) -> Result<Golden, StoreError> {
         line,
         what,
     })?;
-    // Two `---` lines and the header stand above the body.
-    let above = header.lines().count() + 2;
-    let signature = Signature::from_toml(body).map_err(|error| {
-        let (line, message) = match error {
-            TextError::Invalid { line, message } => (above + line, message),
-            other => (above + 1, other.to_string()),
-        };
-        StoreError::Signature {
-            file: path.to_owned(),
-            line,
-            message,
-        }
-    })?;
-    let part =
-        |name: Option<&std::ffi::OsStr>| name.unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Golden {
-        path: path.to_owned(),
-        case: part(path.parent().and_then(Path::file_name)),
-        name: part(path.file_stem()),
+    Ok(Snapshot {
         header: header.to_owned(),
-        signature,
+        body: body.to_owned(),
     })
+}
+
+/// Writes `signature` below `header` as the snapshot `file`, whole or not at all. For a person's order only: runs
+/// propose.
+///
+/// # Errors
+/// It cannot be written, or is a symbolic link.
+pub fn write(file: &Path, header: &str, signature: &Signature) -> Result<(), StoreError> {
+    let body = signature.to_toml().map_err(|error| StoreError::Signature {
+        file: file.to_owned(),
+        line: 1,
+        message: error.to_string(),
+    })?;
+    let io = |source| StoreError::Io {
+        file: file.to_owned(),
+        source,
+    };
+    // A link is a person's doing: it is neither written through nor replaced.
+    if fs::symlink_metadata(file).is_ok_and(|meta| meta.is_symlink()) {
+        return Err(io(io::Error::other("is a symbolic link: not written")));
+    }
+    replace(file, &format!("---\n{header}---\n{body}")).map_err(io)
 }
 
 /// Whether this process runs under CI (`CI` set, and not to nothing, `0` or `false`).
@@ -210,21 +253,7 @@ fn write_proposal(
     let mut file = golden.as_os_str().to_owned();
     file.push(".new");
     let file = PathBuf::from(file);
-    let body = signature.to_toml().map_err(|error| StoreError::Signature {
-        file: file.clone(),
-        line: 1,
-        message: error.to_string(),
-    })?;
-    let io = |source| StoreError::Io {
-        file: file.clone(),
-        source,
-    };
-    // A link is a person's doing: it is neither written through nor replaced.
-    if fs::symlink_metadata(&file).is_ok_and(|meta| meta.is_symlink()) {
-        return Err(io(io::Error::other("is a symbolic link: not written")));
-    }
-    let text = format!("---\n{header}---\n{body}");
-    replace(&file, &text).map_err(io)?;
+    write(&file, header, signature)?;
     Ok(file)
 }
 

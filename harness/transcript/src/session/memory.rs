@@ -127,22 +127,24 @@ pub(super) fn looks_like_words(text: &str) -> bool {
 
 /// Takes `[r15]` away that a person wrote behind a word.
 pub(super) fn without_notes(text: &str) -> Cow<'_, str> {
-    let noted = |word: &str| {
-        let (value, _) = word.split_once('[')?;
-        (word.ends_with(']') && address(value).is_some()).then_some(value.len())
-    };
-    if !text
-        .split_ascii_whitespace()
-        .any(|word| noted(word).is_some())
-    {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, note)) = noted(rest) {
+        out.push_str(before);
+        rest = note.split_once(']').map_or("", |(_, after)| after);
+    }
+    if out.is_empty() {
         return Cow::Borrowed(text);
     }
-    let mut out = String::with_capacity(text.len());
-    for piece in text.split_inclusive(char::is_whitespace) {
-        let word = piece.trim_end();
-        let keep = noted(word).and_then(|end| word.get(..end)).unwrap_or(word);
-        out.push_str(keep);
-        out.push_str(piece.get(word.len()..).unwrap_or_default());
-    }
+    out.push_str(rest);
     Cow::Owned(out)
+}
+
+/// A text up to a note behind sixteen hexadecimal digits, and from the note's bracket on.
+fn noted(text: &str) -> Option<(&str, &str)> {
+    text.match_indices('[').find_map(|(at, _)| {
+        let (before, note) = text.split_at_checked(at)?;
+        let word = before.split_ascii_whitespace().next_back()?;
+        (before.ends_with(word) && address(word).is_some()).then_some((before, note))
+    })
 }

@@ -150,8 +150,11 @@ fn a_structure_that_is_cut_off_keeps_what_it_has() {
 
 #[test]
 fn notes_that_people_write_into_lines_are_passed_over() {
-    let found = check("    ffffc90000123a08: ffff8ef487c0e9c0[r15] 00000000000000fe\n");
-    assert_eq!(found.words.len(), 2);
+    for note in ["[r15]", "[Error Code]"] {
+        let text = format!("    ffffc90000123a08: ffff8ef487c0e9c0{note} 00000000000000fe{note}\n");
+        assert_eq!(check(&text).words.len(), 2);
+        assert!(!without_prose(&text).contains('['));
+    }
     let found = check("0xffffffff84287f6e <__kmalloc+142>:  mov (%r8),%rbp   ---> here\n");
     assert_eq!(found.instructions[0].text, "mov (%r8),%rbp");
 }

@@ -12,7 +12,7 @@
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
+#include <linux/objtool.h>
 #include <linux/preempt.h>
 #include <linux/refcount.h>
 #include <linux/sched.h>
@@ -159,6 +159,13 @@ static noinline void provoke_stack_overflow(void)
 	pr_info("%lu\n", provoke_recursion(0));
 }
 
+static noinline void provoke_double_fault(void)
+{
+	/* Nothing is mapped there, so the page fault of the push has no stack either. */
+	asm volatile("mov %0, %%rsp\n\tpush %%rax" : : "r"(0xffffdead00000000UL) : "memory");
+}
+STACK_FRAME_NON_STANDARD(provoke_double_fault);
+
 static noinline void provoke_list_add(void)
 {
 	static LIST_HEAD(head);
@@ -227,13 +234,25 @@ static noinline void provoke_refcount_sub(void)
 		pr_info("dropped\n");
 }
 
+static noinline void provoke_copy(const char *object)
+{
+	if (copy_to_user((void __user *)current->mm->start_stack, object, HIDDEN(128UL)))
+		pr_info("not copied\n");
+	barrier();
+}
+
+static noinline void provoke_copy_overflow(void)
+{
+	static const char object[64];
+
+	if (copy_to_user((void __user *)current->mm->start_stack, object, HIDDEN(128UL)))
+		pr_info("not copied\n");
+}
+
 static noinline void provoke_usercopy(void)
 {
-	char *object = kmalloc(64, GFP_KERNEL);
-	unsigned long length = HIDDEN(128UL);
-
-	if (copy_to_user((void __user *)current->mm->start_stack, object, length))
-		pr_info("not copied\n");
+	provoke_copy(hidden_pointer((unsigned long)kmalloc(64, GFP_KERNEL)));
+	barrier();
 }
 
 static noinline void provoke_stack_protector(void)
@@ -310,45 +329,43 @@ static void provoke_kfence_free(void)
 	provoke_kfence_object(provoke_free_middle);
 }
 
+/* A variable, so that the loops have an end for the compiler: else the unwinder loses what lies above them. */
+static bool forever = true;
+
 static noinline void provoke_soft_lockup(void)
 {
 	preempt_disable();
-	for (;;)
+	while (READ_ONCE(forever))
 		cpu_relax();
 }
 
 static noinline void provoke_hard_lockup(void)
 {
 	local_irq_disable();
-	for (;;)
+	while (READ_ONCE(forever))
 		cpu_relax();
-}
-
-static int provoke_wait_for_ever(void *unused)
-{
-	static DECLARE_COMPLETION(never);
-
-	wait_for_completion(&never);
-	return 0;
 }
 
 static noinline void provoke_hung_task(void)
 {
-	kthread_run(provoke_wait_for_ever, NULL, "provoke-hung");
-	msleep(60000);
+	static DECLARE_COMPLETION(never);
+
+	wait_for_completion(&never);
+	barrier();
 }
 
-static int provoke_rcu_reader(void *unused)
+static int provoke_reader(void *unused)
 {
 	rcu_read_lock();
-	for (;;)
+	while (READ_ONCE(forever))
 		cpu_relax();
+	rcu_read_unlock();
 	return 0;
 }
 
 static noinline void provoke_rcu_stall(void)
 {
-	kthread_run(provoke_rcu_reader, NULL, "provoke-rcu");
+	kthread_run(provoke_reader, NULL, "provoke-rcu");
 	synchronize_rcu();
 }
 
@@ -363,10 +380,11 @@ static noinline void provoke_atomic_schedule(void)
 
 static noinline void provoke_page_state(void)
 {
-	struct page *page = alloc_page(GFP_KERNEL);
+	/* Single pages go to a CPU's list first, where nobody looks at them. */
+	struct page *page = alloc_pages(GFP_KERNEL, 5);
 
 	page->mapping = hidden_pointer(0xdead0000);
-	__free_page(page);
+	__free_pages(page, 5);
 }
 
 static noinline void provoke_panic(void)
@@ -400,9 +418,9 @@ static const struct {
 	BUG_OF(rodata_write), BUG_OF(exec_data), BUG_OF(guard_page), BUG_OF(user_access),
 	BUG_OF(non_canonical), BUG_OF(stack_segment), BUG_OF(divide), BUG_OF(bug),
 	BUG_OF(invalid_opcode), BUG_OF(bug_in_interrupt), BUG_OF(warn), BUG_OF(warn_once),
-	BUG_OF(stack_overflow), BUG_OF(list_add), BUG_OF(list_del), BUG_OF(redzone),
+	BUG_OF(stack_overflow), BUG_OF(double_fault), BUG_OF(list_add), BUG_OF(list_del), BUG_OF(redzone),
 	BUG_OF(poison), BUG_OF(double_free), BUG_OF(refcount_add), BUG_OF(refcount_sub),
-	BUG_OF(usercopy), BUG_OF(stack_protector), BUG_OF(fortify), BUG_OF(kfence_use),
+	BUG_OF(usercopy), BUG_OF(copy_overflow), BUG_OF(stack_protector), BUG_OF(fortify), BUG_OF(kfence_use),
 	BUG_OF(kfence_bounds), BUG_OF(kfence_free), BUG_OF(soft_lockup), BUG_OF(hard_lockup),
 	BUG_OF(hung_task), BUG_OF(rcu_stall), BUG_OF(atomic_schedule), BUG_OF(page_state),
 	BUG_OF(panic), BUG_OF(oom), BUG_OF(two_cpus),

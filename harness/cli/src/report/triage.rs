@@ -1,0 +1,195 @@
+//! The groups of a triage, as text for the terminal and as Markdown. Sees finished data only.
+use recrash_signature::triage::{Apart, Bug, Place, Sureness};
+use std::fmt::Write;
+
+use super::text::heading;
+use crate::commands::triage::Outcomes;
+use crate::output::{DIM, GOOD, WARN, printable};
+
+/// Most ties of one bug that are shown; `--json` has all.
+const MAX_TIES: usize = 4;
+
+/// For the terminal.
+pub(crate) fn text(outcomes: &Outcomes) -> String {
+    let mut out = String::new();
+    let triage = &outcomes.triage;
+    for (number, bug) in (1..).zip(&triage.bugs) {
+        text_of_bug(&mut out, number, bug);
+    }
+    for (name, list) in lists(outcomes) {
+        if list.is_empty() {
+            continue;
+        }
+        heading(&mut out, name);
+        for Apart { name, why } in list {
+            let _ = writeln!(out, "  {}  {DIM}{}{DIM:#}", printable(name), printable(why));
+        }
+    }
+    if !outcomes.left_out.is_empty() {
+        heading(&mut out, "Not looked at");
+        for line in &outcomes.left_out {
+            let _ = writeln!(out, "  {}", printable(line));
+        }
+    }
+    let _ = writeln!(out, "\n{}", summary(outcomes));
+    out
+}
+
+fn text_of_bug(out: &mut String, number: usize, bug: &Bug) {
+    heading(out, &format!("Bug {number}: {}", printable(&bug.name)));
+    let style = match bug.sure {
+        Some(Sureness::Certain) | None => GOOD,
+        _ => WARN,
+    };
+    let _ = writeln!(out, "  {style}{}{style:#}", sure(bug));
+    for title in bug.titles.iter().filter(|title| **title != bug.name) {
+        let _ = writeln!(out, "  {DIM}title: {}{DIM:#}", printable(title));
+    }
+    for tie in bug.ties.iter().take(MAX_TIES) {
+        let _ = writeln!(out, "  {DIM}tied by: {}{DIM:#}", printable(tie));
+    }
+    if bug.ties.len() > MAX_TIES {
+        let _ = writeln!(out, "  {DIM}… {} more{DIM:#}", bug.ties.len() - MAX_TIES);
+    }
+    for (
+        number,
+        Place {
+            by: _,
+            what,
+            members,
+        },
+    ) in (1..).zip(&bug.places)
+    {
+        let _ = writeln!(out, "  place {number}: {}", printable(what));
+        for member in members {
+            let _ = writeln!(out, "    {}", printable(member));
+        }
+    }
+    for other in &bug.may_be {
+        let (other, why) = (printable(&other.other), printable(&other.why));
+        let _ = writeln!(out, "  {WARN}may be the bug of {other}{WARN:#}: {why}");
+    }
+}
+
+/// How sure a group is, in words.
+fn sure(bug: &Bug) -> String {
+    match bug.sure {
+        Some(sure) => format!("{sure}: {}", count(bug.members(), "crash", "crashes")),
+        None => "1 crash".to_owned(),
+    }
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// What stands beside the bugs.
+fn lists(outcomes: &Outcomes) -> [(&'static str, &[Apart]); 3] {
+    [
+        ("Apart: nothing identifies them", &outcomes.triage.apart),
+        ("No crash", &outcomes.no_crash),
+        ("Not read", &outcomes.not_read),
+    ]
+}
+
+fn summary(outcomes: &Outcomes) -> String {
+    let triage = &outcomes.triage;
+    let places: usize = triage.bugs.iter().map(|bug| bug.places.len()).sum();
+    let members: usize = triage.bugs.iter().map(Bug::members).sum();
+    let mut out = format!(
+        "{} in {}, {}",
+        count(members, "crash", "crashes"),
+        count(triage.bugs.len(), "bug", "bugs"),
+        count(places, "place", "places"),
+    );
+    for (what, list) in [
+        ("stand apart", &triage.apart),
+        ("without a crash", &outcomes.no_crash),
+        ("not read", &outcomes.not_read),
+    ] {
+        if !list.is_empty() {
+            let _ = write!(out, "; {} {what}", list.len());
+        }
+    }
+    out
+}
+
+/// For an issue or a mail.
+pub(crate) fn markdown(outcomes: &Outcomes) -> String {
+    let mut out = format!("# Triage\n\n{}.\n", summary(outcomes));
+    for (number, bug) in (1..).zip(&outcomes.triage.bugs) {
+        let _ = writeln!(out, "\n## Bug {number}: {}\n", plain(&bug.name));
+        let _ = writeln!(out, "{}\n", plain(&sure(bug)));
+        for tie in bug.ties.iter().take(MAX_TIES) {
+            let _ = writeln!(out, "- tied by: {}", plain(tie));
+        }
+        for other in &bug.may_be {
+            let (other, why) = (plain(&other.other), plain(&other.why));
+            let _ = writeln!(out, "- may be the bug of {other}: {why}");
+        }
+        let _ = writeln!(out, "\n| place | crashes |\n|---|---|");
+        for place in &bug.places {
+            let members: Vec<String> = place.members.iter().map(|name| plain(name)).collect();
+            let _ = writeln!(out, "| {} | {} |", plain(&place.what), members.join("<br>"));
+        }
+    }
+    for (name, list) in lists(outcomes) {
+        if list.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "\n## {name}\n");
+        for Apart { name, why } in list {
+            let _ = writeln!(out, "- {}: {}", plain(name), plain(why));
+        }
+    }
+    for line in &outcomes.left_out {
+        let _ = writeln!(out, "\nNot looked at: {}", plain(line));
+    }
+    out
+}
+
+/// Text that Markdown leaves as it is (CommonMark 0.31, "Backslash escapes"), on one line.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    for c in printable(&text.replace(['\n', '\r'], " ")).chars() {
+        if matches!(
+            c,
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '&'
+        ) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use recrash_signature::triage::triage;
+
+    fn nothing() -> Outcomes {
+        Outcomes {
+            triage: triage(&[]),
+            no_crash: Vec::new(),
+            not_read: vec![Apart {
+                name: "a|b".into(),
+                why: "cut\noff".into(),
+            }],
+            left_out: vec!["deep".into()],
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_told_in_both_forms() {
+        let text = anstream::adapter::strip_str(&text(&nothing())).to_string();
+        assert!(text.contains("Not read\n  a|b  cut\u{fffd}off\n"), "{text}");
+        assert!(
+            text.ends_with("0 crashes in 0 bugs, 0 places; 1 not read\n"),
+            "{text}"
+        );
+        let markdown = markdown(&nothing());
+        assert!(markdown.contains("\n- a\\|b: cut off\n"), "{markdown}");
+        assert!(markdown.contains("Not looked at: deep"), "{markdown}");
+    }
+}
