@@ -41,8 +41,10 @@ enum Item {
     Words(memory::Words),
     Instruction(crate::evidence::Instruction),
     Source(String),
-    Heading(tables::Heading),
-    Row(tables::Row),
+    Function(disassembly::Function),
+    Heading { translation: bool },
+    Translation(crate::evidence::Translation),
+    Cache(crate::evidence::Cache),
 }
 
 /// Reads a session: the evidence in it, and the lines that carry it.
@@ -71,8 +73,16 @@ struct Reader {
     asked: Option<structure::Asked>,
     /// The source line that stands above instructions.
     source: Option<String>,
-    /// The table that rows belong to.
-    heading: Option<tables::Heading>,
+    /// The function that instructions lie in, where the lines above named it.
+    function: Option<disassembly::Function>,
+    /// Rows of `vtop` follow.
+    translations: bool,
+    /// The last command has words of memory printed in decimal.
+    decimal: bool,
+    /// A prompt was seen since the last frame: another one begins a backtrace.
+    prompted: bool,
+    /// A block ended since the last line that was kept.
+    gap: bool,
     /// Whether register lines continue the last block.
     in_block: bool,
     items: usize,
@@ -98,9 +108,20 @@ impl Reader {
             self.block_ends();
             return false;
         }
+        if line.long {
+            self.lost(
+                line.number,
+                &format!(
+                    "longer than {} bytes: its end was not read",
+                    crate::text::MAX_LINE
+                ),
+            );
+        }
         if let Some(command) = command(text) {
             self.block_ends();
             self.asked = structure::asked(command);
+            self.decimal = decimal(command);
+            self.prompted = true;
             self.keep(line.number, true, text.trim());
             return false;
         }
@@ -112,6 +133,7 @@ impl Reader {
             None => {
                 self.note_lost(line);
                 self.in_block = false;
+                self.gap = true;
                 return false;
             }
         };
@@ -167,17 +189,38 @@ impl Reader {
             .map(Item::Task)
             .or_else(|| backtrace::frame(text, number).map(Item::Frame))
             .or_else(|| backtrace::exception(text).map(Item::Exception))
-            .or_else(|| backtrace::registers(text).map(Item::Registers))
-            .or_else(|| disassembly::instruction(text, number).map(Item::Instruction))
-            .or_else(|| memory::words(text).map(Item::Words))
+            .or_else(|| backtrace::registers(text, self.in_block).map(Item::Registers))
+            .or_else(|| self.instruction(text, number))
+            .or_else(|| self.words(text))
             .or_else(|| disassembly::source(text).map(Item::Source))
             .or_else(|| tables::entry(text).map(Item::System))
-            .or_else(|| tables::heading(text).map(Item::Heading))
+            .or_else(|| disassembly::function(text).map(Item::Function))
+            .or_else(|| tables::cache(text, number).map(Item::Cache))
+            .or_else(|| self.translation(text, number))
             .or_else(|| {
-                self.heading
-                    .and_then(|heading| tables::row(heading, text, number))
-                    .map(Item::Row)
+                let translation = tables::heading(text);
+                (translation || tables::caches_heading(text))
+                    .then_some(Item::Heading { translation })
             })
+    }
+
+    fn instruction(&self, text: &str, number: usize) -> Option<Item> {
+        disassembly::instruction(text, number, self.function.as_ref()).map(Item::Instruction)
+    }
+
+    fn words(&self, text: &str) -> Option<Item> {
+        if self.decimal {
+            return None;
+        }
+        let slot = backtrace::slot(text).map(|slot| memory::Words { words: vec![slot] });
+        slot.or_else(|| memory::words(text)).map(Item::Words)
+    }
+
+    fn translation(&self, text: &str, number: usize) -> Option<Item> {
+        let found = self
+            .translations
+            .then(|| tables::translation(text, number))?;
+        found.map(Item::Translation)
     }
 
     fn take(&mut self, item: Item, number: usize) {
@@ -185,7 +228,14 @@ impl Reader {
         let registers = matches!(item, Item::Registers(_) | Item::Exception(_));
         if !matches!(item, Item::Instruction(_) | Item::Source(_)) {
             self.source = None;
+            self.function = None;
+            self.translations = false;
         }
+        let begins = matches!(item, Item::Frame(_)) || registers;
+        if self.prompted && begins {
+            self.evidence.backtraces.push(Default::default());
+        }
+        self.prompted &= !begins && !matches!(item, Item::Task(_));
         match item {
             Item::Task(task) => {
                 self.evidence.tasks.push(task);
@@ -219,9 +269,10 @@ impl Reader {
                     .push(crate::evidence::Instruction { source, ..found });
             }
             Item::Source(source) => self.take_source(source),
-            Item::Heading(heading) => self.heading = Some(heading),
-            Item::Row(tables::Row::Translation(found)) => self.evidence.translations.push(found),
-            Item::Row(tables::Row::Cache(found)) => self.evidence.caches.push(found),
+            Item::Function(function) => self.function = Some(function),
+            Item::Heading { translation } => self.translations = translation,
+            Item::Translation(found) => self.evidence.translations.push(found),
+            Item::Cache(found) => self.evidence.caches.push(found),
         }
         self.in_block = registers;
     }
@@ -243,6 +294,16 @@ impl Reader {
     /// Offers a line to the structure that is open or was asked for; true if it took it.
     fn structure(&mut self, line: &Line<'_>) -> bool {
         let text = line.text.as_ref();
+        if let Some(address) = structure::cpu_address(text) {
+            self.close_struct();
+            let name = String::new();
+            self.asked = Some(structure::Asked {
+                name,
+                address: Some(address),
+            });
+            self.keep(line.number, false, text.trim_end());
+            return true;
+        }
         if let Some(name) = structure::header(text, self.asked.as_ref()) {
             self.close_struct();
             let address = self
@@ -263,7 +324,8 @@ impl Reader {
             return false;
         };
         let taken = open.line(text, line.number);
-        self.items += usize::from(taken);
+        // Paths are long where structures lie in structures.
+        self.items += usize::from(taken) * (1 + line.text.len() / 256);
         if taken {
             let shown = text.split("//").next().unwrap_or_default();
             self.keep(line.number, false, shown.trim_end());
@@ -276,26 +338,35 @@ impl Reader {
     }
 
     fn close_struct(&mut self) {
-        if let Some(open) = self.open.take() {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        if open.is_empty() {
+            // Only its head was kept.
+            self.kept.pop();
+        } else {
             self.evidence.structs.push(open.close());
         }
+        self.gap = true;
     }
 
     /// A blank line, a fence or a prompt.
     fn block_ends(&mut self) {
         self.close_struct();
         self.in_block = false;
-        self.asked = None;
         self.source = None;
-        self.heading = None;
+        self.function = None;
+        self.translations = false;
+        self.gap = true;
     }
 
     fn keep(&mut self, line: usize, head: bool, text: &str) {
         self.kept.push(Kept {
             line,
-            head,
+            head: head || self.gap,
             text: text.to_owned(),
         });
+        self.gap = false;
     }
 
     /// Tells of a line that looks like evidence; prose is passed over.
@@ -321,12 +392,17 @@ impl Reader {
         let Some((_, why)) = why.into_iter().find(|(looks, _)| *looks) else {
             return;
         };
-        if self.evidence.lost.len() < MAX_LOST {
-            self.evidence.lost.push(Lost {
-                line: line.number,
-                why: why.to_owned(),
-            });
-        }
+        self.lost(line.number, why);
+    }
+
+    /// Tells of a line, up to [`MAX_LOST`] of them.
+    fn lost(&mut self, line: usize, why: &str) {
+        let why = match self.evidence.lost.len() {
+            0..MAX_LOST => why.to_owned(),
+            MAX_LOST => "and further lines that are not told one by one".to_owned(),
+            _ => return,
+        };
+        self.evidence.lost.push(Lost { line, why });
     }
 }
 
@@ -336,6 +412,9 @@ fn command(text: &str) -> Option<&str> {
     if let Some(rest) = text.strip_prefix("(gdb)") {
         return Some(rest.trim());
     }
+    if structure::is_command(text) {
+        return Some(text);
+    }
     let (prompt, rest) = text.split_once('>')?;
     let word = prompt.strip_prefix("crash")?;
     let plain = word.len() <= 32
@@ -343,6 +422,13 @@ fn command(text: &str) -> Option<&str> {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     plain.then(|| rest.trim())
+}
+
+/// `rd -d` prints words in decimal, which may have sixteen digits.
+fn decimal(command: &str) -> bool {
+    let mut words = command.split_ascii_whitespace();
+    words.next() == Some("rd")
+        && words.any(|word| word.starts_with('-') && word.contains(['d', 'D']))
 }
 
 /// A line without what people wrote into it.

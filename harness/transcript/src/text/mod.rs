@@ -17,14 +17,18 @@ pub struct Line<'t> {
     pub width: usize,
     /// It opens or closes a block of code in Markdown.
     pub fence: bool,
+    /// It was longer than [`MAX_LINE`], and its end is left out.
+    pub long: bool,
 }
 
 /// All lines of a text.
 pub fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     text.split('\n').enumerate().map(|(index, raw)| {
-        let raw = cut(raw.strip_suffix('\r').unwrap_or(raw));
+        let raw = raw.strip_suffix('\r').unwrap_or(raw);
+        let long = raw.len() > MAX_LINE;
+        let raw = cut(raw);
         let width = raw.chars().count();
-        let shown = without_escapes(raw);
+        let shown = without_escapes(overwritten(raw));
         let bare = match shown {
             Cow::Borrowed(text) => Cow::Borrowed(inside(text)),
             Cow::Owned(text) => Cow::Owned(inside(&text).to_owned()),
@@ -35,8 +39,20 @@ pub fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
             text: bare,
             width,
             fence,
+            long,
         }
     })
+}
+
+/// What a terminal shows in the end of a line that was written over: crash does that to `please wait…` and to its
+/// pager's prompt, which stays where a recorder has dropped the carriage returns.
+fn overwritten(raw: &str) -> &str {
+    let mut parts = raw.rsplit('\r');
+    let last = parts.find(|part| !part.trim().is_empty()).unwrap_or(raw);
+    match last.trim_start().strip_prefix("-- MORE --") {
+        Some(rest) => rest.split_once("quit: q").map_or("", |(_, rest)| rest),
+        None => last,
+    }
 }
 
 /// At most [`MAX_LINE`] bytes, whole characters.
@@ -72,6 +88,11 @@ fn without_stamp(text: &str) -> Option<&str> {
         let time = stamp.contains(['.', ':']) && stamp.bytes().all(is_time);
         let digits = stamp.bytes().filter(u8::is_ascii_digit).count();
         return (time && digits >= 4).then(|| after.strip_prefix(' ').unwrap_or(after));
+    }
+    // `11:04:06 `, `11:04:06.123 `.
+    let (clock, after) = trimmed.split_once(' ')?;
+    if clock.len() >= 8 && clock.matches(':').count() == 2 && clock.bytes().all(is_time) {
+        return Some(after);
     }
     let (date, rest) = trimmed.split_at_checked(10)?;
     let mut parts = date.split('-').map(str::len);
@@ -132,6 +153,16 @@ mod tests {
         check("[12:34:56] crash> bt", "crash> bt");
         check("2022-06-05T11:04:06.123Z crash> bt", "crash> bt");
         check("> [   12.345678] crash> bt", "crash> bt");
+        check("11:04:06  #7 [ff] f", " #7 [ff] f");
+        check("please wait... (x)\r       \r    CPUS: 2", "    CPUS: 2");
+        check(
+            "-- MORE --  forward: <SPACE>, <ENTER> or j  backward: b or k  quit: q\r   \r #7 [ff] f",
+            " #7 [ff] f",
+        );
+        check(
+            "-- MORE --  forward: <SPACE>, <ENTER> or j  backward: b or k  quit: q #7 [ff] f",
+            " #7 [ff] f",
+        );
     }
 
     #[test]
