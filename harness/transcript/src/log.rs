@@ -1,12 +1,22 @@
 //! The kernel's reports in a text: those of a console log, and of `log` in a session. The lines that a session claims
 //! are none of a log's.
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Lost};
 use crate::session::{self, Kept};
+use crate::text;
 use recrash_oops::{details, report};
 
 /// Reads a text: what a session says in it, and what the kernel reported.
 pub(crate) fn with_reports(text: &str) -> (Evidence, Vec<Kept>) {
+    let (whole, cut) = text::without_cut_end(text);
     let (mut evidence, mut kept) = session::read(text);
+    if let Some(line) = cut.filter(|line| kept.iter().any(|kept| kept.line == *line)) {
+        (evidence, kept) = session::read(whole);
+        evidence.lost.push(Lost {
+            line,
+            why: "the text ends within this line: it was not read".into(),
+        });
+    }
+    let text = whole;
     let session = kept.iter().any(|line| !line.head);
     let log = unclaimed(text, &kept);
     for found in report::reports(&log) {
