@@ -2,8 +2,10 @@
 //! are none of a log's.
 use crate::evidence::{Evidence, Lost};
 use crate::session::{self, Kept};
-use crate::text::without_quotes;
+use crate::text::{self, without_quotes};
 use recrash_oops::{details, report};
+use std::borrow::Cow;
+use std::ops::Range;
 
 /// Lines of a text that are searched for reports. The kernel's buffer has at most 32 MiB (`CONFIG_LOG_BUF_SHIFT`,
 /// init/Kconfig), which is half as many lines of a log's usual length.
@@ -11,7 +13,16 @@ const MAX_LOG_LINES: usize = 1 << 20;
 
 /// Reads a text: what a session says in it, and what the kernel reported.
 pub(crate) fn with_reports(text: &str) -> (Evidence, Vec<Kept>) {
-    let (mut evidence, mut kept) = session::read(text);
+    let (whole, cut) = text::without_cut_end(text);
+    let (mut evidence, mut kept) = session::read(&without_logged(text));
+    if let Some(line) = cut.filter(|line| kept.iter().any(|kept| kept.line == *line)) {
+        (evidence, kept) = session::read(&without_logged(whole));
+        evidence.lost.push(Lost {
+            line,
+            why: "the text ends within this line: it was not read".into(),
+        });
+    }
+    let text = whole;
     let session = kept.iter().any(|line| !line.head);
     let log = unclaimed(text, &kept);
     if text.split('\n').nth(MAX_LOG_LINES).is_some() {
@@ -45,6 +56,49 @@ pub(crate) fn with_reports(text: &str) -> (Evidence, Vec<Kept>) {
     (evidence, kept)
 }
 
+/// The text with each line empty that surely is a log's: stamped with its time by printk, in a report that has a place
+/// and a call trace. Some of those (`CPU: 1 PID: 86`, `RAX: … RBX: …`) look like a session's.
+fn without_logged(text: &str) -> Cow<'_, str> {
+    let reports = report::reports(text);
+    let told = details::all(text, &reports);
+    let sure: Vec<Range<usize>> = reports
+        .into_iter()
+        .zip(told)
+        .filter(|(_, told)| told.rip.is_some() && !told.frames.is_empty())
+        .map(|(report, _)| report.lines)
+        .collect();
+    if sure.is_empty() {
+        return text.into();
+    }
+    let mut lines: Vec<&str> = text.split('\n').collect();
+    let mut done = 0;
+    for range in sure {
+        let fresh = range.start.max(done)..range.end;
+        done = done.max(range.end);
+        blank(&mut lines, fresh);
+    }
+    lines.join("\n").into()
+}
+
+fn blank(lines: &mut [&str], range: Range<usize>) {
+    for line in range {
+        if let Some(line) = lines.get_mut(line).filter(|line| is_stamped(line)) {
+            *line = "";
+        }
+    }
+}
+
+/// `[   12.345678]`, perhaps quoted.
+fn is_stamped(line: &str) -> bool {
+    let bare = line.trim_start_matches(['>', ' ', '\t']);
+    let inner = bare.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let time = inner.and_then(|(time, _)| time.trim_start().split_once('.'));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    time.is_some_and(|(seconds, fraction)| {
+        digits(seconds) && fraction.len() == 6 && digits(fraction)
+    })
+}
+
 /// The text with each line empty that the session claims, so that numbers stay.
 fn unclaimed(text: &str, kept: &[Kept]) -> String {
     let mut claimed = kept.iter().map(|line| line.line).peekable();
@@ -75,6 +129,26 @@ mod tests {
 [    1.0]  other_function+0x1/0x2
 [    1.0] ---[ end trace 0000000000000000 ]---
 ";
+
+    #[test]
+    fn a_stamped_line_is_the_logs_even_where_it_looks_like_a_sessions() {
+        let log = "\
+[   11.368804] general protection fault, probably for non-canonical address 0x7c2b895377ef87c9: 0000 [#1] SMP
+[   11.369822] CPU: 1 PID: 86 Comm: esdm-agent Tainted: G           OE      6.1.0-56-amd64 #1  Debian 6.1.192-2
+[   11.370691] RIP: 0010:__kmem_cache_alloc_node+0x12e/0x2a0
+[   11.370691] RAX: 7c2b895377ef8749 RBX: 0000000000000dc0 RCX: 7c2b895377ef87c9
+[   11.370691] Call Trace:
+[   11.370691]  __kmalloc+0x49/0x150
+[   11.370691]  usb_hcd_submit_urb+0x1b6/0xc30 [usbcore]
+";
+        let (evidence, _) = with_reports(log);
+        assert_eq!(evidence.backtraces, []);
+        let (_, told) = evidence.oopses.first().unwrap();
+        let comm = told.comm.as_ref().map(|comm| comm.value.as_str());
+        assert_eq!(comm, Some("esdm-agent"));
+        let rax = told.registers.iter().find(|found| found.value.0 == "rax");
+        assert_eq!(rax.map(|found| found.value.1), Some(0x7c2b_8953_77ef_8749));
+    }
 
     #[test]
     fn a_console_log_is_evidence() {

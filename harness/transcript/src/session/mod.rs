@@ -148,7 +148,9 @@ impl Reader {
     fn item(&self, line: &Line<'_>, next: Option<&Line<'_>>) -> Option<(Item, String, bool)> {
         let text = line.text.as_ref();
         let alone = self.parse(text, line.number);
-        let wrapped = (WRAPPED_FROM..=WRAP).contains(&line.width);
+        // A word that is longer than the width is not broken by what wraps at words.
+        let word = line.width > WRAP && !text.trim().contains(' ');
+        let wrapped = word || (WRAPPED_FROM..=WRAP).contains(&line.width);
         let next = next
             .filter(|next| wrapped && !next.fence && next.text.is_ascii())
             .map(|next| next.text.trim())

@@ -21,6 +21,32 @@ pub struct Line<'t> {
     pub long: bool,
 }
 
+/// A text without its last line, where that may have been cut off: it has no end of line, and does not end as a whole
+/// one. The number of the line that was left out.
+pub fn without_cut_end(text: &str) -> (&str, Option<usize>) {
+    let (before, last) = match text.rfind('\n') {
+        Some(end) => text.split_at_checked(end + 1).unwrap_or((text, "")),
+        None => ("", text),
+    };
+    if last.trim().is_empty() || ends_whole(last.trim_end()) {
+        return (text, None);
+    }
+    (before, Some(before.matches('\n').count() + 1))
+}
+
+/// Whether a line ends with what a line ends with when nothing is missing: a bracket or a quote, a word of memory or
+/// another number of full width, `SS: 002b`, a fence.
+fn ends_whole(line: &str) -> bool {
+    const FULL: usize = 16;
+    let last = line
+        .rsplit(|c: char| c.is_whitespace())
+        .next()
+        .unwrap_or_default();
+    let segment = line.len() > last.len() + 4 && line.contains("SS: ") && last.len() == 4;
+    let hex = !last.is_empty() && last.bytes().all(|b| b.is_ascii_hexdigit());
+    line.ends_with(['}', ']', '"', '>', '`', '~']) || hex && (last.len() == FULL || segment)
+}
+
 /// All lines of a text.
 pub fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     text.split('\n').enumerate().map(|(index, raw)| {
@@ -151,6 +177,24 @@ mod tests {
     fn check(raw: &str, expected: &str) {
         let line = lines(raw).next().unwrap();
         assert_eq!(line.text, expected, "{raw:?}");
+    }
+
+    #[test]
+    fn a_last_line_that_may_be_cut_off_is_left_out() {
+        for (text, left_out) in [
+            ("a\n  tid = 2075", Some(2)),
+            ("#7 [ffff] __kmall", Some(1)),
+            ("a\n  tid = 207514\n", None),
+            ("a\n}", None),
+            ("a\n #7 [ffffabfa4b0ebc08] f at ffffffff84287f8b", None),
+            ("ORIG_RAX: 0000000000000010  CS: 0033  SS: 002b", None),
+            ("", None),
+            ("a\n\n  ", None),
+        ] {
+            let (kept, number) = without_cut_end(text);
+            assert_eq!(number, left_out, "{text:?}");
+            assert_eq!(kept.len() == text.len(), left_out.is_none(), "{text:?}");
+        }
     }
 
     #[test]
