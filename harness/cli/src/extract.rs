@@ -47,6 +47,18 @@ pub(crate) struct How<'a> {
 /// Inconclusive when the file is no vmcore, or no kernel can be found in it; a kernel that is only partly there
 /// gives a signature with absent facts. Usage when a debug file that was named is of another kernel.
 pub(crate) fn analyze(vmcore: &Path, how: How<'_>) -> Result<Analysis, Failure> {
+    analyze_with(vmcore, how, |_, _| ()).map(|(analysis, ())| analysis)
+}
+
+/// The same, and what `look` makes of the crash while the dump is open.
+///
+/// # Errors
+/// As [`analyze`].
+pub(crate) fn analyze_with<T>(
+    vmcore: &Path,
+    how: How<'_>,
+    look: impl FnOnce(&Kernel<'_>, &Crash) -> T,
+) -> Result<(Analysis, T), Failure> {
     let dump = dump::open(vmcore, how.split).map_err(|error| unreadable(error.into()))?;
     let info = dump.vmcoreinfo().with_context(|| {
         format!(
@@ -67,6 +79,7 @@ pub(crate) fn analyze(vmcore: &Path, how: How<'_>) -> Result<Analysis, Failure> 
     let crash = Crash::read(&kernel);
     let signature = facts::signature(&kernel, &crash, how.accelerator);
     let mut report = account::report(&kernel, &crash);
+    let looked = look(&kernel, &crash);
     let mut notes = notes.unwrap_or_default();
     if let Some(files) = files.as_ref().filter(|_| how.lines) {
         if files.has_lines(&kernel) {
@@ -77,7 +90,7 @@ pub(crate) fn analyze(vmcore: &Path, how: How<'_>) -> Result<Analysis, Failure> 
     report
         .missing
         .splice(0..0, dump.warnings().iter().cloned().chain(notes));
-    Ok(Analysis { signature, report })
+    Ok((Analysis { signature, report }, looked))
 }
 
 /// What is left to say of a dump that [`analyze`] could find no kernel in: what its headers and notes tell. `None` where

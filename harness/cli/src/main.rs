@@ -7,6 +7,7 @@ mod debug_files;
 mod dump;
 mod exit;
 mod expect;
+mod explain;
 mod extract;
 mod failure;
 mod golden;

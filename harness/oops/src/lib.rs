@@ -7,6 +7,7 @@
 
 pub mod details;
 pub mod lines;
+pub mod machine;
 pub mod report;
 mod scope;
 mod titles;

@@ -6,7 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
 use recrash_oops::Report;
 use recrash_oops::details::{Details, details};
-use recrash_oops::report::Kind;
+use recrash_oops::report::{Kind, reports};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,6 +18,9 @@ const ENOUGH: usize = 20;
 
 struct Case {
     name: String,
+    /// The title, then its alternatives.
+    titles: Vec<String>,
+    corrupted: bool,
     log: String,
 }
 
@@ -35,10 +38,15 @@ fn cases() -> Vec<Case> {
 fn case(path: &Path) -> Case {
     let text = fs::read_to_string(path).unwrap();
     let (header, log) = text.split_once("\n\n").unwrap();
-    let title = |line: &str| line.starts_with("TITLE: ") && line.len() > 10;
-    assert!(header.lines().next().is_some_and(title), "{path:?}");
+    assert!(header.starts_with("TITLE: "), "{path:?}");
+    let titles = header.lines().filter_map(|line| {
+        let title = line.strip_prefix("TITLE: ");
+        title.or_else(|| line.strip_prefix("ALT: "))
+    });
     Case {
         name: path.file_stem().unwrap().to_str().unwrap().to_owned(),
+        titles: titles.map(str::to_owned).collect(),
+        corrupted: header.lines().any(|line| line == "CORRUPTED: Y"),
         log: log.to_owned(),
     }
 }
@@ -100,9 +108,14 @@ fn there_are_enough_of_several_kernels() {
 #[test]
 fn no_log_takes_long() {
     for case in cases() {
-        let start = Instant::now();
-        of(&case.log);
-        let taken = start.elapsed();
+        let once = || {
+            let start = Instant::now();
+            of(&case.log);
+            let _ = reports(&case.log);
+            start.elapsed()
+        };
+        // The first call in a process compiles the rules.
+        let taken = once().min(once());
         assert!(taken < SOON, "{}: {taken:?}", case.name);
     }
 }
@@ -203,4 +216,29 @@ fn process_and_release_are_those_of_the_first_line_that_tells() {
         let release = found.release.as_ref().unwrap();
         assert!(who.contains(&format!(" {} #1 ", release.value)), "{name}");
     });
+}
+
+#[test]
+fn the_first_report_has_the_title_written_by_hand_or_one_of_its_alternatives() {
+    let wrong: Vec<String> = cases()
+        .iter()
+        .filter_map(|case| {
+            let found = reports(&case.log);
+            let Some(report) = found.first() else {
+                return Some(format!("{}: no report", case.name));
+            };
+            // Where two CPUs wrote at once, a title is a guess: what counts is that the report says so.
+            let warned = case.corrupted && report.corrupted.is_some();
+            let fits = warned || case.titles.contains(&report.title);
+            let Report {
+                title, corrupted, ..
+            } = report;
+            let shown = format!(
+                "{}: {title} ({corrupted:?}), expected {:?}",
+                case.name, case.titles
+            );
+            (!fits).then_some(shown)
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

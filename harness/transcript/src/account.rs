@@ -50,6 +50,9 @@ pub enum Basis {
     Follows(String),
 }
 
+/// What stands behind the place of an instruction that another text lent.
+pub const LENT: &str = " (lent by the other text)";
+
 /// A statement with what it rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known<T> {

@@ -4,7 +4,7 @@ use recrash_oops::{Details, Report};
 /// Reads a text. Nothing in it is an error: what could not be read is told in [`Evidence::lost`].
 #[must_use]
 pub fn read(text: &str) -> Evidence {
-    crate::session::read(text).0
+    crate::log::with_reports(text).0
 }
 
 /// Everything that was recognised in one text. Commands may repeat and stand in any order.

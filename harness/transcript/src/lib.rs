@@ -10,6 +10,7 @@ pub mod att;
 mod checks;
 pub mod evidence;
 mod like;
+mod log;
 mod session;
 mod shape;
 mod slice;
@@ -23,7 +24,7 @@ pub use evidence::Evidence;
 #[must_use]
 pub fn without_prose(text: &str) -> String {
     let mut out = String::new();
-    for kept in session::read(text).1 {
+    for kept in log::with_reports(text).1 {
         if kept.head && !out.is_empty() {
             out.push('\n');
         }

@@ -3,6 +3,7 @@ pub(crate) mod analyze;
 pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod golden;
+pub(crate) mod explain;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod run;
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     Compare(compare::Args),
     Triage(triage::Args),
     Golden(golden::Args),
+    Explain(explain::Args),
     Runs(runs::Args),
 }
 
@@ -48,6 +50,7 @@ impl Command {
             Self::Compare(args) => args.run(),
             Self::Triage(args) => args.run(),
             Self::Golden(args) => args.run(),
+            Self::Explain(args) => args.run(),
             Self::Runs(args) => args.run(),
         }
     }

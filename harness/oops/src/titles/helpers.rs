@@ -17,7 +17,7 @@ const HELPERS: &[(&str, &str)] = &[
     ),
     (
         "reports",
-        r"print_address_description|print_report|print_usage_bug|panic|report_bug|fixup_bug|invalid_op|do_error|_trap$|do_trap|warn_slowpath|warn_alloc|warn_bogus|__warn|assertfail|print_tainted|^get_taint$",
+        r"print_address_description|print_report|print_usage_bug|panic|report_bug|fixup_bug|invalid_op$|do_error|_trap$|do_trap|warn_slowpath|warn_alloc|warn_bogus|__warn|assertfail|print_tainted|^get_taint$",
     ),
     (
         "stack walks",
@@ -66,7 +66,7 @@ const HELPERS: &[(&str, &str)] = &[
     ),
     (
         "containers",
-        r"list_(?:add|del|replace|move|splice)|^(?:__)?rb_|^klist_|rhashtable_lookup|ida_free",
+        r"^_*[a-z]?list_(?:add|del|replace|move|splice)|^(?:__)?rb_|^klist_|rhashtable_lookup|ida_free",
     ),
     ("retpolines", r"_indirect_thunk_"),
     (

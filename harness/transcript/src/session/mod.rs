@@ -23,6 +23,8 @@ const WRAPPED_FROM: usize = 48;
 /// A line of the text that is evidence, as it should be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Kept {
+    /// Its number, 1 the first line of the text.
+    pub(crate) line: usize,
     /// A prompt or what begins a new block.
     pub(crate) head: bool,
     /// Its text.
@@ -99,7 +101,7 @@ impl Reader {
         if let Some(command) = command(text) {
             self.block_ends();
             self.asked = structure::asked(command);
-            self.keep(true, text.trim());
+            self.keep(line.number, true, text.trim());
             return false;
         }
         if self.structure(line) {
@@ -115,7 +117,7 @@ impl Reader {
         };
         self.close_struct();
         self.take(item, line.number);
-        self.keep(false, &shown);
+        self.keep(line.number, false, &shown);
         joined
     }
 
@@ -249,7 +251,7 @@ impl Reader {
                 .filter(|asked| asked.fits(&name))
                 .and_then(|asked| asked.address);
             self.open = Some(Open::new(name, address, line.number));
-            self.keep(false, text.trim_end());
+            self.keep(line.number, false, text.trim_end());
             return true;
         }
         if self.open.is_none()
@@ -264,7 +266,7 @@ impl Reader {
         self.items += usize::from(taken);
         if taken {
             let shown = text.split("//").next().unwrap_or_default();
-            self.keep(false, shown.trim_end());
+            self.keep(line.number, false, shown.trim_end());
         }
         let ended = self.open.as_ref().is_none_or(Open::is_whole);
         if !taken || ended {
@@ -288,8 +290,9 @@ impl Reader {
         self.heading = None;
     }
 
-    fn keep(&mut self, head: bool, text: &str) {
+    fn keep(&mut self, line: usize, head: bool, text: &str) {
         self.kept.push(Kept {
+            line,
             head,
             text: text.to_owned(),
         });

@@ -42,11 +42,7 @@ impl Line {
             (None, Some(address)) => format!("{address:#x}"),
             (None, None) => "?".into(),
         };
-        let lent = if self.lent {
-            " (lent by the other text)"
-        } else {
-            ""
-        };
+        let lent = if self.lent { crate::account::LENT } else { "" };
         Basis::Instruction {
             place: format!("{place}{lent}"),
             text: self.text.clone(),

@@ -10,9 +10,14 @@ const OVERFLOW: &[&str] = &["stack-overflow in {f}"];
 
 /// Where the page came from: the task that finds it is a bystander.
 const PAGE_ORIGIN: Trail = Trail {
-    ways: &[&[Step::Find("page last allocated"), Step::Stack]],
+    ways: &[
+        &[Step::Find("page last allocated"), Step::Stack],
+        // Without page_owner=on nothing is known of the origin: then who gave the page back.
+        &[TRACE, Step::Stack],
+    ],
     skip: &[
         "(?:free|put|get|update|release)_page",
+        "^_*free_pages|^bad_page",
         "free_unref",
         "^_*folio",
         "truncate_inode_pages",

@@ -1,7 +1,7 @@
 //! Lockups, stalls and hangs (kernel/watchdog.c, kernel/rcu/tree_stall.h, kernel/hung_task.c, kernel/workqueue.c).
 use crate::report::Kind::Stall;
 use crate::titles::rule::{
-    FROM_REGISTERS, FROM_TRACE, NOWHERE, Pick, REGISTER, Rule, Step, Trail, rule,
+    FROM_REGISTERS, FROM_TRACE, NOWHERE, Pick, REGISTER, Rule, Step, TRACE, Trail, rule,
 };
 
 const STALL: &[&str] = &["stall in {f}"];
@@ -15,6 +15,8 @@ const INTERRUPTED: Trail = Trail {
             Step::Find("apic_timer_interrupt|Exception stack|el1h_64_irq"),
             Step::Stack,
         ],
+        // A CPU that finds its own stall shows the registers it had (since Linux v5.13, show_regs()).
+        &[REGISTER, TRACE, Step::Stack],
     ],
     skip: &["apic_timer_interrupt", "rcu"],
     pick: Pick::Stall,

@@ -168,7 +168,7 @@ pub(super) const RULES: &[Rule] = &[
         r"BUG: scheduling while atomic",
         "BUG: scheduling while atomic in {f}",
         Locking,
-        FROM_TRACE.past(&["schedule"]),
+        FROM_TRACE.past(&["^_*schedule"]),
     ),
     rule(
         r"BUG: sleeping function called from invalid context at .*",

@@ -33,7 +33,7 @@ pub(crate) const NO_REPORTS: &str = concat!(
     r"|INFO: recovery required on readonly filesystem|EXT4-[Ff][Ss](?: \(.*\))?:|XFS \(\w+\): WARNING",
     r"|WARNING: [Tt]he mand mount option|WARNING: workqueue cpumask: online intersect|WARNING: Unprivileged eBPF is enabled",
     r"|WARNING: fbcon: Driver '.*' missed to adjust|WARNING: See https.* for mitigation options|WARNING: kernel not compiled with",
-    r"|[Ww]arning: .* uses (?:deprecated v2 capabilities|wireless extensions)",
+    r"|(?i:warning: .* uses (?:deprecated v2 capabilities|wireless extensions))",
     // user space on the same console
     r"|WARNING: /etc/ssh/moduli does not exist|WARNING: Unsupported flag value\(s\)|INFO: sys_.* is not present in /proc/kallsyms|(?:BUG|INFO): no syscalls can create resource",
     r"|general protection fault .* error:[0-9a-f]+ in ",

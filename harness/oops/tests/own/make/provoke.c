@@ -12,7 +12,7 @@
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
+#include <linux/objtool.h>
 #include <linux/preempt.h>
 #include <linux/refcount.h>
 #include <linux/sched.h>
@@ -164,6 +164,7 @@ static noinline void provoke_double_fault(void)
 	/* Nothing is mapped there, so the page fault of the push has no stack either. */
 	asm volatile("mov %0, %%rsp\n\tpush %%rax" : : "r"(0xffffdead00000000UL) : "memory");
 }
+STACK_FRAME_NON_STANDARD(provoke_double_fault);
 
 static noinline void provoke_list_add(void)
 {
@@ -328,17 +329,20 @@ static void provoke_kfence_free(void)
 	provoke_kfence_object(provoke_free_middle);
 }
 
+/* A variable, so that the loops have an end for the compiler: else the unwinder loses what lies above them. */
+static bool forever = true;
+
 static noinline void provoke_soft_lockup(void)
 {
 	preempt_disable();
-	for (;;)
+	while (READ_ONCE(forever))
 		cpu_relax();
 }
 
 static noinline void provoke_hard_lockup(void)
 {
 	local_irq_disable();
-	for (;;)
+	while (READ_ONCE(forever))
 		cpu_relax();
 }
 
@@ -350,17 +354,18 @@ static noinline void provoke_hung_task(void)
 	barrier();
 }
 
-static int provoke_rcu_reader(void *unused)
+static int provoke_reader(void *unused)
 {
 	rcu_read_lock();
-	for (;;)
+	while (READ_ONCE(forever))
 		cpu_relax();
+	rcu_read_unlock();
 	return 0;
 }
 
 static noinline void provoke_rcu_stall(void)
 {
-	kthread_run(provoke_rcu_reader, NULL, "provoke-rcu");
+	kthread_run(provoke_reader, NULL, "provoke-rcu");
 	synchronize_rcu();
 }
 
