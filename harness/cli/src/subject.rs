@@ -148,7 +148,7 @@ impl Subject {
 }
 
 /// Whether a file begins with text: every form of dump has zeros in its head. A console log may have some in it.
-fn looks_like_text(path: &Path) -> Result<bool, Failure> {
+pub(crate) fn looks_like_text(path: &Path) -> Result<bool, Failure> {
     let name = || path.display().to_string();
     let mut head = Vec::new();
     let file = std::fs::File::open(path).with_context(name)?;

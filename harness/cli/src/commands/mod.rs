@@ -2,8 +2,8 @@
 pub(crate) mod analyze;
 pub(crate) mod compare;
 pub(crate) mod doctor;
-pub(crate) mod golden;
 pub(crate) mod explain;
+pub(crate) mod golden;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod run;

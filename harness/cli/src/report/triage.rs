@@ -84,8 +84,9 @@ fn count(number: usize, one: &str, many: &str) -> String {
 }
 
 /// What stands beside the bugs.
-fn lists(outcomes: &Outcomes) -> [(&'static str, &[Apart]); 3] {
+fn lists(outcomes: &Outcomes) -> [(&'static str, &[Apart]); 4] {
     [
+        ("Read beside another text", &outcomes.lent),
         ("Apart: nothing identifies them", &outcomes.triage.apart),
         ("No crash", &outcomes.no_crash),
         ("Not read", &outcomes.not_read),
@@ -171,6 +172,7 @@ mod tests {
     fn nothing() -> Outcomes {
         Outcomes {
             triage: triage(&[]),
+            lent: Vec::new(),
             no_crash: Vec::new(),
             not_read: vec![Apart {
                 name: "a|b".into(),
