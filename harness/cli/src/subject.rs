@@ -61,7 +61,15 @@ impl Subject {
             Some("toml") => Ok(Self::Crash(Box::new(signature(path)?))),
             _ => match Self::of_text(path)? {
                 Some(found) => Ok(found),
-                None => Self::of_vmcore(path, split, None, debug),
+                None => match Self::of_vmcore(path, split, None, debug)? {
+                    Self::Inconclusive { stage, .. } if looks_like_text(path)? => {
+                        Ok(Self::Inconclusive {
+                            stage,
+                            why: "the text has nothing of a crash in it".into(),
+                        })
+                    }
+                    found => Ok(found),
+                },
             },
         }
     }

@@ -2,6 +2,7 @@
 //! Finds the files and reads them; the grouping is the signature crate's.
 use anyhow::anyhow;
 use recrash_machine::run::manifest::MANIFEST;
+use recrash_signature::Signature;
 use recrash_signature::triage::{Apart, Member, Triage, triage};
 use recrash_transcript::{Evidence, evidence};
 use serde::Serialize;
@@ -243,7 +244,11 @@ fn read(subject: &Found, debug: &DebugArgs) -> Read {
 /// Reads texts that do not say what was overwritten once more, each beside another text that does: of the same kernel
 /// build, it lends symbols and instructions. Whether the builds are the same is checked there, by several addresses.
 fn lend(members: &mut [Member]) -> Vec<Apart> {
-    let knows = |member: &Member| member.signature.corruption.decoded.value().is_some();
+    let known = |signature: &Signature| {
+        let corruption = &signature.corruption;
+        corruption.site.value().is_some() && corruption.decoded.value().is_some()
+    };
+    let knows = |member: &Member| known(&member.signature);
     let lenders: Vec<(String, Evidence)> = members
         .iter()
         .filter(|member| knows(member))
@@ -261,7 +266,7 @@ fn lend(members: &mut [Member]) -> Vec<Apart> {
                 break;
             };
             let signature = import::imported(evidence, Some(lender)).signature;
-            if signature.corruption.decoded.value().is_some() {
+            if known(&signature) {
                 member.signature = signature;
                 lent.push(Apart {
                     name: member.name.clone(),

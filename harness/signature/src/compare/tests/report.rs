@@ -108,6 +108,14 @@ fn a_report_that_is_missing_leaves_it_open_unless_trap_and_function_name_it() {
 }
 
 #[test]
+fn a_report_that_names_no_place_is_none() {
+    for title in ["WARNING in corrupted", "general protection fault"] {
+        let one = plain(FaultClass::Warning, title, "f|g");
+        verdict(&one, &one, Verdict::Inconclusive);
+    }
+}
+
+#[test]
 fn a_corruption_is_still_demanded_where_one_side_has_it_or_a_wild_pointer_struck() {
     let report = "general protection fault in f";
     let wild = plain(FaultClass::NonCanonical, report, "f|g");
