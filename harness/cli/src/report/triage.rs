@@ -9,6 +9,9 @@ use crate::output::{DIM, GOOD, WARN, printable};
 /// Most ties of one bug that are shown; `--json` has all.
 const MAX_TIES: usize = 4;
 
+/// Most files of one kind beside the bugs that the terminal shows: a folder of dumps has many that are none.
+const MAX_LISTED: usize = 20;
+
 /// For the terminal.
 pub(crate) fn text(outcomes: &Outcomes) -> String {
     let mut out = String::new();
@@ -21,8 +24,12 @@ pub(crate) fn text(outcomes: &Outcomes) -> String {
             continue;
         }
         heading(&mut out, name);
-        for Apart { name, why } in list {
+        for Apart { name, why } in list.iter().take(MAX_LISTED) {
             let _ = writeln!(out, "  {}  {DIM}{}{DIM:#}", printable(name), printable(why));
+        }
+        if list.len() > MAX_LISTED {
+            let more = list.len() - MAX_LISTED;
+            let _ = writeln!(out, "  {DIM}… {more} more, which --json lists{DIM:#}");
         }
     }
     if !outcomes.left_out.is_empty() {
