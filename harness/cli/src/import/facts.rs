@@ -17,6 +17,8 @@ const NULL_PAGE: u64 = 4096;
 const PRESENT: u64 = 1;
 /// Stack segment and general protection, which an address raises that is not canonical.
 const NOT_CANONICAL: [u8; 2] = [12, 13];
+/// `ud2`, which BUG() is made of.
+const INVALID_OPCODE: u8 = 6;
 /// Bits of a linear address below its sign extension, with five levels of page tables.
 const LA57_BITS: u32 = 57;
 
@@ -173,6 +175,11 @@ fn class(evidence: &Evidence, account: &Account) -> Fact<FaultClass> {
         Some(8 | 18) => Some(FaultClass::Other),
         _ => None,
     };
+    // Checks of lists, reference counts and copies end in BUG(), and a vmcore shows just that.
+    let by_report = match (by_report, vector) {
+        (Some(FaultClass::Other), Some(INVALID_OPCODE)) => Some(FaultClass::Bug),
+        (by_report, _) => by_report,
+    };
     match by_report.or(by_vector) {
         Some(class) => derived(class),
         None => Fact::absent("neither the address nor a report says what kind of fault it was"),
@@ -188,9 +195,8 @@ fn of_report(kind: Report) -> Option<FaultClass> {
         Report::Stall => FaultClass::Stall,
         Report::NullDereference => FaultClass::Null,
         Report::Exception | Report::PagingRequest => return None,
-        Report::Integrity | Report::Locking | Report::Leak | Report::Panic | Report::Other => {
-            FaultClass::Other
-        }
+        Report::Panic => FaultClass::Panic,
+        Report::Integrity | Report::Locking | Report::Leak | Report::Other => FaultClass::Other,
     })
 }
 
