@@ -1,4 +1,4 @@
-//! `recrash compare`: a signature, run or vmcore against a golden. Boots nothing, writes no golden.
+//! `recrash compare`: a signature, run, vmcore or text against a golden. Boots nothing, writes no golden.
 use recrash_machine::run::manifest::Manifest;
 use std::path::PathBuf;
 
@@ -10,14 +10,14 @@ use crate::judge::{Course, Judged, Places};
 use crate::output;
 use crate::subject::Subject;
 
-/// Compares a signature, a run or a vmcore with a golden.
+/// Compares a signature, a run, a vmcore or a text with a golden.
 ///
 /// Prints the verdict, the differences with and without a rule that explains them, and what the golden
-/// leaves open. A vmcore is analysed first.
+/// leaves open. A vmcore is analysed, a text imported first; which one it is, its contents say.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A signature (.toml, .snap), a run folder, or a vmcore
-    #[arg(value_name = "SIGNATURE|RUN|VMCORE")]
+    /// A signature, a run folder, a vmcore, or a crash session or console log as text
+    #[arg(value_name = "SIGNATURE|RUN|VMCORE|TEXT")]
     subject: PathBuf,
     /// Another file of a split vmcore; once for each
     #[arg(long, value_name = "FILE")]

@@ -70,7 +70,7 @@ struct Found {
 
 /// What a subject turned out to be.
 enum Read {
-    Crash(Member),
+    Crash(Box<Member>),
     NoCrash(Apart),
     Failed(Apart, bool),
 }
@@ -104,7 +104,7 @@ impl Args {
         let mut failed = false;
         for read in all {
             match read {
-                Read::Crash(member) => members.push(member),
+                Read::Crash(member) => members.push(*member),
                 Read::NoCrash(apart) => no_crash.push(apart),
                 Read::Failed(apart, named) => {
                     failed |= named;
@@ -219,10 +219,10 @@ fn read(subject: &Found, debug: &DebugArgs) -> Read {
     let name = subject.path.display().to_string();
     let apart = |name: String, why: String| Apart { name, why };
     match Subject::read(&subject.path, &[], debug) {
-        Ok(Subject::Crash(signature)) => Read::Crash(Member {
+        Ok(Subject::Crash(signature)) => Read::Crash(Box::new(Member {
             name,
             signature: *signature,
-        }),
+        })),
         Ok(Subject::NoCrash(why)) => Read::NoCrash(apart(name, why)),
         Ok(Subject::Inconclusive { why, .. }) => Read::Failed(apart(name, why), subject.named),
         Err(failure) => Read::Failed(apart(name, failure.chain()), subject.named),
