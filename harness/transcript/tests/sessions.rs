@@ -375,8 +375,8 @@ fn the_text_without_prose_says_the_same() {
 fn however_a_session_is_handed_on_it_says_the_same() {
     for (name, text) in SESSIONS {
         let plain = numberless(text);
-        let each = |change: &dyn Fn(&str) -> String| {
-            text.lines().map(change).collect::<Vec<_>>().join("\n")
+        let each = |change: &dyn Fn(&str) -> String| -> String {
+            text.lines().map(|line| change(line) + "\n").collect()
         };
         let changes = [
             ("quoted", each(&|line| format!("> > {line}"))),
