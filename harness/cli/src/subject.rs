@@ -135,6 +135,11 @@ impl Subject {
     }
 }
 
+/// Whether a file is a text rather than a dump or a signature.
+pub(crate) fn looks_like_text(path: &Path) -> Result<bool, Failure> {
+    Ok(Kind::of(path)? == Kind::Text)
+}
+
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {

@@ -2,10 +2,14 @@
 //! are none of a log's.
 use crate::evidence::{Evidence, Lost};
 use crate::session::{self, Kept};
-use crate::text;
+use crate::text::{self, without_quotes};
 use recrash_oops::{details, report};
 use std::borrow::Cow;
 use std::ops::Range;
+
+/// Lines of a text that are searched for reports. The kernel's buffer has at most 32 MiB (`CONFIG_LOG_BUF_SHIFT`,
+/// init/Kconfig), which is half as many lines of a log's usual length.
+const MAX_LOG_LINES: usize = 1 << 20;
 
 /// Reads a text: what a session says in it, and what the kernel reported.
 pub(crate) fn with_reports(text: &str) -> (Evidence, Vec<Kept>) {
@@ -21,6 +25,12 @@ pub(crate) fn with_reports(text: &str) -> (Evidence, Vec<Kept>) {
     let text = whole;
     let session = kept.iter().any(|line| !line.head);
     let log = unclaimed(text, &kept);
+    if text.split('\n').nth(MAX_LOG_LINES).is_some() {
+        evidence.lost.push(Lost {
+            line: MAX_LOG_LINES + 1,
+            why: format!("not searched for reports of the kernel: only {MAX_LOG_LINES} lines are"),
+        });
+    }
     for found in report::reports(&log) {
         let told = details::details(&log, &found);
         // Prose about a crash has the words of a headline, but not what follows one.
@@ -93,11 +103,11 @@ fn is_stamped(line: &str) -> bool {
 fn unclaimed(text: &str, kept: &[Kept]) -> String {
     let mut claimed = kept.iter().map(|line| line.line).peekable();
     let mut out = String::with_capacity(text.len());
-    for (index, line) in text.split('\n').enumerate() {
+    for (index, line) in text.split('\n').enumerate().take(MAX_LOG_LINES) {
         let number = index + 1;
         while claimed.next_if(|claimed| *claimed < number).is_some() {}
         if claimed.peek() != Some(&number) {
-            out.push_str(line);
+            out.push_str(without_quotes(line));
         }
         out.push('\n');
     }
@@ -162,6 +172,13 @@ mod tests {
             evidence.oopses[0].1.rip.as_ref().map(|rip| rip.line),
             Some(7)
         );
+    }
+
+    #[test]
+    fn a_console_log_that_a_mailer_quoted_is_read() {
+        let quoted: String = OOPS.lines().map(|line| format!("> > {line}\r\n")).collect();
+        let (evidence, _) = with_reports(&quoted);
+        assert_eq!(evidence.oopses, with_reports(OOPS).0.oopses);
     }
 
     #[test]

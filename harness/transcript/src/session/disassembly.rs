@@ -125,7 +125,12 @@ pub(super) fn goes_on(text: &str, next: &str, at_the_edge: bool) -> Option<bool>
         return None;
     }
     let operand = next.starts_with(OPERANDS) || next.starts_with("0x");
-    if next.starts_with('<') || (operand && !text.contains(' ')) {
+    // What crash and gdb add behind an instruction.
+    let remarked = next.starts_with("# ")
+        || next.starts_with("[FTRACE")
+        || text.ends_with(" [FTRACE")
+        || (text.ends_with(" #") && next.starts_with("0x"));
+    if next.starts_with('<') || remarked || (operand && !text.contains(' ')) {
         return Some(false);
     }
     at_the_edge.then_some(true)

@@ -69,6 +69,8 @@ struct Reader {
     kept: Vec<Kept>,
     /// The structure that is being read.
     open: Option<Open>,
+    /// How many lines were kept before its own.
+    opened: usize,
     /// The structure that the last command asked for.
     asked: Option<structure::Asked>,
     /// The source line that stands above instructions.
@@ -132,8 +134,7 @@ impl Reader {
             Some(found) => found,
             None => {
                 self.note_lost(line);
-                self.in_block = false;
-                self.gap = true;
+                self.block_ends();
                 return false;
             }
         };
@@ -313,6 +314,7 @@ impl Reader {
                 .take()
                 .filter(|asked| asked.fits(&name))
                 .and_then(|asked| asked.address);
+            self.opened = self.kept.len();
             self.open = Some(Open::new(name, address, line.number));
             self.keep(line.number, false, text.trim_end());
             return true;
@@ -320,6 +322,7 @@ impl Reader {
         if self.open.is_none()
             && let Some(asked) = self.asked.take_if(|_| structure::is_member(text))
         {
+            self.opened = self.kept.len();
             self.open = Some(Open::new(asked.name, asked.address, line.number));
         }
         let Some(open) = &mut self.open else {
@@ -344,15 +347,14 @@ impl Reader {
             return;
         };
         if open.is_empty() {
-            // Only its head was kept.
-            self.kept.pop();
+            self.kept.truncate(self.opened);
         } else {
             self.evidence.structs.push(open.close());
         }
         self.gap = true;
     }
 
-    /// A blank line, a fence or a prompt.
+    /// A blank line, a fence, a prompt or prose.
     fn block_ends(&mut self) {
         self.close_struct();
         self.in_block = false;

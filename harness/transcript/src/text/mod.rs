@@ -100,6 +100,15 @@ fn inside(text: &str) -> &str {
     text
 }
 
+/// A line without a mailer's quoting and the end of line, with the stamps that recorders and the kernel put on it.
+pub fn without_quotes(line: &str) -> &str {
+    let mut text = line.trim_end_matches('\r');
+    while let Some(rest) = without_quote(text) {
+        text = rest;
+    }
+    text
+}
+
 /// A line without one level of a mailer's quoting.
 fn without_quote(text: &str) -> Option<&str> {
     let rest = text.trim_start().strip_prefix('>')?;
