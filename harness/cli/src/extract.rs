@@ -5,6 +5,7 @@ pub(crate) mod corruption;
 mod facts;
 mod fault;
 mod headers;
+mod log;
 mod registers;
 
 use std::path::{Path, PathBuf};

@@ -140,3 +140,145 @@ fn explain_refuses_what_tells_of_no_crash() {
         "nothing of a crash in it",
     );
 }
+
+/// A golden of the repository.
+fn golden(name: &str) -> String {
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../golden/usb-string-descriptor-freelist/"
+    );
+    format!("{folder}{name}.snap")
+}
+
+#[test]
+fn the_goldens_of_the_real_dumps_are_one_bug_in_two_places() {
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../golden/usb-string-descriptor-freelist"
+    );
+    let output = recrash(&["triage", folder, "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let bugs = json["bugs"].as_array().unwrap();
+    assert_eq!(bugs.len(), 1, "{json:#}");
+    assert_eq!(bugs[0]["sure"], "certain");
+    assert_eq!(bugs[0]["places"].as_array().unwrap().len(), 2);
+    check(
+        &["triage", folder, "--format", "markdown"],
+        0,
+        "## Bug 1: freelist of kmalloc-256",
+    );
+}
+
+#[test]
+fn triage_groups_what_it_can_read_and_says_what_it_could_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let oops = "[    1.0] WARNING: CPU: 0 PID: 1 at mm/slub.c:1 foo+0x1/0x10\n\
+        [    1.0] Modules linked in:\n[    1.0] CPU: 0 PID: 1 Comm: init Not tainted 6.1.0 #1\n\
+        [    1.0] RIP: 0010:foo+0x1/0x10\n[    1.0] Call Trace:\n[    1.0]  bar+0x1/0x2\n\
+        [    1.0]  baz+0x1/0x2\n[    1.0] ---[ end trace 0000000000000000 ]---\n";
+    for name in ["a.log", "b.log"] {
+        std::fs::write(folder.path().join(name), oops).unwrap();
+    }
+    let dull = folder.path().join("notes.txt");
+    std::fs::write(&dull, "nothing here\n").unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let output = recrash(&["triage", folder]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(
+        text.contains("Bug 1: WARNING in foo\n  certain: 2 crashes"),
+        "{text}"
+    );
+    assert!(
+        text.contains("notes.txt  the text has nothing of a crash in it"),
+        "{text}"
+    );
+    let output = recrash(&["triage", folder, dull.to_str().unwrap()]);
+    assert_eq!(
+        output.status.code(),
+        Some(4),
+        "one that was named could not be read"
+    );
+    check(&["triage", "nosuch"], 2, "nosuch: no such file");
+}
+
+#[test]
+fn two_subjects_are_compared_with_one_another() {
+    let (a, b) = (
+        golden("2022-06-05-usbdev-ioctl"),
+        golden("2022-02-23-kmalloc"),
+    );
+    check(
+        &["compare", &a, &b, "--expect", "same-bug"],
+        0,
+        "Side by side",
+    );
+    check(&["compare", "2022-06-05", &a, "--full"], 0, "slab.cache");
+    check(&["compare", "nosuch", &b], 2, "no golden of that name");
+}
+
+#[test]
+fn goldens_are_listed_checked_and_held_against_older_rules() {
+    check(
+        &["golden", "list"],
+        0,
+        "usb-string-descriptor-freelist/2022-06-05-usbdev-ioctl",
+    );
+    check(&["golden", "schema"], 0, "\"additionalProperties\": false");
+    let table = recrash(&["golden", "check", "--json"]).stdout;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("before.json");
+    let old = file.to_str().unwrap();
+    std::fs::write(&file, &table).unwrap();
+    check(
+        &["golden", "check", "--rules-diff", old],
+        0,
+        "nothing moved",
+    );
+    check(
+        &[
+            "golden",
+            "check",
+            "--rules-diff",
+            env!("CARGO_BIN_EXE_recrash"),
+        ],
+        0,
+        "nothing moved",
+    );
+    let changed = String::from_utf8(table)
+        .unwrap()
+        .replace("same-bug", "different");
+    std::fs::write(&file, changed).unwrap();
+    let output = recrash(&["golden", "check", "--rules-diff", old]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("different → same-bug"));
+    std::fs::write(&file, "{}").unwrap();
+    check(
+        &["golden", "check", "--rules-diff", old],
+        2,
+        "no table that",
+    );
+}
+
+#[test]
+fn a_golden_of_schema_1_is_migrated_and_a_newer_one_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("old.snap");
+    let text = std::fs::read_to_string(golden("2022-06-05-usbdev-ioctl")).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with("report = "));
+    let old: String = lines.map(|line| line.to_owned() + "\n").collect();
+    std::fs::write(&file, old.replace("schema = 2", "schema = 1")).unwrap();
+    let path = file.to_str().unwrap();
+    check(
+        &["golden", "migrate", path, "--write"],
+        0,
+        "schema 1 → 2, written",
+    );
+    check(&["golden", "migrate", path], 0, "up to date");
+    check(&["compare", "2022-06-05", path], 0, "same-crash");
+    std::fs::write(&file, old.replace("schema = 2", "schema = 9")).unwrap();
+    let output = recrash(&["golden", "migrate", path]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("schema 9 is newer"));
+}

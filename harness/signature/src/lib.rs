@@ -7,6 +7,7 @@ pub mod matrix;
 pub mod migrate;
 pub mod model;
 pub mod normalise;
+pub mod schema;
 pub mod store;
 pub mod title;
 pub mod triage;

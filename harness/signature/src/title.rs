@@ -48,6 +48,11 @@ fn public<'a>(function: &'a str, frames: &'a Frames) -> &'a str {
     }
 }
 
+/// Whether a title is the name of an exception and nothing more.
+pub(crate) fn is_bare(title: &str) -> bool {
+    (0..=u8::MAX).any(|vector| vector_title(vector) == title)
+}
+
 /// How the oops header calls an exception (Linux arch/x86/kernel/traps.c and mm/fault.c).
 fn vector_title(vector: u8) -> &'static str {
     match vector {

@@ -29,7 +29,7 @@ pub(crate) struct Args {
     split: Vec<PathBuf>,
     /// Of a text: the text of another crash of the same kernel, to borrow symbols and instructions from
     #[arg(long, value_name = "FILE")]
-    like: Option<PathBuf>,
+    like: Vec<PathBuf>,
     /// Compare with this crash too: a vmcore, a run, a signature, a text; once for each
     #[arg(long, value_name = "PATH")]
     with: Vec<PathBuf>,
@@ -79,7 +79,7 @@ impl Args {
         let name = name(&self.path);
         let stdin = self.path == Path::new("-");
         if stdin || (self.path.is_file() && looks_like_text(&self.path)?) {
-            let imported = import::read(&self.path, self.like.as_slice())?;
+            let imported = import::read(&self.path, &self.like)?;
             let facts = from_account::facts(&name, &imported.evidence, imported.account);
             return Ok((facts, imported.signature));
         }

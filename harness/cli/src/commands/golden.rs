@@ -3,7 +3,7 @@
 mod check;
 mod migrate;
 
-use recrash_signature::store;
+use recrash_signature::{schema, store};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -24,6 +24,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     List(List),
+    Schema(SchemaArgs),
     Migrate(migrate::Args),
     Check(check::Args),
 }
@@ -44,10 +45,20 @@ impl Args {
     pub(crate) fn run(self) -> Outcome {
         match self.action {
             Action::List(args) => args.run(),
+            Action::Schema(SchemaArgs {}) => print_schema(),
             Action::Migrate(args) => args.run(),
             Action::Check(args) => args.run(),
         }
     }
+}
+
+/// Prints the JSON Schema of signatures, generated from the types.
+#[derive(Debug, clap::Args)]
+struct SchemaArgs {}
+
+fn print_schema() -> Outcome {
+    output::print(&schema::text().map_err(Failure::usage)?)?;
+    Ok(Exit::Met)
 }
 
 /// The folder that was named, or the checkout's.

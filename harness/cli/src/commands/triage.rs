@@ -2,7 +2,9 @@
 //! Finds the files and reads them; the grouping is the signature crate's.
 use anyhow::anyhow;
 use recrash_machine::run::manifest::MANIFEST;
+use recrash_signature::Signature;
 use recrash_signature::triage::{Apart, Member, Triage, triage};
+use recrash_transcript::{Evidence, evidence};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,10 +14,10 @@ use super::Outcome;
 use crate::debug_files::DebugArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output;
 use crate::progress::Progress;
 use crate::report::triage as shown;
-use crate::subject::Subject;
+use crate::subject::{self, Subject};
+use crate::{import, output};
 
 /// Folders are followed this far down; nobody sorts dumps deeper, and a loop of mounts must end.
 const MAX_DEPTH: usize = 16;
@@ -23,6 +25,12 @@ const MAX_DEPTH: usize = 16;
 const MAX_SUBJECTS: usize = 4000;
 /// Each reader maps a dump and holds one kernel's symbols and types, up to 100 MB: more would only swap.
 const MAX_READERS: usize = 4;
+
+/// Texts that lend symbols and instructions to others: crashes of more kernel builds than that are seldom triaged at
+/// once, and each is tried with each text that says too little by itself.
+const MAX_LENDERS: usize = 16;
+/// Longest text that lends or borrows, in bytes: a session or an excerpt of one, not a console of weeks.
+const MAX_SESSION: u64 = 8 << 20;
 
 const EXITS: &str = "\
 Exit codes:
@@ -82,6 +90,8 @@ pub(crate) struct Outcomes {
     /// The groups.
     #[serde(flatten)]
     pub(crate) triage: Triage,
+    /// Texts that said too little by themselves, and which other text of the same kernel build helped out.
+    pub(crate) lent: Vec<Apart>,
     /// Runs in which the kernel survived.
     pub(crate) no_crash: Vec<Apart>,
     /// What could not be read, and why.
@@ -112,7 +122,9 @@ impl Args {
                 }
             }
         }
+        let lent = lend(&mut members);
         let outcomes = Outcomes {
+            lent,
             triage: triage(&members),
             no_crash,
             not_read,
@@ -227,4 +239,54 @@ fn read(subject: &Found, debug: &DebugArgs) -> Read {
         Ok(Subject::Inconclusive { why, .. }) => Read::Failed(apart(name, why), subject.named),
         Err(failure) => Read::Failed(apart(name, failure.chain()), subject.named),
     }
+}
+
+/// Reads texts that do not say what was overwritten once more, each beside another text that does: of the same kernel
+/// build, it lends symbols and instructions. Whether the builds are the same is checked there, by several addresses.
+fn lend(members: &mut [Member]) -> Vec<Apart> {
+    let known = |signature: &Signature| {
+        let corruption = &signature.corruption;
+        corruption.site.value().is_some() && corruption.decoded.value().is_some()
+    };
+    let knows = |member: &Member| known(&member.signature);
+    let lenders: Vec<(String, Evidence)> = members
+        .iter()
+        .filter(|member| knows(member))
+        .filter_map(|member| Some((member.name.clone(), session(Path::new(&member.name))?)))
+        .take(MAX_LENDERS)
+        .collect();
+    let mut lent = Vec::new();
+    if lenders.is_empty() {
+        return lent;
+    }
+    for member in members.iter_mut().filter(|member| !knows(member)) {
+        let path = PathBuf::from(&member.name);
+        for (name, lender) in &lenders {
+            let Some(evidence) = session(&path) else {
+                break;
+            };
+            let signature = import::imported(evidence, Some(lender)).signature;
+            if known(&signature) {
+                member.signature = signature;
+                lent.push(Apart {
+                    name: member.name.clone(),
+                    why: format!(
+                        "symbols and instructions lent by {name}, a crash of the same kernel build"
+                    ),
+                });
+                break;
+            }
+        }
+    }
+    lent
+}
+
+/// The evidence of a text with something of a session in it; a kernel log alone lends and borrows nothing.
+fn session(path: &Path) -> Option<Evidence> {
+    let size = std::fs::metadata(path).ok()?;
+    let text =
+        size.is_file() && size.len() <= MAX_SESSION && subject::looks_like_text(path).ok()?;
+    let evidence = text.then(|| import::text(path).ok().map(|text| evidence::read(&text)))??;
+    (!evidence.structs.is_empty() || !evidence.words.is_empty() || !evidence.backtraces.is_empty())
+        .then_some(evidence)
 }

@@ -1,5 +1,6 @@
 //! The facts of a signature, each from the part of the crash that knows it.
 use super::corruption;
+use super::log::{self, Told};
 use recrash_kernel::corruption::OperandParts;
 use recrash_kernel::crash::Calm;
 use recrash_kernel::instruction::{Faulting, MemoryOperand};
@@ -21,19 +22,21 @@ pub(super) fn signature(
     crash: &Crash,
     accelerator: Option<&str>,
 ) -> Signature {
-    let report = Fact::absent("the log's reports are not yet given titles");
+    let told = log::told(kernel, crash);
     let mut signature = Signature::new(
-        fault(kernel, crash, report),
+        fault(kernel, crash, &told),
         frames(crash, symbols_source(kernel)),
         slab(kernel, crash),
         corruption::signature(crash, types_source(kernel)),
         context(kernel, crash, accelerator),
     );
-    // The facts are those of an exception; a panic without one has its message only.
-    if let (Some(Calm::Panicked), Ok(Some(message))) = (crash.calm, &crash.panic) {
+    // The facts are those of an exception; a panic without one has its message only, where the log's report is missing.
+    if let (Some(Calm::Panicked), Ok(Some(message)), None) =
+        (crash.calm, &crash.panic, told.title.value())
+    {
         signature.title = title::panic_title(message);
     }
-    signature
+    signature.with_alternatives(told.alternatives)
 }
 
 /// Where facts were read from that took types to read.
@@ -66,7 +69,7 @@ fn fact<T, U>(from: Result<&T, &Missing>, source: Source, value: impl FnOnce(&T)
     }
 }
 
-fn fault(kernel: &Kernel<'_>, crash: &Crash, report: Fact<String>) -> Fault {
+fn fault(kernel: &Kernel<'_>, crash: &Crash, told: &Told) -> Fault {
     let (symbols, types) = (symbols_source(kernel), types_source(kernel));
     let faulting = crash.faulting.as_ref();
     let operand = faulting.ok().and_then(|faulting| faulting.operand.as_ref());
@@ -99,7 +102,7 @@ fn fault(kernel: &Kernel<'_>, crash: &Crash, report: Fact<String>) -> Fault {
     Fault {
         vector: fact(trap.as_ref(), symbols, |trap| trap.vector),
         trap: fact(trap.as_ref(), symbols, |trap| trap.mnemonic.to_string()),
-        class: class(kernel, crash),
+        class: class(kernel, crash, told.class),
         function: fact(place.as_ref(), symbols, |place| {
             normalise::function(&place.symbol).to_string()
         }),
@@ -122,12 +125,12 @@ fn fault(kernel: &Kernel<'_>, crash: &Crash, report: Fact<String>) -> Fault {
                 Err(missing) => missing.to_string(),
             },
         ),
-        report,
+        report: told.title.clone(),
     }
 }
 
 /// Non-canonical, null or unmapped by the address; the rest by the vector.
-fn class(kernel: &Kernel<'_>, crash: &Crash) -> Fact<FaultClass> {
+fn class(kernel: &Kernel<'_>, crash: &Crash, told: Option<FaultClass>) -> Fact<FaultClass> {
     let trap = crash
         .exception
         .as_ref()
@@ -139,6 +142,15 @@ fn class(kernel: &Kernel<'_>, crash: &Crash) -> Fact<FaultClass> {
         Some(8 | 18) => Some(FaultClass::Other),
         _ => None,
     };
+    // A warning is an invalid opcode too, and a stall or a sanitizer's panic is no exception at all.
+    let by_log = match by_vector {
+        None if crash.exception.is_err() => told,
+        Some(FaultClass::Bug) => told.filter(|class| *class == FaultClass::Warning),
+        _ => None,
+    };
+    if let Some(class) = by_log {
+        return Fact::known(class, MEMORY);
+    }
     if let Some(class) = by_vector {
         return Fact::known(class, symbols_source(kernel));
     }

@@ -17,6 +17,8 @@ const NULL_PAGE: u64 = 4096;
 const PRESENT: u64 = 1;
 /// Stack segment and general protection, which an address raises that is not canonical.
 const NOT_CANONICAL: [u8; 2] = [12, 13];
+/// `ud2`, which BUG() is made of.
+const INVALID_OPCODE: u8 = 6;
 /// Bits of a linear address below its sign extension, with five levels of page tables.
 const LA57_BITS: u32 = 57;
 
@@ -173,6 +175,11 @@ fn class(evidence: &Evidence, account: &Account) -> Fact<FaultClass> {
         Some(8 | 18) => Some(FaultClass::Other),
         _ => None,
     };
+    // Checks of lists, reference counts and copies end in BUG(), and a vmcore shows just that.
+    let by_report = match (by_report, vector) {
+        (Some(FaultClass::Other), Some(INVALID_OPCODE)) => Some(FaultClass::Bug),
+        (by_report, _) => by_report,
+    };
     match by_report.or(by_vector) {
         Some(class) => derived(class),
         None => Fact::absent("neither the address nor a report says what kind of fault it was"),
@@ -188,9 +195,8 @@ fn of_report(kind: Report) -> Option<FaultClass> {
         Report::Stall => FaultClass::Stall,
         Report::NullDereference => FaultClass::Null,
         Report::Exception | Report::PagingRequest => return None,
-        Report::Integrity | Report::Locking | Report::Leak | Report::Panic | Report::Other => {
-            FaultClass::Other
-        }
+        Report::Panic => FaultClass::Panic,
+        Report::Integrity | Report::Locking | Report::Leak | Report::Other => FaultClass::Other,
     })
 }
 
@@ -208,6 +214,10 @@ fn role(account: &Account, wanted: account::Role) -> Fact<Role> {
     if nothing {
         return derived(Role::None);
     }
+    // Where the code adds the offset first, the sum is in the base alone.
+    if wanted == account::Role::Base && is_list_plus_offset(account) && faulting.index.is_none() {
+        return derived(Role::FreelistPointer);
+    }
     match account.origins.iter().find(|origin| origin.role == wanted) {
         Some(origin) => match (&origin.end, held(origin)) {
             (End::Unknown(why), _) => Fact::absent(why),
@@ -215,6 +225,29 @@ fn role(account: &Account, wanted: account::Role) -> Fact<Role> {
             (_, None) => Fact::absent("the text does not show what it was read from"),
         },
         None => Fact::absent("the text does not show where it came from"),
+    }
+}
+
+/// The faulting address is the head of the CPU's list plus the place of the pointer in an object: `extract`'s rule too.
+fn is_list_plus_offset(account: &Account) -> bool {
+    let address = account
+        .faulting
+        .as_ref()
+        .ok()
+        .and_then(|known| known.value.address);
+    let offset = account
+        .cache
+        .as_ref()
+        .ok()
+        .and_then(|known| known.value.offset);
+    let head = account
+        .freelist
+        .as_ref()
+        .ok()
+        .map(|known| known.value.value);
+    match (address, head, offset) {
+        (Some(address), Some(head), Some(offset)) => address == head.wrapping_add(offset),
+        _ => false,
     }
 }
 
@@ -298,7 +331,7 @@ fn slab(from: &Reader, account: &Account) -> Slab {
 fn corruption(from: &Reader, account: &Account) -> Corruption {
     let found = match &account.decoded {
         Ok(known) => &known.value,
-        Err(why) => return none(why),
+        Err(why) => return hidden(account, why),
     };
     let Some((site, value)) = site(account) else {
         return none("the text does not show where the wild value was read from");
@@ -325,6 +358,19 @@ fn corruption(from: &Reader, account: &Account) -> Corruption {
             "nothing was recognised",
         ),
         proof: Fact::known(proof(account, reading), Source::Derived),
+    }
+}
+
+/// The bytes are not known, for `why`; of which list they were may be.
+fn hidden(account: &Account, why: &str) -> Corruption {
+    let site = freelist_of(account).ok();
+    Corruption {
+        site: Fact::from_option(
+            site.filter(|_| is_list_plus_offset(account)),
+            Source::Derived,
+            why,
+        ),
+        ..none(why)
     }
 }
 

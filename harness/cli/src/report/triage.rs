@@ -9,6 +9,9 @@ use crate::output::{DIM, GOOD, WARN, printable};
 /// Most ties of one bug that are shown; `--json` has all.
 const MAX_TIES: usize = 4;
 
+/// Most files of one kind beside the bugs that the terminal shows: a folder of dumps has many that are none.
+const MAX_LISTED: usize = 20;
+
 /// For the terminal.
 pub(crate) fn text(outcomes: &Outcomes) -> String {
     let mut out = String::new();
@@ -21,8 +24,12 @@ pub(crate) fn text(outcomes: &Outcomes) -> String {
             continue;
         }
         heading(&mut out, name);
-        for Apart { name, why } in list {
+        for Apart { name, why } in list.iter().take(MAX_LISTED) {
             let _ = writeln!(out, "  {}  {DIM}{}{DIM:#}", printable(name), printable(why));
+        }
+        if list.len() > MAX_LISTED {
+            let more = list.len() - MAX_LISTED;
+            let _ = writeln!(out, "  {DIM}… {more} more, which --json lists{DIM:#}");
         }
     }
     if !outcomes.left_out.is_empty() {
@@ -84,8 +91,9 @@ fn count(number: usize, one: &str, many: &str) -> String {
 }
 
 /// What stands beside the bugs.
-fn lists(outcomes: &Outcomes) -> [(&'static str, &[Apart]); 3] {
+fn lists(outcomes: &Outcomes) -> [(&'static str, &[Apart]); 4] {
     [
+        ("Read beside another text", &outcomes.lent),
         ("Apart: nothing identifies them", &outcomes.triage.apart),
         ("No crash", &outcomes.no_crash),
         ("Not read", &outcomes.not_read),
@@ -171,6 +179,7 @@ mod tests {
     fn nothing() -> Outcomes {
         Outcomes {
             triage: triage(&[]),
+            lent: Vec::new(),
             no_crash: Vec::new(),
             not_read: vec![Apart {
                 name: "a|b".into(),

@@ -53,9 +53,18 @@ pub(crate) fn report(signature: &Signature, report: &Fact<String>) -> Fact<Strin
         Some(Fact::known(derived, Source::Derived))
     };
     match report {
+        Fact::Known { value, .. } if !names_a_bug(value) => Fact::absent(format!(
+            "the report is only `{value}`, which names no place"
+        )),
         Fact::Known { .. } => report.clone(),
         Fact::Absent { .. } => by_fault().unwrap_or_else(|| report.clone()),
     }
+}
+
+/// Whether a title says which bug it is: not where the report was too damaged to name a function (syzkaller writes
+/// `corrupted` in its place), nor where it is the exception's name alone.
+pub(crate) fn names_a_bug(title: &str) -> bool {
+    !title.ends_with(" in corrupted") && !title::is_bare(title)
 }
 
 /// Whether one of the titles of either report, alternative ones included, is one of the other's.
@@ -68,6 +77,7 @@ pub(crate) fn share_a_title(
     let (Some(a), Some(b)) = (golden_report.value(), found_report.value()) else {
         return false;
     };
-    let mut ours = golden.alternative_titles.iter().chain([a]);
+    let ours = golden.alternative_titles.iter().chain([a]);
+    let mut ours = ours.filter(|title| names_a_bug(title));
     ours.any(|title| title == b || found.alternative_titles.contains(title))
 }

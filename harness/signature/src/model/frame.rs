@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The frames group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Frames {
     /// Normalised functions, innermost first, outermost last; without the system-call entry.

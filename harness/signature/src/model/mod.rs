@@ -23,10 +23,11 @@ pub use text::TextError;
 pub const SCHEMA: u32 = 2;
 
 /// What identifies one crash.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Signature {
-    /// [`SCHEMA`] of the writer.
+    /// Version of this form.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: u32,
     /// One line in syzkaller's style; see [`crate::title::title`]. Derived, so never compared.
     pub title: String,
@@ -86,7 +87,7 @@ impl Signature {
 }
 
 /// The slab cache whose allocation crashed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Slab {
     /// `kmem_cache.name`.
@@ -100,7 +101,7 @@ pub struct Slab {
 }
 
 /// Circumstances of the crash.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Context {
     /// What ran the CPU: `tcg`, `kvm`, `hardware`.

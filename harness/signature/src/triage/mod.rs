@@ -289,15 +289,24 @@ fn bug(group: &Group, all: &[Group], members: &[&Member], relations: &Relations)
     let titles: BTreeSet<String> = mine.iter().map(|m| m.signature.title.clone()).collect();
     let corruption = mine.iter().find_map(|m| m.signature.bug.clone());
     Bug {
-        name: corruption
-            .or_else(|| titles.first().cloned())
-            .unwrap_or_default(),
+        name: corruption.unwrap_or_else(|| commonest(&mine)),
         titles: titles.into_iter().collect(),
         sure: (mine.len() > 1).then_some(group.sure),
         ties: group.ties.iter().cloned().collect(),
         places: place::places(&mine),
         may_be: may_be(group, all, members, relations),
     }
+}
+
+/// The title that most of them have, the least of those.
+fn commonest(members: &[&Member]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for member in members {
+        *counts.entry(&member.signature.title).or_default() += 1;
+    }
+    let most = counts.iter().rev().max_by_key(|(_, count)| **count);
+    most.map(|(title, _)| (*title).to_owned())
+        .unwrap_or_default()
 }
 
 /// The other groups that a tie leads to which joined nothing.

@@ -131,6 +131,14 @@ fn a_report_and_its_frames_tie_crashes_without_corruption() {
 }
 
 #[test]
+fn a_report_that_names_no_place_ties_nothing() {
+    for title in ["WARNING in corrupted", "general protection fault"] {
+        let one = warning(title, &["f", "g"]);
+        check(&[one.clone(), one], &[(1, None), (1, None)], 0);
+    }
+}
+
+#[test]
 fn a_tie_that_is_only_possible_joins_no_two_that_differ() {
     let mut device = golden();
     let Fact::Known { value, .. } = &mut device.corruption.decoded else {

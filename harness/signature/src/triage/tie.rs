@@ -165,7 +165,8 @@ fn shared_title(a: &Signature, b: &Signature) -> Option<String> {
         all
     };
     let theirs = titles(b);
-    titles(a).into_iter().filter(|t| theirs.contains(t)).min()
+    let shared = titles(a).into_iter().filter(|t| theirs.contains(t));
+    shared.filter(|title| basis::names_a_bug(title)).min()
 }
 
 /// Whether two crashes struck in the same place; `None` where a chain is not known.

@@ -420,3 +420,162 @@ fn every_rule_has_a_field_and_its_own_name() {
         assert!(later.all(|other| other.name != rule.name));
     }
 }
+
+/// One difference that a rule explains, and one in the same field that it must not.
+struct Row {
+    rule: &'static str,
+    field: &'static str,
+    golden: Change,
+    found: fn() -> Signature,
+    explained: Change,
+    left_alone: Change,
+}
+
+fn row(
+    rule: &'static str,
+    field: &'static str,
+    found: fn() -> Signature,
+    explained: Change,
+    left_alone: Change,
+) -> Row {
+    Row {
+        rule,
+        field,
+        golden: as_it_is,
+        found,
+        explained,
+        left_alone,
+    }
+}
+
+/// The whole table once; the tests above go further into single rules.
+fn table() -> Vec<Row> {
+    vec![
+        row("tcg-no-ss", "fault.vector", golden, gp, |s| {
+            gp(s);
+            s.context.accelerator = known("kvm".into());
+        }),
+        row("la57-canonical", "fault.class", golden, page_fault, |s| {
+            page_fault(s);
+            s.context.la57 = known(false);
+        }),
+        row(
+            "compiler-register",
+            "fault.base-register",
+            stock,
+            as_it_is,
+            |s| {
+                s.fault.base_role = known(Role::KmemCache);
+            },
+        ),
+        row(
+            "freelist-mid-object",
+            "slab.freelist-offset",
+            stock,
+            as_it_is,
+            |s| {
+                s.slab.freelist_offset = known(256);
+            },
+        ),
+        row("freelist-hardened", "slab.hardened", stock, as_it_is, |s| {
+            s.corruption.confidence = known(Confidence::Plausible);
+        }),
+        row(
+            "hardened-load",
+            "fault.instruction",
+            stock,
+            |s| s.fault.instruction = known("xor rbx, [base]".into()),
+            |s| s.fault.instruction = known("xor [base], rbx".into()),
+        ),
+        Row {
+            golden: |s| s.corruption.confidence = known(Confidence::Proven),
+            ..row(
+                "init-on-alloc",
+                "corruption.confidence",
+                golden,
+                |s| s.context.init_on_alloc = known(true),
+                |s| s.context.init_on_alloc = known(false),
+            )
+        },
+        row(
+            "suffix",
+            "fault.function",
+            golden,
+            |s| s.fault.function = known("__kmalloc.part.0".into()),
+            |s| s.fault.function = known("memcpy.part.0".into()),
+        ),
+        row(
+            "allocator-internal",
+            "fault.function",
+            stock,
+            as_it_is,
+            |s| {
+                s.fault.function = known("memcpy".into());
+            },
+        ),
+        row("inlined-frame", "frames.chain", stock, as_it_is, |s| {
+            s.frames.chain = chain("__kmalloc|usb_hcd_submit_urb|proc_do_submiturb");
+        }),
+        Row {
+            golden: |s| s.frames.chain = chain("__kmalloc|f [a]"),
+            ..row(
+                "module-or-built-in",
+                "frames.modules",
+                golden,
+                |s| s.frames.chain = chain("__kmalloc|f"),
+                |s| s.frames.chain = chain("__kmalloc|f [b]"),
+            )
+        },
+        row(
+            "syscall-wrapper",
+            "frames.syscall",
+            golden,
+            |s| s.frames.syscall = known("__x64_sys_ioctl".into()),
+            |s| s.frames.syscall = known("__x64_sys_read".into()),
+        ),
+        row(
+            "random-kmalloc-caches",
+            "slab.cache",
+            golden,
+            |s| s.slab.cache = known("kmalloc-rnd-05-256".into()),
+            |s| s.slab.cache = known("kmalloc-cg-256".into()),
+        ),
+    ]
+}
+
+#[test]
+fn every_rule_has_a_difference_that_it_explains_and_one_that_it_leaves_alone() {
+    let table = table();
+    for rule in RULES {
+        let rows: Vec<_> = table.iter().filter(|row| row.rule == rule.name).collect();
+        assert!(!rows.is_empty(), "{} has no test in the table", rule.name);
+        for row in rows {
+            check_rule(
+                row.field,
+                row.golden,
+                row.found,
+                row.explained,
+                Some(rule.name),
+            );
+            let (mut a, mut b) = (golden(), (row.found)());
+            (row.golden)(&mut a);
+            (row.left_alone)(&mut b);
+            let comparison = compare(&a, &b);
+            let lists = [
+                &comparison.explained,
+                &comparison.unexplained,
+                &comparison.context,
+            ];
+            let mut all = lists.into_iter().flatten();
+            let difference = all.find(|d| d.field == row.field).unwrap();
+            assert_ne!(difference.rule, Some(rule.name), "{difference:?}");
+        }
+    }
+    let unknown = table
+        .iter()
+        .find(|row| RULES.iter().all(|rule| rule.name != row.rule));
+    assert!(
+        unknown.is_none(),
+        "the table tests a rule that there is not"
+    );
+}
