@@ -1,9 +1,12 @@
-//! Finds the golden that a command line or a target names. Reading it is the store's work.
-use anyhow::anyhow;
+//! Finds the golden that a command line or a target names, and proposes one under the name that a person gives it.
+//! Reading and writing it is the store's work.
+use anyhow::{Context as _, anyhow};
+use recrash_signature::Signature;
 use recrash_signature::store::{self, Golden};
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
+use crate::output;
 
 /// The golden of this name: a path to a `.snap` file, `case/name`, a case or a name, or the beginning of
 /// a name up to a dash (`2022-06-05` for `2022-06-05-usbdev-ioctl`).
@@ -24,6 +27,44 @@ pub(crate) fn find(folder: &Path, wanted: &str) -> Result<Golden, Failure> {
         .hint(format!("one of: {}", names.join(", ")))
     })?;
     store::read(&path).map_err(Failure::usage)
+}
+
+/// Proposes `signature` as the golden `CASE/NAME` of `folder`, for review, and says so on stderr; `evidence` is kept
+/// beside it, unless other evidence is there. Under CI nothing is written.
+///
+/// # Errors
+/// The name is not of that form, or a file cannot be written.
+pub(crate) fn propose(
+    folder: &Path,
+    wanted: &str,
+    signature: &Signature,
+    evidence: Option<&str>,
+) -> Result<(), Failure> {
+    let (case, name) = wanted
+        .split_once('/')
+        .ok_or_else(|| Failure::usage(anyhow!("{wanted:?} is not of the form CASE/NAME")))?;
+    let ci = store::under_ci();
+    let proposal = store::propose_as(folder, case, name, signature, ci).map_err(Failure::usage)?;
+    output::note(&match &proposal {
+        Some(proposal) => format!("proposed: {} (cargo insta review)\n", proposal.display()),
+        None if ci => "nothing is proposed under CI\n".into(),
+        None => "the golden says the same already\n".into(),
+    });
+    let Some(evidence) = evidence.filter(|_| !ci) else {
+        return Ok(());
+    };
+    let file = folder.join(case).join(format!("{name}.txt"));
+    // A link is a person's doing: it is not written through.
+    let there = std::fs::symlink_metadata(&file).is_ok();
+    if there && std::fs::read_to_string(&file).ok().as_deref() != Some(evidence) {
+        output::note(&format!(
+            "{} is there and says something else: left as it is\n",
+            file.display()
+        ));
+    } else if !there {
+        std::fs::write(&file, evidence).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
 }
 
 /// The name by which reports call it.
@@ -81,6 +122,30 @@ mod tests {
             expected.map_err(<[_]>::to_vec),
             "{wanted}"
         );
+    }
+
+    #[test]
+    fn a_new_golden_is_proposed_with_its_evidence_and_other_evidence_is_left_as_it_is() {
+        let golden = include_str!(
+            "../../../golden/usb-string-descriptor-freelist/2022-06-05-usbdev-ioctl.snap"
+        );
+        let signature = Signature::from_toml(golden.split("---\n").nth(2).unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join("case").join(name);
+        propose(folder.path(), "case/new", &signature, Some("bt\n")).unwrap();
+        propose(folder.path(), "case/new", &signature, Some("other\n")).unwrap();
+        if store::under_ci() {
+            assert!(!file("new.snap.new").exists() && !file("new.txt").exists());
+        } else {
+            assert!(file("new.snap.new").is_file());
+            assert_eq!(std::fs::read_to_string(file("new.txt")).unwrap(), "bt\n");
+        }
+        for wrong in ["new", "../new", "case/../new", "/x", "case/"] {
+            assert!(
+                propose(folder.path(), wrong, &signature, None).is_err(),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What can be compared with a golden: a signature, a run folder, a vmcore, a text. Gives its signature, or says
-//! that there was no crash, or why nothing can be said. Compares nothing.
+//! What can be compared with a golden: a signature, a run folder, a vmcore, a text; told apart by what is in it, not by
+//! its name. Gives its signature, or says that there was no crash, or why nothing can be said. Compares nothing.
 use anyhow::{Context, anyhow};
 use recrash_machine::run::folder::VMCORE;
 use recrash_machine::run::manifest::{Ending, MANIFEST, Manifest};
@@ -17,8 +17,8 @@ use crate::import;
 pub(crate) const SIGNATURE: &str = "signature.toml";
 /// Largest signature that is read, in bytes.
 const MAX_SIGNATURE: u64 = 1 << 20;
-/// How much of a file's beginning tells text from a dump.
-const HEAD: u64 = 4096;
+/// How much of a file's beginning tells what it is; more than the header of any golden.
+const HEAD: u64 = 64 << 10;
 
 /// What was found.
 #[derive(Debug)]
@@ -37,10 +37,10 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
-    /// Reads a run folder, a signature (`.toml`, `.snap`) or a vmcore, of which `split` are the other files.
+    /// Reads a run folder, a signature, a text, or a vmcore, of which `split` are the other files.
     ///
     /// # Errors
-    /// There is no such file, or a signature or manifest is malformed. A vmcore that cannot be analysed
+    /// There is no such file, a signature or manifest is malformed, or a text has nothing of a crash in it. A vmcore that cannot be analysed
     /// is no error but inconclusive.
     pub(crate) fn read(path: &Path, split: &[PathBuf], debug: &DebugArgs) -> Result<Self, Failure> {
         let meta = std::fs::metadata(path).with_context(|| path.display().to_string())?;
@@ -53,35 +53,15 @@ impl Subject {
                 path.display()
             )));
         }
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("snap") => {
+        match Kind::of(path)? {
+            Kind::Golden => {
                 let golden = store::read(path).map_err(Failure::usage)?;
                 Ok(Self::Crash(Box::new(golden.signature)))
             }
-            Some("toml") => Ok(Self::Crash(Box::new(signature(path)?))),
-            _ => match Self::of_text(path)? {
-                Some(found) => Ok(found),
-                None => match Self::of_vmcore(path, split, None, debug)? {
-                    Self::Inconclusive { stage, .. } if looks_like_text(path)? => {
-                        Ok(Self::Inconclusive {
-                            stage,
-                            why: "the text has nothing of a crash in it".into(),
-                        })
-                    }
-                    found => Ok(found),
-                },
-            },
+            Kind::Signature => Ok(Self::Crash(Box::new(signature(path)?))),
+            Kind::Text => Ok(Self::Crash(Box::new(import::read(path, &[])?.signature))),
+            Kind::Other => Self::of_vmcore(path, split, None, debug),
         }
-    }
-
-    /// A crash told in text; `None` where the file is no text, or has nothing of a crash in it.
-    fn of_text(path: &Path) -> Result<Option<Self>, Failure> {
-        if !looks_like_text(path)? {
-            return Ok(None);
-        }
-        let evidence = recrash_transcript::evidence::read(&import::text(path)?);
-        let told = import::says_something(&evidence);
-        Ok(told.then(|| Self::Crash(Box::new(import::imported(evidence, None).signature))))
     }
 
     fn of_run(folder: &Path, debug: &DebugArgs) -> Result<Self, Failure> {
@@ -155,14 +135,72 @@ impl Subject {
     }
 }
 
-/// Whether a file begins with text: every form of dump has zeros in its head. A console log may have some in it.
+/// Whether a file is a text rather than a dump or a signature.
 pub(crate) fn looks_like_text(path: &Path) -> Result<bool, Failure> {
-    let name = || path.display().to_string();
-    let mut head = Vec::new();
-    let file = std::fs::File::open(path).with_context(name)?;
-    file.take(HEAD).read_to_end(&mut head).with_context(name)?;
-    let zeros = head.iter().filter(|byte| **byte == 0).count();
-    Ok(!head.is_empty() && zeros * 64 < head.len() && !head.starts_with(b"\x7fELF"))
+    Ok(Kind::of(path)? == Kind::Text)
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// An insta snapshot of a signature.
+    Golden,
+    /// A signature as TOML.
+    Signature,
+    /// A crash session or a console log.
+    Text,
+    /// A vmcore, or nothing known: its reader says which.
+    Other,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Result<Self, Failure> {
+        let name = || path.display().to_string();
+        let mut head = Vec::new();
+        let file = std::fs::File::open(path).with_context(name)?;
+        file.take(HEAD).read_to_end(&mut head).with_context(name)?;
+        Ok(Self::of_head(&head).unwrap_or_else(|| {
+            // Too broken to tell, or empty: its name says what its error should be about.
+            match path.extension().and_then(|e| e.to_str()) {
+                Some("snap") => Self::Golden,
+                Some("toml") => Self::Signature,
+                _ if is_text(&head) => Self::Text,
+                _ => Self::Other,
+            }
+        }))
+    }
+
+    /// By the first bytes; `None` where they are no dump's and no signature's.
+    fn of_head(head: &[u8]) -> Option<Self> {
+        if DUMPS.iter().any(|magic| head.starts_with(magic)) {
+            return Some(Self::Other);
+        }
+        let text = String::from_utf8_lossy(head);
+        let schema = |line: &str| {
+            let value = line.strip_prefix("schema").map(str::trim_start);
+            value.is_some_and(|value| value.starts_with('='))
+        };
+        if !text.lines().any(schema) {
+            return None;
+        }
+        let framed = text.lines().next().is_some_and(|line| line == "---");
+        Some(if framed {
+            Self::Golden
+        } else {
+            Self::Signature
+        })
+    }
+}
+
+/// How dumps begin: an ELF core, makedumpfile's and diskdump's pages, a flattened stream.
+const DUMPS: [&[u8]; 4] = [b"\x7fELF", b"KDUMP   ", b"DISKDUMP", b"makedumpfile"];
+
+/// Whether most of it is text: a console has bytes of firmware and of a cut transfer in it, a dump of any kind has more
+/// zeros and bytes beyond ASCII than those.
+fn is_text(head: &[u8]) -> bool {
+    let text = |byte: &&u8| matches!(**byte, b'\t' | b'\n' | b'\r' | 0x1b | b' '..=b'~');
+    let lossless = std::str::from_utf8(head).is_ok() && !head.contains(&0);
+    !head.is_empty() && (lossless || head.iter().filter(text).count() * 4 >= head.len() * 3)
 }
 
 fn signature(path: &Path) -> Result<Signature, Failure> {
@@ -175,4 +213,58 @@ fn signature(path: &Path) -> Result<Signature, Failure> {
     }
     let text = std::fs::read_to_string(path).with_context(name)?;
     Ok(Signature::from_toml(&text).with_context(name)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, contents: impl AsRef<[u8]>, expected: Kind) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(name);
+        std::fs::write(&file, contents).unwrap();
+        assert_eq!(Kind::of(&file).unwrap(), expected, "{name}");
+    }
+
+    #[test]
+    fn what_a_file_is_its_bytes_say_and_not_its_name() {
+        let golden = "---\nsource: golden/golden.rs\n---\nschema = 2\n";
+        check("a", golden, Kind::Golden);
+        check("a.txt", golden.replace('\n', "\r\n"), Kind::Golden);
+        check("a.snap", "title = \"\"\nschema = 2\n", Kind::Signature);
+        check("a.toml", b"\x7fELF\x02\x01\x01\0", Kind::Other);
+        check("a.snap", b"KDUMP   \x06\0\0\0", Kind::Other);
+        check("a.txt", b"makedumpfile\0\0\0\0", Kind::Other);
+        check("vmcore", "crash> bt\nPID: 1\n", Kind::Text);
+        check(
+            "a.md",
+            "---\ntitle: Notes\n---\n\n```\ncrash> bt\n",
+            Kind::Text,
+        );
+    }
+
+    #[test]
+    fn a_console_with_noise_is_text_and_zeros_are_not() {
+        let mut noisy = b"\0\xff\x80\x1b[2J[    0.000000] Linux version 6.1.0\r\n".repeat(20);
+        check("console.log", &noisy, Kind::Text);
+        noisy.extend([0; 4096]);
+        check("console.log", &noisy, Kind::Other);
+        check("a", [0; 4096], Kind::Other);
+        check("a", "", Kind::Other);
+    }
+
+    #[test]
+    fn text_in_any_script_is_text() {
+        check(
+            "a.md",
+            "\u{5806}\u{6808}\u{5982}\u{4e0b}\n".repeat(40),
+            Kind::Text,
+        );
+    }
+
+    #[test]
+    fn a_broken_signature_is_still_told_as_one() {
+        check("a.toml", "scheme 2", Kind::Signature);
+        check("a.snap", "---\n", Kind::Golden);
+    }
 }

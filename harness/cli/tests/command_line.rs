@@ -101,6 +101,46 @@ fn a_dump_without_its_kernel_still_tells_its_release() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("no kernel found"));
 }
 
+const EVIDENCE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../golden/usb-string-descriptor-freelist/2022-06-05-usbdev-ioctl.txt"
+);
+
+#[test]
+fn explain_writes_both_languages_and_both_formats() {
+    check(&["explain", EVIDENCE], 0, "The CPU raised #SS");
+    check(&["explain", EVIDENCE, "--lang", "zh"], 0, "非规范地址");
+    check(
+        &["explain", EVIDENCE, "--format", "markdown"],
+        0,
+        "## In short",
+    );
+    check(
+        &["explain", EVIDENCE, "--json"],
+        0,
+        "\"message\":\"raised\"",
+    );
+}
+
+#[test]
+fn explain_compares_with_what_it_is_given() {
+    check(&["explain", EVIDENCE, "--with", EVIDENCE], 0, "same-crash");
+    check(
+        &["explain", EVIDENCE, "--with", "no/such/file"],
+        0,
+        "Not compared: file:",
+    );
+}
+
+#[test]
+fn explain_refuses_what_tells_of_no_crash() {
+    check(
+        &["explain", env!("CARGO_MANIFEST_PATH")],
+        2,
+        "nothing of a crash in it",
+    );
+}
+
 /// A golden of the repository.
 fn golden(name: &str) -> String {
     let folder = concat!(

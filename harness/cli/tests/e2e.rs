@@ -176,6 +176,47 @@ fn the_kernels_own_oops_agrees_with_the_vmcore() {
     assert_eq!(frames, oops.frames);
 }
 
+/// The same crash told twice, by its memory and by the text it left.
+#[test]
+fn the_console_log_alone_gives_the_facts_of_the_vmcore() {
+    /// What a console tells of this crash; the bytes of a hardened list it does not.
+    const TOLD: [&str; 14] = [
+        "/fault/vector",
+        "/fault/class",
+        "/fault/function",
+        "/fault/offset",
+        "/fault/instruction",
+        "/fault/base-register",
+        "/frames/chain",
+        "/frames/syscall",
+        "/slab/freelist-offset",
+        "/slab/hardened",
+        "/context/comm",
+        "/context/cpu",
+        "/context/release",
+        "/context/request",
+    ];
+    let _guard = one_at_a_time();
+    let folder = crashed_run().folder();
+    let imported = finish(command(&["import", "--json"]).arg(folder.join("console.log")));
+    assert_eq!(imported.code, 0, "{}", imported.text());
+    let by_text = &imported.result["signature"];
+    let by_memory = analysis(&folder)["signature"].take();
+    for fact in TOLD {
+        let known = by_text.pointer(&format!("{fact}/value"));
+        assert!(known.is_some(), "{fact} in {by_text:#}");
+    }
+    assert_eq!(by_text["title"], by_memory["title"]);
+    for group in ["fault", "frames", "slab", "corruption", "context"] {
+        for (name, fact) in by_text[group].as_object().unwrap() {
+            let both = fact.get("value").zip(by_memory[group][name].get("value"));
+            if let Some((text, memory)) = both {
+                assert_eq!(text, memory, "{group}.{name}");
+            }
+        }
+    }
+}
+
 /// Where drgn and crash are not installed, what they said of this crash before is the judge.
 #[test]
 fn what_drgn_and_crash_said_of_this_crash_holds() {

@@ -4,6 +4,7 @@
 //! line has a module of its own. Where reports lie and what they are called is not decided here.
 mod code;
 mod headline;
+mod openings;
 mod place;
 mod registers;
 mod text;
@@ -11,6 +12,7 @@ mod walk;
 mod who;
 
 use crate::report::Report;
+use crate::window::Start;
 
 /// Everything that the lines of `report` print. Takes the time of one pass over `log` up to the report's end.
 #[must_use]
@@ -24,7 +26,7 @@ pub fn details(log: &str, report: &Report) -> Details {
 /// The same for many reports of one log, in one pass over it where they are in order of their lines.
 #[must_use]
 pub fn all(log: &str, reports: &[Report]) -> Vec<Details> {
-    let mut place = text::Start::default();
+    let mut place = Start::default();
     reports
         .iter()
         .map(|report| {

@@ -11,6 +11,7 @@ pub mod machine;
 pub mod report;
 mod scope;
 mod titles;
+mod window;
 
 pub use details::Details;
 pub use report::Report;

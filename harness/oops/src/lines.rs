@@ -65,6 +65,9 @@ pub fn line(number: usize, raw: &str) -> Line<'_> {
         caller: None,
         time: None,
     };
+    if raw.is_empty() {
+        return found;
+    }
     for _ in 0..MOST_PREFIXES {
         let text = without_noise(found.text);
         let Some(prefix) = PREFIXES.iter().find_map(|read| read(text)) else {

@@ -17,7 +17,7 @@ const MACHINES: [(&str, &str); 6] = [
     ),
     (
         "powerpc",
-        r"^NIP:? +[\[c0-9]|\bNIP \[[0-9a-f]{16}\]|REGS: [0-9a-f]+ TRAP: |\bprogram_check_(?:common|exception)|PowerPC|pSeries",
+        r"^NIP:? +[\[c0-9]|\bNIP \[[0-9a-f]{16}\]|REGS: [0-9a-f]+ TRAP: |\bprogram_check_(?:common|exception)|PowerPC|pSeries|\[c00000[0-9a-f]{10}\] \[c00000[0-9a-f]{10}\] ",
     ),
     (
         "s390",

@@ -1,6 +1,7 @@
 //! One report of the kernel's in a log: where it lies, what kind it is, and its titles.
 use std::ops::Range;
 
+use crate::window::Start;
 use crate::{scope, titles};
 
 /// What kind of report it is: the family of its headline, whatever the words.
@@ -53,17 +54,26 @@ pub struct Report {
 /// what follows belongs to the last one.
 #[must_use]
 pub fn reports(log: &str) -> Vec<Report> {
-    let lines: Vec<_> = crate::lines::lines(log).collect();
-    let starts = scope::starts(&lines);
+    let starts = scope::starts(crate::lines::lines(log));
+    let mut at = Start::default();
     starts
         .iter()
-        .filter_map(|start| report(&lines, *start, &starts))
+        .filter_map(|start| {
+            at = at.seek(log, *start);
+            report(&at.lines(log, scope::MOST_LINES), *start, &starts)
+        })
         .collect()
 }
 
 fn report(lines: &[crate::lines::Line<'_>], start: usize, starts: &[usize]) -> Option<Report> {
-    let scope = scope::scope(lines, start, starts);
-    let titled = titles::titled(&scope.texts)?;
+    let mut scope = scope::scope(lines, start, starts, false);
+    let mut titled = titles::titled(&scope.texts)?;
+    if titled.frameless {
+        let wider = scope::scope(lines, start, starts, true);
+        if let Some(more) = titles::titled(&wider.texts).filter(|more| !more.frameless) {
+            (scope, titled) = (wider, more);
+        }
+    }
     Some(Report {
         lines: start..scope.last.saturating_add(1),
         kind: titled.kind,

@@ -6,13 +6,19 @@ use crate::titles;
 use crate::titles::frame;
 
 /// Lines looked through for one report: longer ones are loops of the same.
-const MOST_LINES: usize = 3000;
+pub(crate) const MOST_LINES: usize = 3000;
 /// Reports of one log: more are floods.
 pub(crate) const MOST_REPORTS: usize = 400;
 /// Bytes of a line that are looked at; printk's own limit is 1024.
 const LONGEST_LINE: usize = 1200;
 /// A report is complete after this many lines: what a panic prints below it is the same stack again.
 const COMPLETE: usize = 22;
+
+/// The last line of an oops or a warning (kernel/panic.c, `print_oops_end_marker`).
+const END: &str = "---[ end trace";
+
+/// The first line of the next kernel: the capture kernel of kdump, or a reboot (init/version.c, `linux_banner`).
+const BANNER: &str = "Linux version ";
 
 /// What can be compared of the places that two lines come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,21 +52,37 @@ pub(crate) fn text<'a>(line: &Line<'a>) -> &'a str {
     line.text.get(..end).unwrap_or_default()
 }
 
-/// Indices of lines that begin a report.
-pub(crate) fn starts(lines: &[Line<'_>]) -> Vec<usize> {
+/// Numbers of the lines that begin a report.
+pub(crate) fn starts<'a>(lines: impl Iterator<Item = Line<'a>>) -> Vec<usize> {
     let mut open: Vec<Context> = Vec::new();
     let mut starts = Vec::new();
-    for (at, line) in lines.iter().enumerate() {
-        let rules = titles::rules_of(text(line));
-        let Some(first) = rules.first() else { continue };
-        let context = context(line);
-        if first.inner && !open.is_empty() && (line.caller.is_none() || open.contains(&context)) {
+    let mut running = false;
+    for line in lines {
+        // Logs of 100 MB may be all line ends.
+        if line.raw.is_empty() {
             continue;
         }
-        if !open.contains(&context) {
-            open.push(context);
+        let text = text(&line);
+        let own = context(&line);
+        let earlier = running;
+        running |= own.stamped;
+        if text.contains(END) {
+            open.retain(|other| own.caller.is_some() && *other != own);
         }
-        starts.push(at);
+        let rules = titles::rules_of(text);
+        let Some(first) = rules.first() else { continue };
+        // A remnant belongs to whatever came before; a panic or trap only while a report is being printed.
+        if first.again && (!earlier || !starts.is_empty()) {
+            continue;
+        }
+        let within = open.contains(&own) || (own.caller.is_none() && !open.is_empty());
+        if first.inner && (within || (first.remnant && !starts.is_empty())) {
+            continue;
+        }
+        if !open.contains(&own) {
+            open.push(own);
+        }
+        starts.push(line.number);
         if starts.len() >= MOST_REPORTS {
             break;
         }
@@ -68,24 +90,35 @@ pub(crate) fn starts(lines: &[Line<'_>]) -> Vec<usize> {
     starts
 }
 
-/// The report that begins at `start`; `starts` are those of all.
-pub(crate) fn scope<'a>(lines: &[Line<'a>], start: usize, starts: &[usize]) -> Scope<'a> {
+/// The report that begins at `start` with the first of `lines`; `starts` are those of all. With `beyond` it does not
+/// end where its caller reports something else: printing one report may trip over another bug before the first one's
+/// stack is out.
+pub(crate) fn scope<'a>(
+    lines: &[Line<'a>],
+    start: usize,
+    starts: &[usize],
+    beyond: bool,
+) -> Scope<'a> {
     let mut scope = Scope {
         texts: Vec::new(),
         last: start,
     };
-    let Some(headline) = lines.get(start) else {
+    let Some(headline) = lines.first() else {
         return scope;
     };
     let own = context(headline);
     let mut all_cpus = false;
-    for (at, line) in lines.iter().enumerate().skip(start).take(MOST_LINES) {
+    for (at, line) in (start..).zip(lines).take(MOST_LINES) {
         let theirs = context(line);
         let text = text(line);
         if at > start
             && starts.binary_search(&at).is_ok()
             && (own.caller.is_none() || theirs == own)
+            && !(beyond && own.caller.is_some())
         {
+            break;
+        }
+        if at > start && text.starts_with(BANNER) {
             break;
         }
         let other_cpu = all_cpus && matches!(theirs.caller, Some(Caller::Cpu(_)));

@@ -8,6 +8,7 @@ mod faulting;
 mod frames;
 mod hardened;
 mod kaslr;
+mod leftover;
 pub(crate) mod registers;
 pub(crate) mod slab;
 mod syscall;

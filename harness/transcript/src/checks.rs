@@ -90,7 +90,18 @@ pub(crate) fn of(
                     differs,
                 ],
             );
-            let next = tid.map(|(tid, line)| (tid.wrapping_add(1), line));
+            // Some kernels put the next one into a register later, and rcx into the address.
+            let in_address = faulting.as_ref().is_ok_and(|known| {
+                let index = known.value.index.as_ref().map(|(name, _)| name);
+                known
+                    .value
+                    .base
+                    .iter()
+                    .chain(index)
+                    .any(|name| name == "rcx")
+            });
+            let next = tid.filter(|_| !in_address);
+            let next = next.map(|(tid, line)| (tid.wrapping_add(1), line));
             add(
                 "kmem_cache_cpu.tid + 1",
                 "rcx",

@@ -8,8 +8,8 @@ use crate::dump;
 use crate::exit::Exit;
 use crate::extract::{self, Analysis, How};
 use crate::failure::Failure;
-use crate::output;
 use crate::report::{CrashReport, text};
+use crate::{golden, output};
 
 /// Reads a vmcore and prints its signature.
 ///
@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Print the report instead of the signature
     #[arg(long, conflicts_with_all = ["output", "json"])]
     report: bool,
+    /// Propose the signature as this golden (.snap.new, for review; never under CI)
+    #[arg(long, value_name = "CASE/NAME")]
+    golden: Option<String>,
     /// Print signature and report as one JSON object
     #[arg(long)]
     json: bool,
@@ -53,7 +56,14 @@ impl Args {
             split: &self.split,
         };
         match extract::analyze(&self.vmcore, how) {
-            Ok(analysis) => self.print(&analysis).map(|()| Exit::Met),
+            Ok(analysis) => {
+                self.print(&analysis)?;
+                if let Some(wanted) = &self.golden {
+                    let folder = super::checkout()?.join("golden");
+                    golden::propose(&folder, wanted, &analysis.signature, None)?;
+                }
+                Ok(Exit::Met)
+            }
             Err(failure) => {
                 let left = (!failure.is_usage())
                     .then(|| extract::headers(&self.vmcore, &self.split))

@@ -1,4 +1,4 @@
-//! `recrash compare`: a signature, run or vmcore against a golden. Boots nothing, writes no golden.
+//! `recrash compare`: a signature, run, vmcore or text against a golden. Boots nothing, writes no golden.
 use anyhow::anyhow;
 use recrash_machine::run::manifest::Manifest;
 use recrash_signature::Signature;
@@ -14,13 +14,13 @@ use crate::output;
 use crate::report::sides;
 use crate::subject::Subject;
 
-/// Compares a signature, a run or a vmcore with a golden.
+/// Compares a signature, a run, a vmcore or a text with a golden.
 ///
 /// Prints the verdict, the differences with and without a rule that explains them, and what the golden
-/// leaves open. A vmcore is analysed first.
+/// leaves open. A vmcore is analysed, a text imported first; which one it is, its contents say.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A signature (.toml, .snap), a run folder, or a vmcore
+    /// A signature, a run folder, a vmcore, or a crash session or console log as text
     #[arg(value_name = "SIGNATURE|RUN|VMCORE|TEXT")]
     subject: PathBuf,
     /// A second one: the first is taken as the golden, and either may be a golden's name

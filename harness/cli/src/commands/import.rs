@@ -1,14 +1,17 @@
 //! `recrash import`: the signature of a crash of which only text is left. Compares nothing.
-use anyhow::{Context, anyhow};
-use recrash_signature::store;
+use anyhow::Context;
 use recrash_transcript::without_prose;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Outcome;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::import::{self, Imported, table};
-use crate::output;
+use crate::progress::Progress;
+use crate::{golden, output};
+
+/// Texts from here on, in bytes, may take over a second to read.
+const LONG: usize = 8 << 20;
 
 /// Turns a crash-utility session or a console log into a signature.
 ///
@@ -19,12 +22,13 @@ use crate::output;
 /// Exit codes: 0 a signature was made; 2 the file cannot be read, or has nothing of a crash in it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The text; `-` reads stdin
+    /// The text, at most 256 MiB; `-` reads stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The text of another crash of the same kernel build: lends symbols and disassembly, if its addresses fit
+    /// The text of another crash of the same kernel build: lends symbols and disassembly, if its addresses fit; of
+    /// several, the first that fits
     #[arg(long, value_name = "FILE")]
-    like: Option<PathBuf>,
+    like: Vec<PathBuf>,
     /// Propose it as this golden (.snap.new, for review; never under CI), with the evidence as .txt beside it
     #[arg(long, value_name = "CASE/NAME")]
     golden: Option<String>,
@@ -60,7 +64,19 @@ struct Told<'a> {
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
-        let imported = import::read(&self.file, self.like.as_deref())?;
+        let text = import::text(&self.file)?;
+        let progress = (text.len() > LONG && !self.json).then(|| Progress::new(false, false));
+        if let Some(progress) = &progress {
+            progress.named_stage("read", &format!("read {}", output::size(text.len() as u64)));
+        }
+        let imported = import::of_text(&self.file, &text, &self.like);
+        if let Some(progress) = &progress {
+            progress.end();
+        }
+        let imported = imported?;
+        if !self.like.is_empty() && imported.account.lent.is_empty() {
+            output::note("nothing is lent: no other text's addresses fit this one's\n");
+        }
         let signature = imported.signature.to_toml().map_err(Failure::usage)?;
         if let Some(file) = &self.output {
             std::fs::write(file, &signature).with_context(|| file.display().to_string())?;
@@ -73,43 +89,11 @@ impl Args {
             output::print(&signature)?;
         }
         if let Some(golden) = &self.golden {
-            self.propose(golden, &imported)?;
+            let folder = super::checkout()?.join("golden");
+            let evidence = without_prose(&text);
+            golden::propose(&folder, golden, &imported.signature, Some(&evidence))?;
         }
         Ok(Exit::Met)
-    }
-
-    fn propose(&self, golden: &str, imported: &Imported) -> Result<(), Failure> {
-        let (case, name) = golden
-            .split_once('/')
-            .ok_or_else(|| Failure::usage(anyhow!("{golden:?} is not of the form CASE/NAME")))?;
-        if self.file == Path::new("-") {
-            return Err(Failure::usage(anyhow!(
-                "a golden's evidence must be a file, not stdin"
-            )));
-        }
-        let root = super::checkout()?.join("golden");
-        let ci = store::under_ci();
-        let proposal = store::propose_as(&root, case, name, &imported.signature, ci)
-            .map_err(Failure::usage)?;
-        match proposal {
-            Some(proposal) => eprintln!("proposed: {} (cargo insta review)", proposal.display()),
-            None if ci => eprintln!("nothing is proposed under CI"),
-            None => eprintln!("the golden says the same already"),
-        }
-        if ci {
-            return Ok(());
-        }
-        let evidence = root.join(case).join(format!("{name}.txt"));
-        let text = without_prose(&import::text(&self.file)?);
-        if evidence.exists() && std::fs::read_to_string(&evidence).ok().as_deref() != Some(&text) {
-            eprintln!(
-                "{} is there and says something else: left as it is",
-                evidence.display()
-            );
-            return Ok(());
-        }
-        std::fs::write(&evidence, text).with_context(|| evidence.display().to_string())?;
-        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod inspect;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod setup;
+pub(crate) mod titles;
 pub(crate) mod triage;
 
 use recrash_machine::setup::root;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Golden(golden::Args),
     Explain(explain::Args),
     Runs(runs::Args),
+    Titles(titles::Args),
 }
 
 impl Command {
@@ -52,6 +54,7 @@ impl Command {
             Self::Golden(args) => args.run(),
             Self::Explain(args) => args.run(),
             Self::Runs(args) => args.run(),
+            Self::Titles(args) => args.run(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What an account is composed from, whichever way the crash came: the account of a text, or the same filled from a
 //! dump, with what only one of the two has.
-use recrash_transcript::account::{Account, Basis};
+use recrash_kernel::regs::PT_REGS_NAMES;
+use recrash_signature::Signature;
+use recrash_transcript::account::{Account, Basis, Registers};
 
 use super::findings::Proof;
 use super::message::Hex;
@@ -42,8 +44,6 @@ pub(crate) struct KernelReport {
     pub(crate) corrupted: Option<String>,
     /// Line of the log, 1 the first; 0 where the log has no lines.
     pub(crate) line: usize,
-    /// Its headline.
-    pub(crate) text: String,
 }
 
 impl Facts {
@@ -52,7 +52,7 @@ impl Facts {
         let registers = self.account.registers.as_ref().ok()?;
         let index = slot(name)?;
         let value = *registers.value.slots.get(index)?.as_ref()?;
-        let basis = registers.value.basis.get(index).or(registers.basis.first());
+        let basis = slot_basis(&registers.value, index);
         Some((value, basis.map(proof).into_iter().collect()))
     }
 
@@ -61,13 +61,26 @@ impl Facts {
         let Ok(registers) = &self.account.registers else {
             return Vec::new();
         };
-        recrash_kernel::regs::PT_REGS_NAMES
+        PT_REGS_NAMES
             .iter()
             .zip(&registers.value.slots)
             .take(15)
             .filter(|(_, slot)| **slot == Some(value))
             .map(|(name, _)| *name)
             .collect()
+    }
+
+    /// Adds what the log of a dump called the crash.
+    pub(crate) fn reported(&mut self, signature: &Signature) {
+        let Some(title) = signature.fault.report.value() else {
+            return;
+        };
+        self.reports.push(KernelReport {
+            title: title.clone(),
+            alternatives: signature.alternative_titles.clone(),
+            corrupted: None,
+            line: 0,
+        });
     }
 
     /// The wild value: the list's, else the base register's.
@@ -83,9 +96,24 @@ impl Facts {
     }
 }
 
+/// What a slot rests on: its word of the stack, or the line that prints its register.
+pub(crate) fn slot_basis(registers: &Registers, index: usize) -> Option<&Basis> {
+    let name = PT_REGS_NAMES.get(index)?;
+    let offset = u64::try_from(index).ok()?.checked_mul(8)?;
+    let at = registers.at.and_then(|at| at.checked_add(offset));
+    registers.basis.iter().find(|basis| match basis {
+        Basis::StackWord { at: word, .. } => Some(*word) == at,
+        Basis::Line { text, .. } => text
+            .split(':')
+            .next()
+            .is_some_and(|shown| shown.eq_ignore_ascii_case(name)),
+        _ => false,
+    })
+}
+
 /// Index of a slot of `pt_regs`.
 pub(crate) fn slot(name: &str) -> Option<usize> {
-    let mut names = recrash_kernel::regs::PT_REGS_NAMES.iter();
+    let mut names = PT_REGS_NAMES.iter();
     names.position(|known| *known == name)
 }
 

@@ -64,6 +64,9 @@ messages! {
     /// What overwrote it, for the summary.
     OverwrittenBy { what: Word }
 
+    /// The same, from the middle of it.
+    OverwrittenByPart { what: Word }
+
     // 1 The exception
     /// Which exception.
     Raised { mnemonic: String, name: String, vector: u8 }
@@ -87,6 +90,8 @@ messages! {
     ErrorCodeGone { slot: Hex }
     /// The error code.
     ErrorCode { code: Hex }
+    /// The address that the kernel worked out from the instruction (4.x has none, 5.5 and later do).
+    NamedAddress { address: Hex }
     /// The address that a page fault reports.
     ReportedAddress { address: Hex }
 
@@ -145,6 +150,10 @@ messages! {
     FreelistIsRegister { value: Hex, register: String }
     /// freelist and the register differ.
     FreelistIsNot { value: Hex, register: String, other: Hex }
+    /// A register that holds freelist plus offset.
+    SumIsRegister { register: String, sum: Hex, offset: u64 }
+    /// A register that points at a struct.
+    PointsAt { register: String, address: Hex, type_name: String }
     /// tid and a register.
     TidIsRegister { tid: u64, hex: Hex, register: String }
     /// tid + step and a register: operands of the exchange to come.
@@ -287,6 +296,8 @@ messages! {
     TieSite { what: String }
     /// The same place.
     TiePlace { what: String }
+    /// Another size or other flags: another caller.
+    OtherRequest { own: String, other: String }
     /// The comparison's own reason.
     TieReason { why: String }
     /// Differences with a rule.
@@ -297,9 +308,9 @@ messages! {
     ManyPlaces { count: usize }
 
     // Predictions of other explanations
-    /// The bytes begin with the descriptor's head.
+    /// The bytes are those of a descriptor.
     PredictHead {}
-    /// They lie where the object begins, as a buffer's first bytes do.
+    /// They stand at the same offset in the object as in the transfer.
     PredictObjectStart {}
     /// The cache is that of such buffers.
     PredictBufferCache { cache: String }
@@ -326,6 +337,8 @@ messages! {
 messages! {
     /// What a statement rests on.
     Proof / ProofId:
+    /// A line, by its number.
+    AtLine { line: usize }
     /// A line of the text.
     Line { line: usize, text: String }
     /// A word of the stack, with its line.

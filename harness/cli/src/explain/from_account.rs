@@ -7,7 +7,12 @@ use super::story::{Subject, SubjectKind};
 
 /// The facts of a text. `evidence` is what the account was made from.
 pub(crate) fn facts(name: &str, evidence: &Evidence, account: Account) -> Facts {
-    let session = !(evidence.backtraces.is_empty() && evidence.structs.is_empty());
+    let session = evidence
+        .backtraces
+        .iter()
+        .any(|trace| !trace.frames.is_empty())
+        || !evidence.structs.is_empty()
+        || evidence.system.panic.is_some();
     let kind = if session {
         SubjectKind::Transcript
     } else {
@@ -42,7 +47,6 @@ fn reports(evidence: &Evidence) -> Vec<KernelReport> {
         alternatives: report.alternatives.clone(),
         corrupted: report.corrupted.clone(),
         line: report.lines.start.saturating_add(1),
-        text: report.title.clone(),
     })
     .collect()
 }

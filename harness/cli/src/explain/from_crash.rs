@@ -136,7 +136,16 @@ fn account(kernel: &Kernel<'_>, crash: &Crash) -> Account {
         hints: Vec::new(),
         contradictions: Vec::new(),
         lent: Vec::new(),
-        kaslr: Err("the account of a dump does not ask".into()),
+        kaslr: kernel
+            .info()
+            .kernel_offset()
+            .map(|offset| {
+                known(
+                    offset != 0,
+                    vec![memory(format!("KERNELOFFSET {offset:#x}"))],
+                )
+            })
+            .ok_or_else(|| "VMCOREINFO has no KERNELOFFSET".into()),
     }
 }
 

@@ -9,4 +9,6 @@ pub(crate) mod message;
 pub(crate) mod others;
 pub(crate) mod render;
 pub(crate) mod story;
+#[cfg(test)]
+mod tests;
 pub(crate) mod ties;

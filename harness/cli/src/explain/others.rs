@@ -2,55 +2,35 @@
 use recrash_signature::Signature;
 use recrash_signature::compare::{self, Comparison, Verdict};
 
+use std::collections::BTreeMap;
+
 use super::compose::Others;
 use super::findings::Finding;
 use super::story::{Other, Told, told};
-use super::ties::Essence;
+use super::ties;
 
 /// Differences told of one crash.
 const MAX_DIFFERENCES: usize = 6;
 /// Crashes told; all are counted.
 const MAX_TOLD: usize = 64;
 
-/// The crash that is explained, as far as it can be compared.
-#[derive(Debug)]
-pub(crate) struct Own {
-    /// Its signature; a text has none here.
-    pub(crate) signature: Option<Signature>,
-    /// What ties it to others.
-    pub(crate) essence: Essence,
-}
-
-/// Another crash.
-#[derive(Debug)]
-pub(crate) enum Another {
-    /// Of which there is a signature.
-    Signature(Box<Signature>),
-    /// Of which there is a text.
-    Text(Essence),
-}
-
 impl Others {
     /// Compares with the crash of this name. One that is not the same bug is counted only, unless it was `named`.
-    pub(crate) fn compare(&mut self, name: &str, other: &Another, own: &Own, named: bool) {
+    pub(crate) fn compare(&mut self, name: &str, other: &Signature, own: &Signature, named: bool) {
         self.looked_at = self.looked_at.saturating_add(1);
-        let essence = match other {
-            Another::Signature(signature) => Essence::of_signature(signature),
-            Another::Text(essence) => essence.clone(),
-        };
-        let (mut verdict, mut tied) = own.essence.compare(name, &essence);
-        if let (Some(own), Another::Signature(other)) = (&own.signature, other) {
-            let comparison = compare::compare(other, own);
-            verdict = comparison.verdict;
-            tied.verdict = verdict.to_string();
-            tied.ties.extend(reasons(&comparison));
-        }
-        let same = matches!(verdict, Verdict::SameCrash | Verdict::SameBug);
-        if same && own.essence.elsewhere(&essence) {
-            self.places = self.places.max(1).saturating_add(1);
+        let comparison = compare::compare(other, own);
+        let same = matches!(comparison.verdict, Verdict::SameCrash | Verdict::SameBug);
+        let mut ties = ties::of(own, other);
+        if same && let Some(place) = ties::elsewhere(own, other) {
+            self.places.insert(place);
         }
         if same || named {
-            self.tell(tied);
+            ties.extend(reasons(&comparison));
+            self.tell(Other {
+                name: name.into(),
+                verdict: comparison.verdict.to_string(),
+                ties,
+            });
         }
     }
 
@@ -65,14 +45,7 @@ impl Others {
 fn reasons(comparison: &Comparison) -> Vec<Told> {
     let why = comparison.why.trim_end_matches('.').to_owned();
     let mut ties = vec![told(Finding::TieReason { why }, Vec::new())];
-    let explained = comparison.explained.iter().take(MAX_DIFFERENCES);
-    ties.extend(explained.filter_map(|difference| {
-        let finding = Finding::ExplainedDifference {
-            field: difference.field.clone(),
-            rule: difference.rule?.to_owned(),
-        };
-        Some(told(finding, Vec::new()))
-    }));
+    ties.extend(explained(comparison));
     let unexplained = comparison.unexplained.iter().take(MAX_DIFFERENCES);
     ties.extend(unexplained.map(|difference| {
         let finding = Finding::UnexplainedDifference {
@@ -83,4 +56,22 @@ fn reasons(comparison: &Comparison) -> Vec<Told> {
         told(finding, Vec::new())
     }));
     ties
+}
+
+/// The differences that rules explain, one statement a rule.
+fn explained(comparison: &Comparison) -> Vec<Told> {
+    let mut by_rule: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for difference in &comparison.explained {
+        if let Some(rule) = difference.rule {
+            by_rule.entry(rule).or_default().push(&difference.field);
+        }
+    }
+    let findings = by_rule.into_iter().map(|(rule, fields)| {
+        let finding = Finding::ExplainedDifference {
+            field: fields.join(", "),
+            rule: rule.to_owned(),
+        };
+        told(finding, Vec::new())
+    });
+    findings.collect()
 }

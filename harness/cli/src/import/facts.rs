@@ -215,27 +215,36 @@ fn role(account: &Account, wanted: account::Role) -> Fact<Role> {
         return derived(Role::None);
     }
     match account.origins.iter().find(|origin| origin.role == wanted) {
-        Some(origin) => match &origin.end {
-            End::Unknown(why) => Fact::absent(why),
-            _ => derived(held(origin)),
+        Some(origin) => match (&origin.end, held(origin)) {
+            (End::Unknown(why), _) => Fact::absent(why),
+            (_, Some(role)) => derived(role),
+            (_, None) => Fact::absent("the text does not show what it was read from"),
         },
         None => Fact::absent("the text does not show where it came from"),
     }
 }
 
-fn held(origin: &Origin) -> Role {
+/// `None` where the text does not say of what structure: that is not to say that it was none of these.
+fn held(origin: &Origin) -> Option<Role> {
+    const FIELDS: [(&str, Role); 2] = [
+        ("kmem_cache_cpu.freelist", Role::FreelistPointer),
+        ("kmem_cache.offset", Role::FreelistOffset),
+    ];
+    const TYPES: [(&str, Role); 2] = [
+        ("struct kmem_cache *", Role::KmemCache),
+        ("struct kmem_cache_cpu *", Role::KmemCacheCpu),
+    ];
+    let role = |known: Option<&(&str, Role)>| known.map_or(Role::Other, |(_, role)| *role);
     match &origin.end {
-        End::Load {
-            field: Some(field), ..
-        } if field.ends_with("kmem_cache_cpu.freelist") => Role::FreelistPointer,
-        End::Load {
-            field: Some(field), ..
-        } if field.ends_with("kmem_cache.offset") => Role::FreelistOffset,
-        End::Returned {
-            type_name: Some(name),
-            ..
-        } if name == "struct kmem_cache *" => Role::KmemCache,
-        _ => Role::Other,
+        End::Load { field, .. } => {
+            let field = field.as_deref()?;
+            Some(role(FIELDS.iter().find(|(name, _)| field.ends_with(name))))
+        }
+        End::Returned { type_name, .. } => {
+            let found = type_name.as_deref()?;
+            Some(role(TYPES.iter().find(|(name, _)| *name == found)))
+        }
+        End::Unknown(_) => None,
     }
 }
 
@@ -325,10 +334,8 @@ fn corruption(from: &Reader, account: &Account) -> Corruption {
     }
 }
 
-/// What was overwritten, and with what: the list that was read, else the base register.
+/// What was overwritten, and with what: the list that was read, else what the base register held.
 fn site(account: &Account) -> Option<(Result<Site, String>, u64)> {
-    let faulting = account.faulting.as_ref().ok().map(|known| &known.value);
-    let base = faulting.and_then(|faulting| faulting.base.as_deref());
     let origin = account
         .origins
         .iter()
@@ -340,18 +347,12 @@ fn site(account: &Account) -> Option<(Result<Site, String>, u64)> {
             return Some((freelist_of(account), list.value.value));
         }
     }
-    let value = origin.and_then(|origin| origin.value)?;
-    if origin.is_some_and(|origin| held(origin) == Role::FreelistPointer) {
-        return Some((freelist_of(account), value));
-    }
-    base.map(|name| {
-        (
-            Ok(Site::Register {
-                name: name.to_owned(),
-            }),
-            value,
-        )
-    })
+    let origin = origin?;
+    let site = match held(origin) {
+        Some(Role::FreelistPointer) => freelist_of(account),
+        _ => Err("the text does not show what the wild value was read from".into()),
+    };
+    Some((site, origin.value?))
 }
 
 fn freelist_of(account: &Account) -> Result<Site, String> {

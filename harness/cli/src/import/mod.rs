@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use recrash_signature::Signature;
 use recrash_transcript::{Account, Evidence, account, evidence};
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 
@@ -27,16 +27,29 @@ pub(crate) struct Imported {
     pub(crate) signature: Signature,
 }
 
-/// Reads a text file (`-`: stdin); `like` is the text of another crash of the same kernel build.
+/// Reads a text file (`-`: stdin); `likes` are texts of other crashes of the same kernel build. The first of them whose
+/// addresses fit lends what the text lacks.
 ///
 /// # Errors
 /// Usage: a file that is unreadable, too long, or has nothing of a crash in it.
-pub(crate) fn read(path: &Path, like: Option<&Path>) -> Result<Imported, Failure> {
-    let like = like
-        .map(|path| evidence_in(path, &text(path)?))
-        .transpose()?;
-    let found = evidence_in(path, &text(path)?)?;
-    Ok(imported(found, like.as_ref()))
+pub(crate) fn read(path: &Path, likes: &[PathBuf]) -> Result<Imported, Failure> {
+    of_text(path, &text(path)?, likes)
+}
+
+/// [`read`] of a text that was read already; `path` is for errors.
+///
+/// # Errors
+/// As [`read`]'s.
+pub(crate) fn of_text(path: &Path, text: &str, likes: &[PathBuf]) -> Result<Imported, Failure> {
+    let evidence = evidence_in(path, text)?;
+    for like in likes {
+        let other = evidence_in(like, &self::text(like)?)?;
+        let lent = imported(evidence.clone(), Some(&other));
+        if !lent.account.lent.is_empty() {
+            return Ok(lent);
+        }
+    }
+    Ok(imported(evidence, None))
 }
 
 /// The text of a file, or of stdin for `-`, bytes that are not UTF-8 replaced.

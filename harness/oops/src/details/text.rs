@@ -1,8 +1,9 @@
 //! The lines of one report as they are read: prefixes stripped, other callers' lines left out, wrapped lines joined.
 //!
 //! It knows what opens a line of an oops only so far as wrapping needs it.
-use super::walk::opens;
+use super::openings::opens;
 use crate::lines::{Caller, Line, line};
+use crate::window::Start;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -14,36 +15,6 @@ const LONGEST_LINE: usize = 16 * 1024;
 const WIDEST_WRAP: usize = 132;
 /// Narrower than this nobody wraps.
 const NARROWEST_WRAP: usize = 60;
-
-/// Where a line begins.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Start {
-    /// Line number, 0 the first.
-    line: usize,
-    /// Byte in the log.
-    byte: usize,
-}
-
-impl Start {
-    /// Where `target` begins, from here on, or from the log's begin where it lies before.
-    pub(super) fn seek(self, log: &str, target: usize) -> Self {
-        let mut at = if self.line <= target {
-            self
-        } else {
-            Self::default()
-        };
-        while at.line < target {
-            let rest = log.as_bytes().get(at.byte..).unwrap_or_default();
-            let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
-                at.byte = log.len();
-                break;
-            };
-            at.byte += end + 1;
-            at.line += 1;
-        }
-        at
-    }
-}
 
 /// One line to be read.
 pub(super) struct Text<'a> {
@@ -71,9 +42,8 @@ pub(super) struct Texts<'a> {
 /// The lines of `range`, of which the first begins at `start`.
 pub(super) fn of<'a>(log: &'a str, start: Start, range: &Range<usize>) -> Texts<'a> {
     let mut texts = Texts::default();
-    let rest = log.get(start.byte..).unwrap_or_default();
     let count = range.end.saturating_sub(range.start);
-    for (raw, number) in rest.split_terminator('\n').take(count).zip(range.start..) {
+    for (number, raw) in start.raw(log).take(count) {
         if texts.lines.len() >= MOST_LINES {
             let more = range.end - number;
             texts
@@ -114,29 +84,12 @@ fn text(line: Line<'_>) -> Text<'_> {
     }
 }
 
-/// Leaves the lines of the caller that printed the headline, where callers are printed.
-///
-/// A stall is reported by one CPU, and the stack may be printed by another one, which an NMI asked: where the headline's
-/// caller prints neither `RIP:` nor a call trace, the first caller that does is followed.
+/// Leaves the lines of the caller that printed the headline, where callers are printed, and those of [`asked`].
 fn one_caller(texts: &mut Texts<'_>) {
     let Some(own) = texts.lines.iter().find_map(|text| text.caller) else {
         return;
     };
-    let context = |text: &&Text<'_>| {
-        text.text.trim_start().starts_with("RIP: ") || text.text.starts_with("Call Trace:")
-    };
-    let speaks = |caller| {
-        let mut all = texts.lines.iter().filter(context);
-        all.any(|text| text.caller == Some(caller))
-    };
-    let other = match speaks(own) {
-        true => None,
-        false => texts
-            .lines
-            .iter()
-            .filter(context)
-            .find_map(|text| text.caller),
-    };
+    let other = asked(&texts.lines, own);
     if let Some(other) = other {
         let told =
             format!("{own:?} printed the headline, {other:?} the registers and the call trace");
@@ -147,6 +100,30 @@ fn one_caller(texts: &mut Texts<'_>) {
             .is_some_and(|caller| caller == own || Some(caller) == other)
     };
     texts.lines.retain(keep);
+}
+
+/// The CPU that prints the context of a stall which another one reports.
+///
+/// Where `own` prints neither registers nor a call trace, the first caller that does is followed. Where it prints a
+/// trace, and is a CPU whose timer found the stall, and asks others by NMI (lib/nmi_backtrace.c), it is the first that
+/// answers with kernel registers. A hung task is reported by a thread, and the stacks of all CPUs below it are not its.
+fn asked(lines: &[Text<'_>], own: Caller) -> Option<Caller> {
+    let kernel = |text: &&Text<'_>| text.text.trim_start().starts_with("RIP: 0010:");
+    let trace = |text: &&Text<'_>| text.text.trim_start().starts_with("Call Trace:");
+    let is_own = |text: &&Text<'_>| text.caller == Some(own);
+    let foreign = |text: &&Text<'_>| !is_own(text);
+    if lines.iter().filter(kernel).any(|text| is_own(&text)) {
+        return None;
+    }
+    if !lines.iter().filter(trace).any(|text| is_own(&text)) {
+        let context = |text: &&Text<'_>| kernel(text) || trace(text);
+        return lines.iter().filter(context).find_map(|text| text.caller);
+    }
+    let asks = |text: &Text<'_>| is_own(&text) && text.text.contains("Sending NMI from CPU");
+    let from = lines.iter().position(asks)?;
+    let answers = lines.iter().skip(from).filter(foreign).filter(kernel);
+    let cpu = answers.filter_map(|text| text.caller).next();
+    cpu.filter(|cpu| matches!((own, cpu), (Caller::Cpu(_), Caller::Cpu(_))))
 }
 
 /// Joins lines that were wrapped at a width that no line exceeds.

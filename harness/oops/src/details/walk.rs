@@ -2,6 +2,7 @@
 //!
 //! It decides which context registers belong to: the kernel's at the exception, user space's at the system call, or
 //! one that is repeated or foreign.
+use super::openings::{ENDS, KNOWN, marker};
 use super::place::{frame, place};
 use super::registers::{Register, registers};
 use super::text::Texts;
@@ -12,46 +13,6 @@ use crate::report::{Kind, Report};
 const MOST_FRAMES: usize = 2048;
 /// So much is told of what is lost; the rest is counted.
 const MOST_LOST: usize = 100;
-/// Lines that begin one of these end a call trace.
-const ENDS: &[&str] = &[
-    "---[ end",
-    "Modules linked in:",
-    "Code:",
-    "Allocated by task",
-    "Freed by task",
-    "allocated by task",
-    "freed by task",
-    "kfence-#",
-    "Last potentially related work",
-    "The buggy address",
-    "Memory state around",
-    "Showing all locks",
-    "Kernel panic",
-    "Kernel Offset",
-    "Mem-Info",
-    "Rebooting in",
-    "======",
-    "RIP  [<",
-];
-/// Lines that stand in an oops without saying anything that is read here.
-const KNOWN: &[&str] = &[
-    "Stack:",
-    "PGD ",
-    "Oops: ",
-    "#PF: ",
-    "#PF error",
-    "task: ",
-    "Workqueue: ",
-    "Sched_clock",
-    "KASAN: ",
-    "Dumping ftrace",
-    "(ftrace buffer empty)",
-    "Tainted: ",
-    "Hardware name:",
-    "CPU: ",
-    "note: ",
-    "irq event stamp",
-];
 /// Which registers `__show_regs` always prints.
 const ALWAYS: [&str; 16] = [
     "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13",
@@ -113,27 +74,6 @@ pub(super) fn walk(texts: &Texts<'_>, report: &Report) -> Details {
         walk.line(&text.text, text.number);
     }
     walk.finish(report)
-}
-
-/// Whether a line of an oops begins here, rather than one that goes on.
-pub(super) fn opens(text: &str) -> bool {
-    const OPENS: &[&str] = &[
-        "RIP",
-        "Code:",
-        "Call Trace",
-        "<",
-        "BUG",
-        "IP: ",
-        "INFO: ",
-        "WARNING: ",
-    ];
-    let text = text.trim_start();
-    let begins = |list: &[&str]| list.iter().any(|words| text.starts_with(words));
-    begins(OPENS)
-        || begins(ENDS)
-        || begins(KNOWN)
-        || !registers(text).is_empty()
-        || frame(text, None).is_some()
 }
 
 impl Walk {
@@ -496,19 +436,4 @@ fn head(text: &str) -> String {
 fn same_place(one: &Place, other: &Place) -> bool {
     let named = one.symbol == other.symbol && one.offset == other.offset && one.symbol.is_some();
     named || one.address.is_some() && one.address == other.address
-}
-
-/// `<IRQ>` begins a stack, `</IRQ>`, `<EOI>` and `<<EOE>>` end one.
-fn marker(text: &str) -> Option<(Option<&str>, &str)> {
-    let rest = text.trim_start().strip_prefix('<')?;
-    let rest = rest.strip_prefix('<').unwrap_or(rest);
-    let (name, after) = rest.split_once('>')?;
-    let after = after.strip_prefix('>').unwrap_or(after);
-    let ends = name.starts_with('/') || matches!(name, "EOI" | "EOE");
-    let name = name.trim_start_matches('/');
-    let named = (1..=16).contains(&name.len())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_uppercase() || matches!(c, '#' | '_'));
-    named.then_some(((!ends).then_some(name), after))
 }

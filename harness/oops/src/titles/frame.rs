@@ -17,6 +17,10 @@ pub(crate) fn arm_frames(text: &str) -> Option<(&str, &str)> {
 /// The address lies on the stack, and that is all that is known (`? foo+0x1/0x2`).
 pub(crate) fn is_unreliable(text: &str) -> bool {
     let text = text.trim_start();
+    if text.ends_with("(unreliable)") {
+        // as powerpc says it
+        return true;
+    }
     (text.starts_with("? ") || text.contains("] ? ") || text.contains("> ? "))
         && !text.contains("<EOI>")
 }
@@ -28,7 +32,7 @@ pub(crate) fn is_stack_start(text: &str) -> bool {
 
 /// `Call Trace:`, KASAN's and KMSAN's histories, kmemleak's backtrace; not lockdep's `stack backtrace:`, which has a
 /// call trace of its own, and last the line that RISC-V prints above an unmarked stack.
-const STACK_STARTS: &str = r"Call [Tt]race|(?:Allocated|Freed)(?: by task [0-9]+)?:|(?:^|[^k]) ?\bbacktrace(?: \(crc [0-9a-f]*\))?:|Backtrace:|Uninit was stored to memory at|status: [0-9a-f]{16} badaddr: [0-9a-f]{16} cause: [0-9a-f]{16}";
+const STACK_STARTS: &str = r"Call [Tt]race|(?:Allocated|Freed)(?: by task [0-9]+)?:|^\s*backtrace(?: \(crc [0-9a-f]*\))?:|Backtrace:|Uninit was stored to memory at|status: [0-9a-f]{16} badaddr: [0-9a-f]{16} cause: [0-9a-f]{16}";
 
 /// The name without what the compiler or the entry code put around it, and a Rust name as it was written.
 pub(crate) fn plain(symbol: &str) -> String {

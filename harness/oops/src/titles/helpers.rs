@@ -99,6 +99,7 @@ const HELPERS: &[(&str, &str)] = &[
     ),
     ("port access", r"(?:read|write)[bwlq]$|logic_(?:in|out)"),
     ("checksums", r"^crc\d+|crc_itu_t"),
+    ("buffer heads", r"^mark_buffer_dirty"),
     (
         "inodes and dentries",
         r"^i(?:put(?:_final)?|hold)$|drop_nlink|dput",

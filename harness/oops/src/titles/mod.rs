@@ -24,6 +24,8 @@ pub(crate) struct Titled {
     pub(crate) alternatives: Vec<String>,
     pub(crate) function: Option<String>,
     pub(crate) corrupted: Option<String>,
+    /// A frame was looked for and not found.
+    pub(crate) frameless: bool,
 }
 
 struct Headlines {
@@ -59,11 +61,12 @@ const WORDS: [&str; 13] = [
     "SYZFA",
     "rap: ",
 ];
-const MORE_WORDS: [&str; 4] = [
+const MORE_WORDS: [&str; 5] = [
     "unregister_netdevice:",
     "Unable to handle",
     "divide",
     "opcode",
+    "Booting the kernel",
 ];
 
 /// The rules whose headline this line is, in order; none where it is no headline.
@@ -72,7 +75,6 @@ pub(crate) fn rules_of(text: &str) -> Vec<&'static Rule> {
         .iter()
         .chain(&MORE_WORDS)
         .any(|word| text.contains(word))
-        && !text.ends_with(']')
         && !text.contains("[#")
     {
         return Vec::new();
@@ -104,8 +106,14 @@ pub(crate) fn titled(texts: &[&str]) -> Option<Titled> {
     let Some((rule, words)) = fits else {
         return Some(unfitting(first.kind, headline));
     };
-    Some(fill(rule, &words, texts))
+    let mut titled = fill(rule, &words, texts);
+    if rule.general && !first.general {
+        titled.corrupted = Some(MISSING.to_owned());
+    }
+    Some(titled)
 }
+
+const MISSING: &str = "lines that belong to this headline are missing";
 
 /// The headline is known, and the lines that belong to it are missing.
 fn unfitting(kind: Kind, headline: &str) -> Titled {
@@ -114,7 +122,8 @@ fn unfitting(kind: Kind, headline: &str) -> Titled {
         title: clean::clean(headline),
         alternatives: Vec::new(),
         function: None,
-        corrupted: Some("lines that belong to this headline are missing".to_owned()),
+        corrupted: Some(MISSING.to_owned()),
+        frameless: true,
     }
 }
 
@@ -180,6 +189,7 @@ fn fill(rule: &Rule, words: &[String], texts: &[&str]) -> Titled {
         alternatives,
         function,
         corrupted,
+        frameless: guilty.is_some_and(|guilty| guilty.name.is_none()),
     }
 }
 

@@ -57,6 +57,10 @@ pub(crate) struct Rule {
     pub(crate) traceless: bool,
     /// It is only ever seen as the rest of a report whose headline is lost.
     pub(crate) remnant: bool,
+    /// It takes any line of its kind: nothing is known of it but its words.
+    pub(crate) general: bool,
+    /// It only means something after other lines of a kernel.
+    pub(crate) again: bool,
     /// It may stand inside another report without beginning one.
     pub(crate) inner: bool,
 }
@@ -134,6 +138,8 @@ pub(crate) const fn rule(
         kind,
         traceless: false,
         remnant: false,
+        general: false,
+        again: false,
         inner: false,
     }
 }
@@ -160,6 +166,18 @@ impl Rule {
     /// The rest of something lost.
     pub(crate) const fn remnant(mut self) -> Self {
         self.remnant = true;
+        self
+    }
+
+    /// For any words.
+    pub(crate) const fn general(mut self) -> Self {
+        self.general = true;
+        self
+    }
+
+    /// After other lines only.
+    pub(crate) const fn again(mut self) -> Self {
+        self.again = true;
         self
     }
 

@@ -157,7 +157,7 @@ pub(crate) fn incomplete(texts: &[&str]) -> Option<&'static str> {
         }
         checked.push(kind);
         let below = texts.get(at + 1..).unwrap_or_default();
-        if below.len() < 3 {
+        if below.len() < 2 {
             return Some("a call trace is cut off");
         }
         let near = below

@@ -39,15 +39,17 @@ pub fn of(evidence: &Evidence, like: Option<&Evidence>) -> Account {
     contradictions.extend(checks::contradictions(&checks));
     let release = release(&case).or_else(|why| loan.release.clone().ok_or(why));
     let allocation = allocation::of(known, &cache, &release, &checks);
-    let (chain, frames_end) = frames::of(&case, known, &place);
-    let (dropped, hints) = known
+    let syscall = syscall::of(&case);
+    let (chain, frames_end, left_over) = frames::of(&case, known, &place, &syscall);
+    let (mut dropped, hints) = known
         .map(|known| registers::refuted(&case, known))
         .unwrap_or_default();
+    dropped.extend(left_over);
     Account {
         task: task(&case),
         exception: exception::of(&case, &registers),
         kaslr: kaslr::of(&case, known),
-        syscall: syscall::of(&case),
+        syscall,
         frames: chain,
         lent: loan.lent,
         release,

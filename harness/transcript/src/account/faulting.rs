@@ -30,6 +30,9 @@ pub(super) fn of(
     let Some(parsed) = &line.parsed else {
         return missing("the instruction at rip is none");
     };
+    if parsed.is_cut_off() {
+        return missing("the instruction at rip is cut off in the text");
+    }
     let memory = parsed.memory();
     let get = |name: Option<&str>| match name {
         None => Some(0),

@@ -162,10 +162,18 @@ pub(super) fn cache(
         .ok()
         .and_then(|known| known.value.best())
         .is_some_and(|best| best.confidence >= Confidence::Structural);
-    let hardened = (raw && offset.as_ref().is_some_and(|found| found.0 == 0)).then(|| {
+    let random = get("random").map(|(_, line)| {
+        known.push(line);
+        known.push(Basis::Rule(
+            "struct kmem_cache has random with CONFIG_SLAB_FREELIST_HARDENED only (include/linux/slub_def.h)".into(),
+        ));
+        true
+    });
+    let plain = (random.is_none() && raw && offset.as_ref().is_some_and(|found| found.0 == 0)).then(|| {
         known.push(Basis::Rule("the list's head has the bytes of its format as they are; CONFIG_SLAB_FREELIST_HARDENED would have XORed them with random and the address (mm/slub.c, freelist_ptr)".into()));
         false
     });
+    let hardened = random.or(plain);
     if let (Some(registers), Some(at)) = (registers, found.address) {
         known.extend(
             PT_REGS_NAMES

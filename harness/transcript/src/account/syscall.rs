@@ -76,12 +76,17 @@ pub(super) fn of(case: &Case<'_>) -> Told<Syscall> {
         line,
         text: format!("ORIG_RAX: {number:016x}"),
     }];
+    // The number is what the CPU entered with; a frame may be left over from an earlier call.
     let name = match (named, known) {
-        (Some((name, line)), _) => {
+        (Some((name, line)), Some((_, known))) if name == *known => {
             basis.push(line);
             name
         }
-        (None, Some((_, name))) => (*name).to_string(),
+        (_, Some((_, known))) => (*known).to_string(),
+        (Some((name, line)), None) => {
+            basis.push(line);
+            name
+        }
         _ => {
             return Err(format!(
                 "system call {number} is not one whose name is known here"

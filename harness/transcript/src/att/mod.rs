@@ -11,6 +11,17 @@ pub use register::{full_name, width};
 const MAX_TEXT: usize = 1024;
 /// Most operands an instruction has.
 const MAX_OPERANDS: usize = 5;
+/// Mnemonics that always have two operands, without the suffix of their width.
+const TWO_OPERANDS: &[&str] = &[
+    "mov", "movabs", "movz", "movzb", "movzw", "movsb", "movsw", "movsl", "movzx", "movsx", "add",
+    "adc", "sub", "sbb", "and", "or", "xor", "cmp", "test", "lea", "xchg", "xadd", "cmpxchg", "bt",
+    "bts", "btr", "btc", "bsf", "bsr", "popcnt", "tzcnt", "lzcnt",
+];
+/// How the names of other registers than the general ones begin.
+const SPECIAL: &[&str] = &[
+    "xmm", "ymm", "zmm", "mm", "st", "cr", "dr", "db", "tr", "bnd", "k", "cs", "ds", "es", "fs",
+    "gs", "ss",
+];
 /// What may stand before the mnemonic.
 const PREFIXES: &[&str] = &[
     "lock", "rep", "repz", "repnz", "repe", "repne", "data16", "addr32", "cs", "ds", "es", "ss",
@@ -86,6 +97,18 @@ impl Instruction {
         })
     }
 
+    /// Whether a part of its text is missing: a line that was cut off or wrapped. One without its last operands is known
+    /// for mnemonics that always have two.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        let name = self.mnemonic.as_str();
+        let stem = name.strip_suffix(['b', 'w', 'l', 'q']).unwrap_or(name);
+        let two = name.starts_with("cmov")
+            || TWO_OPERANDS.contains(&name)
+            || TWO_OPERANDS.contains(&stem);
+        (two && self.operands.len() < 2) || self.operands.iter().any(Operand::is_cut_off)
+    }
+
     /// Whether it is a call.
     #[must_use]
     pub fn is_call(&self) -> bool {
@@ -97,6 +120,27 @@ impl Instruction {
     pub fn never_falls_through(&self) -> bool {
         const ENDS: &[&str] = &["jmp", "jmpq", "ret", "retq", "iretq", "ud2", "hlt"];
         ENDS.contains(&self.mnemonic.as_str())
+    }
+}
+
+impl Operand {
+    fn is_cut_off(&self) -> bool {
+        // objdump's name for no index.
+        let none = ["riz", "eiz"];
+        let nameless = |name: &Option<String>| {
+            name.as_deref()
+                .is_some_and(|name| full_name(name).is_none() && !none.contains(&name))
+        };
+        match self {
+            Self::Other(_) => true,
+            Self::Memory(memory) => nameless(&memory.base) || nameless(&memory.index),
+            Self::Indirect(inside) => inside.is_cut_off(),
+            Self::Register(name) => {
+                let special = SPECIAL.iter().any(|stem| name.starts_with(stem));
+                !special && full_name(name).is_none()
+            }
+            Self::Immediate(_) | Self::Target(..) => false,
+        }
     }
 }
 
@@ -264,6 +308,30 @@ mod tests {
             index: index.map(Into::into),
             scale,
         }
+    }
+
+    #[test]
+    fn a_part_of_an_instruction_is_told_from_a_whole_one() {
+        let cut = |text: &str| parse(text).is_none_or(|found| found.is_cut_off());
+        for whole in [
+            "mov 0x0(%rbp,%rax,1),%rbx",
+            "movq $0xffffffffffffffff,0x78(%rsp)",
+            "subl $0x8,(%rdi)",
+            "movslq %edx,%rdx",
+            "lea 0x0(%rsi,%riz,1),%rsi",
+            "push %rbp",
+            "callq 0xffffffff84a01310 <error_entry>",
+            "ret",
+            "clac",
+            "cmpxchg16b %gs:(%rsi)",
+        ] {
+            assert!(!cut(whole), "{whole}");
+        }
+        let text = "mov 0x0(%rbp,%rax,1),%rbx";
+        for end in 4..text.len() {
+            assert!(cut(&text[..end]), "{}", &text[..end]);
+        }
+        assert!(cut("cmove 0x8(%rax)") && cut("subl $0x8"));
     }
 
     #[test]

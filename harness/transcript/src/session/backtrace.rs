@@ -63,8 +63,15 @@ pub(super) fn frame(text: &str, line: usize) -> Option<Frame> {
     let mut words = text.split_ascii_whitespace();
     let number = words.next()?.strip_prefix('#')?.parse().ok()?;
     let at = address(words.next()?.strip_prefix('[')?.strip_suffix(']')?)?;
-    let function = words.next()?.to_owned();
-    let called = words.next()? == "at";
+    // `bt -s` adds the offset: `machine_kexec+435`.
+    let function = words.next()?.split('+').next()?.to_owned();
+    let mut word = words.next()?;
+    // A call that a jump left no frame of: `crash_kexec (via panic) at …`.
+    if word == "(via" {
+        words.next()?.strip_suffix(')')?;
+        word = words.next()?;
+    }
+    let called = word == "at";
     let return_address = address(words.next().filter(|_| called)?)?;
     let module = words
         .next()
@@ -78,6 +85,16 @@ pub(super) fn frame(text: &str, line: usize) -> Option<Frame> {
         source: None,
         line,
     })
+}
+
+/// `  [ffffabfa4b0ebc70] usb_hcd_submit_urb at ffffffff845c5e52 [usbcore]`: a word of the stack and its value, as `bt -t`
+/// lists those that are text addresses.
+pub(super) fn slot(text: &str) -> Option<(u64, u64)> {
+    let mut words = text.split_ascii_whitespace();
+    let at = address(words.next()?.strip_prefix('[')?.strip_suffix(']')?)?;
+    super::numbers::place(words.next()?)?;
+    let called = words.next()? == "at";
+    Some((at, address(words.next().filter(|_| called)?)?))
 }
 
 /// Whether a line begins as a frame does.
@@ -101,8 +118,12 @@ pub(super) fn exception(text: &str) -> Option<Option<(String, Option<u64>)>> {
     Some(super::numbers::is_symbol(symbol).then(|| (symbol.to_owned(), offset(offset_text))))
 }
 
-/// `    RIP: 00007f0e33cdb2f7  RSP: 00007ffc0db68cc8  RFLAGS: 00000246`: every pair of the line, or nothing.
-pub(super) fn registers(text: &str) -> Option<Vec<(String, u64)>> {
+/// `    RIP: 00007f0e33cdb2f7  RSP: 00007ffc0db68cc8  RFLAGS: 00000246`: every pair of the line, or nothing. crash puts
+/// two blanks between pairs, the kernel's own log one: its lines are a block's only where they go on with it.
+pub(super) fn registers(text: &str, in_block: bool) -> Option<Vec<(String, u64)>> {
+    if !in_block && !text.trim().contains("  ") {
+        return None;
+    }
     let mut words = text.split_ascii_whitespace();
     let mut found = Vec::new();
     while let Some(label) = words.next() {

@@ -56,8 +56,7 @@ pub(super) fn words(text: &str) -> Option<Words> {
         let value = chunk.try_into().map(u64::from_le_bytes).ok()?;
         found.push((start.checked_add(8 * index as u64)?, value));
     }
-    (seen && (!found.is_empty() || width == Some(8) || !bytes.is_empty()))
-        .then_some(Words { words: found })
+    (seen && (!found.is_empty() || width == Some(8))).then_some(Words { words: found })
 }
 
 /// One word of a line.
@@ -75,11 +74,13 @@ impl Piece {
     #[expect(clippy::unnecessary_wraps, reason = "the caller's chain is of options")]
     fn of(word: &str) -> Option<Self> {
         if let Some(value) = prefixed(word) {
-            let size = (word.len() as u64 - 2) / 2;
-            return Some(if matches!(size, 1 | 2 | 4 | 8) {
-                Self::Value(value, size)
-            } else {
-                Self::End
+            // gdb pads to the width that was asked for; `x/a` does not, and always shows eight bytes.
+            return Some(match word.len() {
+                4 => Self::Value(value, 1),
+                6 => Self::Value(value, 2),
+                10 => Self::Value(value, 4),
+                18 => Self::Value(value, 8),
+                _ => Self::End,
             });
         }
         if let (2 | 4 | 8 | 16, Some(value)) = (word.len(), hex(word)) {
@@ -90,7 +91,10 @@ impl Piece {
         if let Some(value) = slab.and_then(|(value, _)| address(value)) {
             return Some(Self::Value(value, 8));
         }
-        let symbol = word.contains('+') && place(word).is_some();
+        // Without its value: `[kmem_cache]`, `crash_kexec+36`, `.data`. The ASCII column that follows a single word may
+        // look like one, and nothing is read from either.
+        let cache = word.starts_with('[') && word.ends_with(']');
+        let symbol = cache || place(word).is_some();
         Some(if symbol { Self::Symbol } else { Self::End })
     }
 

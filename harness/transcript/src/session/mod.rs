@@ -41,8 +41,10 @@ enum Item {
     Words(memory::Words),
     Instruction(crate::evidence::Instruction),
     Source(String),
-    Heading(tables::Heading),
-    Row(tables::Row),
+    Function(disassembly::Function),
+    Heading { translation: bool },
+    Translation(crate::evidence::Translation),
+    Cache(crate::evidence::Cache),
 }
 
 /// Reads a session: the evidence in it, and the lines that carry it.
@@ -67,12 +69,22 @@ struct Reader {
     kept: Vec<Kept>,
     /// The structure that is being read.
     open: Option<Open>,
+    /// How many lines were kept before its own.
+    opened: usize,
     /// The structure that the last command asked for.
     asked: Option<structure::Asked>,
     /// The source line that stands above instructions.
     source: Option<String>,
-    /// The table that rows belong to.
-    heading: Option<tables::Heading>,
+    /// The function that instructions lie in, where the lines above named it.
+    function: Option<disassembly::Function>,
+    /// Rows of `vtop` follow.
+    translations: bool,
+    /// The last command has words of memory printed in decimal.
+    decimal: bool,
+    /// A prompt was seen since the last frame: another one begins a backtrace.
+    prompted: bool,
+    /// A block ended since the last line that was kept.
+    gap: bool,
     /// Whether register lines continue the last block.
     in_block: bool,
     items: usize,
@@ -98,9 +110,20 @@ impl Reader {
             self.block_ends();
             return false;
         }
+        if line.long {
+            self.lost(
+                line.number,
+                &format!(
+                    "longer than {} bytes: its end was not read",
+                    crate::text::MAX_LINE
+                ),
+            );
+        }
         if let Some(command) = command(text) {
             self.block_ends();
             self.asked = structure::asked(command);
+            self.decimal = decimal(command);
+            self.prompted = true;
             self.keep(line.number, true, text.trim());
             return false;
         }
@@ -111,7 +134,7 @@ impl Reader {
             Some(found) => found,
             None => {
                 self.note_lost(line);
-                self.in_block = false;
+                self.block_ends();
                 return false;
             }
         };
@@ -125,7 +148,9 @@ impl Reader {
     fn item(&self, line: &Line<'_>, next: Option<&Line<'_>>) -> Option<(Item, String, bool)> {
         let text = line.text.as_ref();
         let alone = self.parse(text, line.number);
-        let wrapped = (WRAPPED_FROM..=WRAP).contains(&line.width);
+        // A word that is longer than the width is not broken by what wraps at words.
+        let word = line.width > WRAP && !text.trim().contains(' ');
+        let wrapped = word || (WRAPPED_FROM..=WRAP).contains(&line.width);
         let next = next
             .filter(|next| wrapped && !next.fence && next.text.is_ascii())
             .map(|next| next.text.trim())
@@ -167,17 +192,38 @@ impl Reader {
             .map(Item::Task)
             .or_else(|| backtrace::frame(text, number).map(Item::Frame))
             .or_else(|| backtrace::exception(text).map(Item::Exception))
-            .or_else(|| backtrace::registers(text).map(Item::Registers))
-            .or_else(|| disassembly::instruction(text, number).map(Item::Instruction))
-            .or_else(|| memory::words(text).map(Item::Words))
+            .or_else(|| backtrace::registers(text, self.in_block).map(Item::Registers))
+            .or_else(|| self.instruction(text, number))
+            .or_else(|| self.words(text))
             .or_else(|| disassembly::source(text).map(Item::Source))
             .or_else(|| tables::entry(text).map(Item::System))
-            .or_else(|| tables::heading(text).map(Item::Heading))
+            .or_else(|| disassembly::function(text).map(Item::Function))
+            .or_else(|| tables::cache(text, number).map(Item::Cache))
+            .or_else(|| self.translation(text, number))
             .or_else(|| {
-                self.heading
-                    .and_then(|heading| tables::row(heading, text, number))
-                    .map(Item::Row)
+                let translation = tables::heading(text);
+                (translation || tables::caches_heading(text))
+                    .then_some(Item::Heading { translation })
             })
+    }
+
+    fn instruction(&self, text: &str, number: usize) -> Option<Item> {
+        disassembly::instruction(text, number, self.function.as_ref()).map(Item::Instruction)
+    }
+
+    fn words(&self, text: &str) -> Option<Item> {
+        if self.decimal {
+            return None;
+        }
+        let slot = backtrace::slot(text).map(|slot| memory::Words { words: vec![slot] });
+        slot.or_else(|| memory::words(text)).map(Item::Words)
+    }
+
+    fn translation(&self, text: &str, number: usize) -> Option<Item> {
+        let found = self
+            .translations
+            .then(|| tables::translation(text, number))?;
+        found.map(Item::Translation)
     }
 
     fn take(&mut self, item: Item, number: usize) {
@@ -185,7 +231,14 @@ impl Reader {
         let registers = matches!(item, Item::Registers(_) | Item::Exception(_));
         if !matches!(item, Item::Instruction(_) | Item::Source(_)) {
             self.source = None;
+            self.function = None;
+            self.translations = false;
         }
+        let begins = matches!(item, Item::Frame(_)) || registers;
+        if self.prompted && begins {
+            self.evidence.backtraces.push(Default::default());
+        }
+        self.prompted &= !begins && !matches!(item, Item::Task(_));
         match item {
             Item::Task(task) => {
                 self.evidence.tasks.push(task);
@@ -219,9 +272,10 @@ impl Reader {
                     .push(crate::evidence::Instruction { source, ..found });
             }
             Item::Source(source) => self.take_source(source),
-            Item::Heading(heading) => self.heading = Some(heading),
-            Item::Row(tables::Row::Translation(found)) => self.evidence.translations.push(found),
-            Item::Row(tables::Row::Cache(found)) => self.evidence.caches.push(found),
+            Item::Function(function) => self.function = Some(function),
+            Item::Heading { translation } => self.translations = translation,
+            Item::Translation(found) => self.evidence.translations.push(found),
+            Item::Cache(found) => self.evidence.caches.push(found),
         }
         self.in_block = registers;
     }
@@ -243,6 +297,16 @@ impl Reader {
     /// Offers a line to the structure that is open or was asked for; true if it took it.
     fn structure(&mut self, line: &Line<'_>) -> bool {
         let text = line.text.as_ref();
+        if let Some(address) = structure::cpu_address(text) {
+            self.close_struct();
+            let name = String::new();
+            self.asked = Some(structure::Asked {
+                name,
+                address: Some(address),
+            });
+            self.keep(line.number, false, text.trim_end());
+            return true;
+        }
         if let Some(name) = structure::header(text, self.asked.as_ref()) {
             self.close_struct();
             let address = self
@@ -250,6 +314,7 @@ impl Reader {
                 .take()
                 .filter(|asked| asked.fits(&name))
                 .and_then(|asked| asked.address);
+            self.opened = self.kept.len();
             self.open = Some(Open::new(name, address, line.number));
             self.keep(line.number, false, text.trim_end());
             return true;
@@ -257,13 +322,15 @@ impl Reader {
         if self.open.is_none()
             && let Some(asked) = self.asked.take_if(|_| structure::is_member(text))
         {
+            self.opened = self.kept.len();
             self.open = Some(Open::new(asked.name, asked.address, line.number));
         }
         let Some(open) = &mut self.open else {
             return false;
         };
         let taken = open.line(text, line.number);
-        self.items += usize::from(taken);
+        // Paths are long where structures lie in structures.
+        self.items += usize::from(taken) * (1 + line.text.len() / 256);
         if taken {
             let shown = text.split("//").next().unwrap_or_default();
             self.keep(line.number, false, shown.trim_end());
@@ -276,26 +343,34 @@ impl Reader {
     }
 
     fn close_struct(&mut self) {
-        if let Some(open) = self.open.take() {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        if open.is_empty() {
+            self.kept.truncate(self.opened);
+        } else {
             self.evidence.structs.push(open.close());
         }
+        self.gap = true;
     }
 
-    /// A blank line, a fence or a prompt.
+    /// A blank line, a fence, a prompt or prose.
     fn block_ends(&mut self) {
         self.close_struct();
         self.in_block = false;
-        self.asked = None;
         self.source = None;
-        self.heading = None;
+        self.function = None;
+        self.translations = false;
+        self.gap = true;
     }
 
     fn keep(&mut self, line: usize, head: bool, text: &str) {
         self.kept.push(Kept {
             line,
-            head,
+            head: head || self.gap,
             text: text.to_owned(),
         });
+        self.gap = false;
     }
 
     /// Tells of a line that looks like evidence; prose is passed over.
@@ -321,12 +396,17 @@ impl Reader {
         let Some((_, why)) = why.into_iter().find(|(looks, _)| *looks) else {
             return;
         };
-        if self.evidence.lost.len() < MAX_LOST {
-            self.evidence.lost.push(Lost {
-                line: line.number,
-                why: why.to_owned(),
-            });
-        }
+        self.lost(line.number, why);
+    }
+
+    /// Tells of a line, up to [`MAX_LOST`] of them.
+    fn lost(&mut self, line: usize, why: &str) {
+        let why = match self.evidence.lost.len() {
+            0..MAX_LOST => why.to_owned(),
+            MAX_LOST => "and further lines that are not told one by one".to_owned(),
+            _ => return,
+        };
+        self.evidence.lost.push(Lost { line, why });
     }
 }
 
@@ -336,6 +416,9 @@ fn command(text: &str) -> Option<&str> {
     if let Some(rest) = text.strip_prefix("(gdb)") {
         return Some(rest.trim());
     }
+    if structure::is_command(text) {
+        return Some(text);
+    }
     let (prompt, rest) = text.split_once('>')?;
     let word = prompt.strip_prefix("crash")?;
     let plain = word.len() <= 32
@@ -343,6 +426,13 @@ fn command(text: &str) -> Option<&str> {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     plain.then(|| rest.trim())
+}
+
+/// `rd -d` prints words in decimal, which may have sixteen digits.
+fn decimal(command: &str) -> bool {
+    let mut words = command.split_ascii_whitespace();
+    words.next() == Some("rd")
+        && words.any(|word| word.starts_with('-') && word.contains(['d', 'D']))
 }
 
 /// A line without what people wrote into it.

@@ -12,6 +12,7 @@ const MAX_ELEMENTS: usize = 256;
 /// The structure that a command asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
+    /// Its type; empty where any will do.
     pub(super) name: String,
     pub(super) address: Option<u64>,
 }
@@ -19,7 +20,7 @@ pub(super) struct Asked {
 impl Asked {
     /// Whether the answer can be to this question.
     pub(super) fn fits(&self, name: &str) -> bool {
-        self.name == name
+        self.name.is_empty() || self.name == name
     }
 }
 
@@ -44,6 +45,17 @@ pub(super) fn asked(command: &str) -> Option<Asked> {
         name: name.to_owned(),
         address,
     })
+}
+
+/// `struct kmem_cache ffff8ef487c0e9c0` and nothing else, as people write it without its prompt.
+pub(super) fn is_command(text: &str) -> bool {
+    let mut words = text.split_ascii_whitespace();
+    words.next() == Some("struct")
+        && words
+            .next()
+            .is_some_and(|name| name.split('.').all(is_name))
+        && words.next().and_then(super::numbers::address).is_some()
+        && words.next().is_none()
 }
 
 /// gdb's form: a cast and an address.
@@ -81,8 +93,14 @@ pub(super) fn header(text: &str, asked: Option<&Asked>) -> Option<String> {
     let number = text
         .strip_prefix('$')
         .and_then(|rest| rest.strip_suffix("= {"));
-    let gdb = number.is_some_and(|number| number.trim().bytes().all(|b| b.is_ascii_digit()));
-    gdb.then(|| asked.map(|asked| asked.name.clone()))?
+    let digits = |number: &str| number.trim().bytes().all(|b| b.is_ascii_digit());
+    if number.is_some_and(digits) {
+        return asked.map(|asked| asked.name.clone());
+    }
+    // `p init_uts_ns` names the variable and not its type: no type may be taken for it.
+    let (variable, rest) = text.split_once(" = $")?;
+    let number = rest.strip_suffix(" = {")?;
+    (is_name(variable) && digits(number)).then(|| format!("variable {variable}"))
 }
 
 /// Whether a line is `name = value` with a value as gdb prints it; C code has such lines too, and ends them otherwise.
@@ -96,12 +114,44 @@ pub(super) fn is_member(text: &str) -> bool {
         && parts.is_some_and(|(name, value)| is_name(name) && printed(value))
 }
 
+/// How many elements one text stands for: `0x0 <repeats 15 times>`.
+fn repeats(element: &str) -> usize {
+    let times = element.split_once("<repeats ").map(|(_, rest)| rest);
+    let times = times.and_then(|rest| rest.split_once(" times>")?.0.parse().ok());
+    times.unwrap_or(1).max(1)
+}
+
+/// `[3]: ffff88803fb28120`: where the copy of a CPU lies, as crash says above each.
+pub(super) fn cpu_address(text: &str) -> Option<u64> {
+    let (cpu, at) = text.trim().strip_prefix('[')?.split_once("]: ")?;
+    let cpu = !cpu.is_empty() && cpu.bytes().all(|b| b.is_ascii_digit());
+    cpu.then(|| super::numbers::address(at))?
+}
+
 /// A structure that is being read.
 #[derive(Debug)]
 pub(super) struct Open {
     found: Struct,
     /// Names of the levels below the structure itself, and how many elements an array had so far.
-    levels: Vec<(String, usize)>,
+    levels: Vec<Level>,
+}
+
+/// One level below the structure itself.
+#[derive(Debug)]
+struct Level {
+    /// Its part of the path; empty for a structure or union without a name.
+    name: String,
+    /// Elements begun so far, where it is an array.
+    elements: Option<usize>,
+}
+
+impl Level {
+    fn of(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            elements: None,
+        }
+    }
 }
 
 impl Open {
@@ -116,6 +166,11 @@ impl Open {
             },
             levels: Vec::new(),
         }
+    }
+
+    /// Nothing of it was read: a definition in C begins with the same line.
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.members.is_empty() && !self.found.whole
     }
 
     /// Its last line was seen.
@@ -141,8 +196,12 @@ impl Open {
             return true;
         }
         if text == "{" {
-            let name = self.element();
-            self.levels.push((name, 0));
+            let array = self
+                .levels
+                .last()
+                .is_some_and(|level| level.elements.is_some());
+            let name = if array { self.element() } else { String::new() };
+            self.levels.push(Level::of(&name));
             return true;
         }
         let Some((name, rest)) = text.split_once(" = ") else {
@@ -151,14 +210,16 @@ impl Open {
         if !is_name(name) {
             return false;
         }
-        match rest.trim() {
-            "{" => self.levels.push((name.to_owned(), 0)),
-            "{{" => {
-                self.levels.push((name.to_owned(), 0));
-                let element = self.element();
-                self.levels.push((element, 0));
-            }
-            rest => self.member(name, rest, number),
+        let rest = rest.trim();
+        if rest.is_empty() || rest.bytes().any(|b| b != b'{') {
+            self.member(name, rest, number);
+            return true;
+        }
+        // `list = {` opens a structure, `list = {{` an array of them.
+        self.levels.push(Level::of(name));
+        for _ in 1..rest.len().min(MAX_DEPTH) {
+            let element = self.element();
+            self.levels.push(Level::of(&element));
         }
         true
     }
@@ -170,7 +231,7 @@ impl Open {
                 '}' if self.levels.pop().is_none() => self.found.whole = true,
                 '{' => {
                     let name = self.element();
-                    self.levels.push((name, 0));
+                    self.levels.push(Level::of(&name));
                 }
                 _ => {}
             }
@@ -180,9 +241,10 @@ impl Open {
     /// The name of the next element of the array that is open.
     fn element(&mut self) -> String {
         match self.levels.last_mut() {
-            Some((_, count)) => {
-                *count += 1;
-                format!("[{}]", *count - 1)
+            Some(level) => {
+                let index = level.elements.unwrap_or(0);
+                level.elements = Some(index.saturating_add(1));
+                format!("[{index}]")
             }
             None => "[0]".to_owned(),
         }
@@ -191,14 +253,19 @@ impl Open {
     fn member(&mut self, name: &str, rest: &str, line: usize) {
         let text = rest.strip_suffix(',').unwrap_or(rest);
         let path = self.path(name);
-        if let Some(inside) = text.strip_prefix('{') {
-            let elements = inside.trim_end_matches('}').split(',').take(MAX_ELEMENTS);
-            for (index, element) in elements.enumerate() {
-                self.push(format!("{path}[{index}]"), element.trim(), line);
-            }
+        let plain = text
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'));
+        // Arrays of arrays and of strings stay one text.
+        let Some(inside) = plain.filter(|inside| !inside.contains(['{', '"', '\''])) else {
+            self.push(path, text, line);
             return;
+        };
+        let mut index = 0usize;
+        for element in inside.split(',').take(MAX_ELEMENTS) {
+            self.push(format!("{path}[{index}]"), element.trim(), line);
+            index = index.saturating_add(repeats(element));
         }
-        self.push(path, text, line);
     }
 
     fn push(&mut self, path: String, text: &str, line: usize) {
@@ -214,8 +281,8 @@ impl Open {
 
     fn path(&self, name: &str) -> String {
         let mut path = String::new();
-        let levels = self.levels.iter().map(|(level, _)| level.as_str());
-        for part in levels.chain([name]) {
+        let levels = self.levels.iter().map(|level| level.name.as_str());
+        for part in levels.chain([name]).filter(|part| !part.is_empty()) {
             if !path.is_empty() && !part.starts_with('[') {
                 path.push('.');
             }

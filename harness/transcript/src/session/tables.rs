@@ -1,4 +1,4 @@
-//! What stands in columns: the banner and `sys`, `vtop`, `kmem -s`.
+//! What stands in columns: the banner and `sys`, `vtop`, `kmem -s`. Objects and slabs of `kmem -S` are not read.
 use super::numbers::{address, hex};
 use crate::evidence::{Cache, System, Translation};
 
@@ -37,7 +37,9 @@ pub(super) fn entry(text: &str) -> Option<Entry> {
     let (key, value) = text.trim_start().split_once(": ")?;
     let key = KEYS.iter().find(|known| **known == key)?;
     let value = value.trim();
-    (!value.is_empty()).then(|| Entry {
+    // A line of the kernel's log begins like this too: `CPU: 1 PID: 87 Comm: …`.
+    let number = !matches!(*key, "CPU" | "PID") || value.bytes().all(|b| b.is_ascii_digit());
+    (!value.is_empty() && number).then(|| Entry {
         key,
         value: value.to_owned(),
     })
@@ -53,13 +55,21 @@ impl Entry {
 
     pub(super) fn into_system(self, system: &mut System, line: usize) {
         let plain = self.value.trim_matches('"').to_owned();
-        let number = plain.split_ascii_whitespace().next().unwrap_or_default();
+        // crash could not read it.
+        if plain.is_empty() {
+            return;
+        }
+        let number = plain.as_str();
         match self.key {
             "RELEASE" => set(&mut system.release, Some(plain), line),
             "PANIC" => set(&mut system.panic, Some(plain), line),
             "COMMAND" => set(&mut system.comm, Some(plain), line),
             "DATE" => set(&mut system.date, Some(plain), line),
-            "CPUS" => set(&mut system.cpus, number.parse().ok(), line),
+            // `2 [OFFLINE: 1]`.
+            "CPUS" => {
+                let online = number.split(' ').next().unwrap_or_default();
+                set(&mut system.cpus, online.parse().ok(), line);
+            }
             "PID" => set(&mut system.pid, number.parse().ok(), line),
             "CPU" => set(&mut system.cpu, number.parse().ok(), line),
             _ => {}
@@ -74,65 +84,49 @@ fn set<T>(slot: &mut Option<(T, usize)>, value: Option<T>, line: usize) {
     }
 }
 
-/// Which table's rows follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Heading {
-    /// `VIRTUAL PHYSICAL`.
-    Translation,
-    /// `CACHE … OBJSIZE … NAME`.
-    Caches,
+/// The head of `vtop`'s table, which its row stands below.
+pub(super) fn heading(text: &str) -> bool {
+    text.split_ascii_whitespace().eq(["VIRTUAL", "PHYSICAL"])
 }
 
-/// The head of a table.
-pub(super) fn heading(text: &str) -> Option<Heading> {
-    let words: Vec<&str> = text.split_ascii_whitespace().take(8).collect();
-    match words.as_slice() {
-        ["VIRTUAL", "PHYSICAL"] => Some(Heading::Translation),
-        ["CACHE", rest @ ..] if rest.contains(&"OBJSIZE") && rest.contains(&"NAME") => {
-            Some(Heading::Caches)
-        }
-        _ => None,
-    }
-}
-
-/// One row of a table.
-pub(super) enum Row {
-    Translation(Translation),
-    Cache(Cache),
-}
-
-/// A row of the table under this head.
-pub(super) fn row(heading: Heading, text: &str, line: usize) -> Option<Row> {
+/// The head of `kmem -s`'s table. Its rows are known by themselves.
+pub(super) fn caches_heading(text: &str) -> bool {
     let mut words = text.split_ascii_whitespace();
-    let at = address(words.next()?)?;
-    match heading {
-        Heading::Translation => {
-            let phys = words.next()?;
-            let gone = phys == "(not";
-            (gone || hex(phys).is_some()).then(|| {
-                Row::Translation(Translation {
-                    virt: at,
-                    phys: hex(phys).filter(|_| !gone),
-                    line,
-                })
-            })
+    words.next() == Some("CACHE") && words.any(|word| word == "OBJSIZE")
+}
+
+/// `ffff888012345678  12345678`, `ffffffffc0000000  (not mapped)`.
+pub(super) fn translation(text: &str, line: usize) -> Option<Translation> {
+    let (virt, rest) = text.trim().split_once(' ')?;
+    let rest = rest.trim();
+    let gone = matches!(rest, "(not mapped)" | "(not accessible)");
+    (gone || hex(rest).is_some()).then_some(Translation {
+        virt: address(virt)?,
+        phys: hex(rest).filter(|_| !gone),
+        line,
+    })
+}
+
+/// `ffff888000042900      256       1201      1344     84     4k  kmalloc-256`: `kmem -s` and what opens `kmem -S`. Up to
+/// crash 7.2.3 the name stands second.
+pub(super) fn cache(text: &str, line: usize) -> Option<Cache> {
+    let words: Vec<&str> = text.split_ascii_whitespace().take(8).collect();
+    let (at, name, size, counts, pages) = match words.as_slice() {
+        [at, size, a, b, c, pages, name] if pages.ends_with('k') => {
+            (at, name, size, [a, b, c], pages)
         }
-        Heading::Caches => {
-            let rest: Vec<&str> = words.take(8).collect();
-            // crash 7.2.4 moved the name from the second column to the last.
-            let (name, size) = match rest.as_slice() {
-                [size, .., name] if size.parse::<u64>().is_ok() => (*name, *size),
-                [name, size, ..] => (*name, *size),
-                _ => return None,
-            };
-            let object_size = size.parse().ok();
-            object_size?;
-            Some(Row::Cache(Cache {
-                address: at,
-                name: name.to_owned(),
-                object_size,
-                line,
-            }))
-        }
+        [at, name, size, a, b, c, pages] => (at, name, size, [a, b, c], pages),
+        _ => return None,
+    };
+    let number = |text: &str| text.parse::<u64>().ok();
+    number(pages.strip_suffix('k')?)?;
+    for count in counts {
+        number(count)?;
     }
+    Some(Cache {
+        address: address(at)?,
+        name: (*name).to_owned(),
+        object_size: Some(number(size)?),
+        line,
+    })
 }

@@ -193,7 +193,10 @@ fn numberless(text: &str) -> String {
 fn mailers_and_terminals_change_nothing() {
     let plain = numberless(SESSION);
     let each = |change: &dyn Fn(&str) -> String| {
-        SESSION.lines().map(change).collect::<Vec<_>>().join("\n")
+        SESSION
+            .lines()
+            .map(|line| change(line) + "\n")
+            .collect::<String>()
     };
     for text in [
         each(&|line| format!("> > {line}")),

@@ -64,6 +64,13 @@ pub(crate) fn back(code: &Code, function: &str, before: usize, register: &str) -
             ));
             return trail;
         }
+        if parsed.is_cut_off() {
+            trail.found = Found::Unknown(format!(
+                "`{}` is cut off in the text: it may have set {wanted}",
+                line.text
+            ));
+            return trail;
+        }
         let effect = effect(parsed, &wanted);
         if effect == Effect::None {
             continue;
@@ -107,10 +114,9 @@ pub(crate) fn unchanged(
         .filter_map(|index| code.lines.get(index))
         .all(|line| {
             !line.is_of(function)
-                || line
-                    .parsed
-                    .as_ref()
-                    .is_none_or(|parsed| effect(parsed, register) == Effect::None)
+                || line.parsed.as_ref().is_none_or(|parsed| {
+                    !parsed.is_cut_off() && effect(parsed, register) == Effect::None
+                })
         })
 }
 

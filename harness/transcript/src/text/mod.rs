@@ -17,14 +17,44 @@ pub struct Line<'t> {
     pub width: usize,
     /// It opens or closes a block of code in Markdown.
     pub fence: bool,
+    /// It was longer than [`MAX_LINE`], and its end is left out.
+    pub long: bool,
+}
+
+/// A text without its last line, where that may have been cut off: it has no end of line, and does not end as a whole
+/// one. The number of the line that was left out.
+pub fn without_cut_end(text: &str) -> (&str, Option<usize>) {
+    let (before, last) = match text.rfind('\n') {
+        Some(end) => text.split_at_checked(end + 1).unwrap_or((text, "")),
+        None => ("", text),
+    };
+    if last.trim().is_empty() || ends_whole(last.trim_end()) {
+        return (text, None);
+    }
+    (before, Some(before.matches('\n').count() + 1))
+}
+
+/// Whether a line ends with what a line ends with when nothing is missing: a bracket or a quote, a word of memory or
+/// another number of full width, `SS: 002b`, a fence.
+fn ends_whole(line: &str) -> bool {
+    const FULL: usize = 16;
+    let last = line
+        .rsplit(|c: char| c.is_whitespace())
+        .next()
+        .unwrap_or_default();
+    let segment = line.len() > last.len() + 4 && line.contains("SS: ") && last.len() == 4;
+    let hex = !last.is_empty() && last.bytes().all(|b| b.is_ascii_hexdigit());
+    line.ends_with(['}', ']', '"', '>', '`', '~']) || hex && (last.len() == FULL || segment)
 }
 
 /// All lines of a text.
 pub fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     text.split('\n').enumerate().map(|(index, raw)| {
-        let raw = cut(raw.strip_suffix('\r').unwrap_or(raw));
+        let raw = raw.strip_suffix('\r').unwrap_or(raw);
+        let long = raw.len() > MAX_LINE;
+        let raw = cut(raw);
         let width = raw.chars().count();
-        let shown = without_escapes(raw);
+        let shown = without_escapes(overwritten(raw));
         let bare = match shown {
             Cow::Borrowed(text) => Cow::Borrowed(inside(text)),
             Cow::Owned(text) => Cow::Owned(inside(&text).to_owned()),
@@ -35,8 +65,20 @@ pub fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
             text: bare,
             width,
             fence,
+            long,
         }
     })
+}
+
+/// What a terminal shows in the end of a line that was written over: crash does that to `please wait…` and to its
+/// pager's prompt, which stays where a recorder has dropped the carriage returns.
+fn overwritten(raw: &str) -> &str {
+    let mut parts = raw.rsplit('\r');
+    let last = parts.find(|part| !part.trim().is_empty()).unwrap_or(raw);
+    match last.trim_start().strip_prefix("-- MORE --") {
+        Some(rest) => rest.split_once("quit: q").map_or("", |(_, rest)| rest),
+        None => last,
+    }
 }
 
 /// At most [`MAX_LINE`] bytes, whole characters.
@@ -58,6 +100,15 @@ fn inside(text: &str) -> &str {
     text
 }
 
+/// A line without a mailer's quoting and the end of line, with the stamps that recorders and the kernel put on it.
+pub fn without_quotes(line: &str) -> &str {
+    let mut text = line.trim_end_matches('\r');
+    while let Some(rest) = without_quote(text) {
+        text = rest;
+    }
+    text
+}
+
 /// A line without one level of a mailer's quoting.
 fn without_quote(text: &str) -> Option<&str> {
     let rest = text.trim_start().strip_prefix('>')?;
@@ -72,6 +123,11 @@ fn without_stamp(text: &str) -> Option<&str> {
         let time = stamp.contains(['.', ':']) && stamp.bytes().all(is_time);
         let digits = stamp.bytes().filter(u8::is_ascii_digit).count();
         return (time && digits >= 4).then(|| after.strip_prefix(' ').unwrap_or(after));
+    }
+    // `11:04:06 `, `11:04:06.123 `.
+    let (clock, after) = trimmed.split_once(' ')?;
+    if clock.len() >= 8 && clock.matches(':').count() == 2 && clock.bytes().all(is_time) {
+        return Some(after);
     }
     let (date, rest) = trimmed.split_at_checked(10)?;
     let mut parts = date.split('-').map(str::len);
@@ -124,6 +180,24 @@ mod tests {
     }
 
     #[test]
+    fn a_last_line_that_may_be_cut_off_is_left_out() {
+        for (text, left_out) in [
+            ("a\n  tid = 2075", Some(2)),
+            ("#7 [ffff] __kmall", Some(1)),
+            ("a\n  tid = 207514\n", None),
+            ("a\n}", None),
+            ("a\n #7 [ffffabfa4b0ebc08] f at ffffffff84287f8b", None),
+            ("ORIG_RAX: 0000000000000010  CS: 0033  SS: 002b", None),
+            ("", None),
+            ("a\n\n  ", None),
+        ] {
+            let (kept, number) = without_cut_end(text);
+            assert_eq!(number, left_out, "{text:?}");
+            assert_eq!(kept.len() == text.len(), left_out.is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
     fn a_line_is_freed_of_what_was_put_around_it() {
         check("  #7 [ff] f at ff\r\n", "  #7 [ff] f at ff");
         check("> >  #7 [ff] f", " #7 [ff] f");
@@ -132,6 +206,16 @@ mod tests {
         check("[12:34:56] crash> bt", "crash> bt");
         check("2022-06-05T11:04:06.123Z crash> bt", "crash> bt");
         check("> [   12.345678] crash> bt", "crash> bt");
+        check("11:04:06  #7 [ff] f", " #7 [ff] f");
+        check("please wait... (x)\r       \r    CPUS: 2", "    CPUS: 2");
+        check(
+            "-- MORE --  forward: <SPACE>, <ENTER> or j  backward: b or k  quit: q\r   \r #7 [ff] f",
+            " #7 [ff] f",
+        );
+        check(
+            "-- MORE --  forward: <SPACE>, <ENTER> or j  backward: b or k  quit: q #7 [ff] f",
+            " #7 [ff] f",
+        );
     }
 
     #[test]

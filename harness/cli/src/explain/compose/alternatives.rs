@@ -3,6 +3,7 @@
 use recrash_kernel::decode::{Kind, Reading};
 
 use super::Others;
+use super::memory::holds_sum;
 use super::vector::kernel_pointer;
 use crate::explain::facts::Facts;
 use crate::explain::findings::Finding;
@@ -32,10 +33,8 @@ pub(super) fn section(facts: &Facts, others: &Others) -> Option<Section> {
 struct Seen {
     /// The bytes begin with a descriptor's head; `None` where they are not known.
     head: Option<bool>,
-    /// They are the first bytes of a transfer.
-    from_start: Option<bool>,
-    /// The pointer lies at the object's start.
-    object_start: Option<bool>,
+    /// They stand at the same offset in the object as in a transfer.
+    aligned: Option<bool>,
     /// Name of the cache, if one of kmalloc's.
     cache: Option<String>,
     /// Other places die of the same bytes.
@@ -58,26 +57,22 @@ impl Seen {
             .and_then(|decoded| decoded.value.best());
         let cache = facts.account.cache.as_ref().ok().map(|cache| &cache.value);
         let plain = cache.is_some_and(|cache| cache.hardened == Some(false));
-        let base = facts
-            .account
-            .faulting
-            .as_ref()
-            .ok()
-            .and_then(|faulting| faulting.value.base.clone());
+        let base = facts.account.faulting.as_ref().ok();
+        let base = base.and_then(|faulting| faulting.value.base.clone());
         let held = base.and_then(|base| facts.register(&base));
         Self {
             head: best.map(is_descriptor),
-            from_start: best.and_then(from_start),
-            object_start: cache
-                .and_then(|cache| cache.offset)
-                .map(|offset| offset == 0),
+            aligned: best
+                .zip(cache.and_then(|cache| cache.offset))
+                .and_then(|(best, at)| aligned(best, at)),
             cache: facts
                 .cache()
                 .filter(|name| name.starts_with("kmalloc-"))
                 .map(str::to_owned),
-            other_victims: others.places > 1,
+            other_victims: !others.places.is_empty(),
             flipped: plain.then(|| (!value & KERNEL_TOP).count_ones()),
-            agrees: held.map(|(held, _)| held == value),
+            agrees: held
+                .map(|(held, _)| !facts.holders(value).is_empty() || holds_sum(facts, value, held)),
             bare_text: best.map(|best| matches!(best.kind, Kind::Text { .. })),
         }
     }
@@ -91,11 +86,11 @@ fn is_descriptor(best: &Reading) -> bool {
     }
 }
 
-/// Whether the bytes are the first ones of a transfer; `None` where they are no descriptor.
-fn from_start(best: &Reading) -> Option<bool> {
+/// Whether the bytes stand at this offset in a transfer; `None` where they are no descriptor.
+fn aligned(best: &Reading, offset: u64) -> Option<bool> {
     match &best.kind {
-        Kind::Descriptor(found) => Some(found.begins == 0),
-        Kind::Device(found) => Some(found.at == 0),
+        Kind::Descriptor(found) => (offset == 0).then_some(found.begins == 0),
+        Kind::Device(found) => Some(found.at == offset),
         _ => None,
     }
 }
@@ -119,12 +114,7 @@ fn explanations(seen: &Seen) -> Vec<Explanation> {
         Undecided
     };
     let mut transfer = vec![predicts(Finding::PredictHead {}, held(seen.head))];
-    if seen.object_start == Some(true) {
-        transfer.push(predicts(
-            Finding::PredictObjectStart {},
-            held(seen.from_start),
-        ));
-    }
+    transfer.push(predicts(Finding::PredictObjectStart {}, held(seen.aligned)));
     if let Some(cache) = seen.cache.clone() {
         transfer.push(predicts(Finding::PredictBufferCache { cache }, Supported));
     }
@@ -135,9 +125,9 @@ fn explanations(seen: &Seen) -> Vec<Explanation> {
         all.push(predicts(last, Undecided));
         all
     };
-    let overrun = match (seen.object_start, seen.from_start) {
-        // At the start of an object the next byte of an overrun would stand, not a head.
-        (Some(true), Some(true)) => Refuted,
+    let overrun = match seen.aligned {
+        // An overrun goes on with what it began before; nothing makes it begin where the object does.
+        Some(true) => Refuted,
         _ => Undecided,
     };
     let mut list = vec![
@@ -207,8 +197,7 @@ mod tests {
     fn real_dump() -> Seen {
         Seen {
             head: Some(true),
-            from_start: Some(true),
-            object_start: Some(true),
+            aligned: Some(true),
             cache: Some("kmalloc-256".into()),
             other_victims: true,
             flipped: Some((!0x0072_0069_0056_0338_u64 & KERNEL_TOP).count_ones()),
@@ -261,7 +250,7 @@ mod tests {
     fn unknown_bytes_decide_nothing() {
         let seen = Seen {
             head: None,
-            from_start: None,
+            aligned: None,
             bare_text: None,
             agrees: None,
             flipped: None,

@@ -3,7 +3,7 @@ use recrash_kernel::regs::{PT_REGS_NAMES, PT_REGS_SIZE};
 use recrash_transcript::account::{self, End, Exception, Faulting, How, Place, Role};
 
 use super::vector;
-use crate::explain::facts::{Facts, line, proofs};
+use crate::explain::facts::{Facts, line, proofs, slot_basis};
 use crate::explain::findings::{Finding, Proof, Word};
 use crate::explain::message::Hex;
 use crate::explain::story::{Block, Draft, Section, Slot, Topic};
@@ -110,7 +110,11 @@ fn error_code(facts: &Facts, exception: &Exception, basis: Vec<Proof>, draft: &m
     }
     if let Some(address) = exception.address {
         let address = Hex(address);
-        draft.say(Finding::ReportedAddress { address }, basis);
+        let finding = match exception.vector {
+            Some(vector::PAGE_FAULT) => Finding::ReportedAddress { address },
+            _ => Finding::NamedAddress { address },
+        };
+        draft.say(finding, basis);
     }
 }
 
@@ -183,10 +187,7 @@ fn slots(registers: &account::Registers) -> Vec<Slot> {
             .at
             .map(|at| Hex(at.saturating_add(8 * index as u64))),
         value: value.map(Hex),
-        line: match registers.basis.len() {
-            21 => registers.basis.get(index).and_then(line),
-            _ => None,
-        },
+        line: slot_basis(registers, index).and_then(line),
     })
     .collect()
 }

@@ -1,21 +1,12 @@
-//! What memory says: what agrees with the registers, the cache and its list, what the value is byte by byte, and the
-//! request that met it.
-use recrash_kernel::decode::{Confidence, Decoded, Kind, Reading};
-use recrash_transcript::account::Allocation;
-
+//! What memory says: what agrees with the registers, and the cache with its list.
 use super::vector::kernel_pointer;
 use crate::explain::facts::{Facts, proofs};
-use crate::explain::findings::{Finding, Proof, Word};
+use crate::explain::findings::{Finding, Proof};
 use crate::explain::message::Hex;
-use crate::explain::story::{Block, BytePart, Draft, Part, Section, Topic};
-use crate::output;
+use crate::explain::story::{Draft, Section, Topic};
 
-/// bDescriptorType of a string (USB 2.0, table 9-5).
-pub(super) const STRING: u8 = 3;
 /// Below this a `tid` says nothing: small numbers are in many registers by chance.
 const TELLING_TID: u64 = 1024;
-/// Readings told beside the best one.
-const MAX_OTHERS: usize = 3;
 /// `next_tid` adds the number of CPUs rounded up to a power of two, or 1 (mm/slub.c, TID_STEP): at most 8192 CPUs.
 const MAX_TID_STEP: u64 = 8192;
 
@@ -35,6 +26,10 @@ pub(super) fn agreement(facts: &Facts) -> Option<Section> {
             continue;
         }
         let (what, left, right) = (check.what.clone(), Hex(check.left), Hex(check.right));
+        if let Some(finding) = points_at(check) {
+            draft.say(finding, proofs(&check.basis));
+            continue;
+        }
         let finding = if check.holds {
             Finding::Agrees { what, left, right }
         } else {
@@ -75,36 +70,70 @@ pub(super) fn agreement(facts: &Facts) -> Option<Section> {
     draft.finish()
 }
 
+/// A register that holds the address of a struct that the text shows: `&kmem_cache == r15`.
+fn points_at(check: &recrash_transcript::account::Check) -> Option<Finding> {
+    let (type_name, register) = check.what.strip_prefix('&')?.split_once(" == ")?;
+    check.holds.then(|| Finding::PointsAt {
+        register: register.into(),
+        address: Hex(check.left),
+        type_name: type_name.into(),
+    })
+}
+
+/// The register that held the list's head: the base of the address, else any; or the sum of head and offset.
 fn freelist(facts: &Facts, value: u64, evidence: &[Proof], draft: &mut Draft) {
-    let value_text = Hex(value);
     let base = facts.account.faulting.as_ref().ok();
     let base = base.and_then(|faulting| faulting.value.base.clone());
-    let Some(register) = base
-        .clone()
-        .filter(|base| facts.holders(value).contains(&&**base))
-    else {
-        if let Some((other, _)) = base.as_deref().and_then(|base| facts.register(base)) {
-            let finding = Finding::FreelistIsNot {
-                value: value_text,
-                register: base.unwrap_or_default(),
-                other: Hex(other),
-            };
-            draft.say(finding, evidence.to_vec());
-        }
-        return;
+    let holders = facts.holders(value);
+    let holder = base.clone().filter(|base| holders.contains(&&**base));
+    let holder = holder.or_else(|| holders.first().map(|name| (*name).to_owned()));
+    let with = |register: &str| {
+        let mut all = evidence.to_vec();
+        all.extend(
+            facts
+                .register(register)
+                .into_iter()
+                .flat_map(|(_, basis)| basis),
+        );
+        all
     };
-    let mut evidence = evidence.to_vec();
-    evidence.extend(
-        facts
-            .register(&register)
-            .into_iter()
-            .flat_map(|(_, basis)| basis),
-    );
-    let finding = Finding::FreelistIsRegister {
-        value: value_text,
-        register,
-    };
-    draft.say(finding, evidence);
+    let in_base = base.and_then(|base| Some((facts.register(&base)?.0, base)));
+    if let Some(register) = holder {
+        let evidence = with(&register);
+        let finding = Finding::FreelistIsRegister {
+            value: Hex(value),
+            register,
+        };
+        draft.say(finding, evidence);
+    } else if let Some((other, register)) = &in_base
+        && !holds_sum(facts, value, *other)
+    {
+        let evidence = with(register);
+        let finding = Finding::FreelistIsNot {
+            value: Hex(value),
+            register: register.clone(),
+            other: Hex(*other),
+        };
+        draft.say(finding, evidence);
+    }
+    if let Some((sum, register)) =
+        in_base.filter(|(sum, _)| *sum != value && holds_sum(facts, value, *sum))
+    {
+        let evidence = with(&register);
+        let finding = Finding::SumIsRegister {
+            register,
+            sum: Hex(sum),
+            offset: sum.wrapping_sub(value),
+        };
+        draft.say(finding, evidence);
+    }
+}
+
+/// Whether a value is the list's head plus the offset of the pointer in an object.
+pub(super) fn holds_sum(facts: &Facts, head: u64, sum: u64) -> bool {
+    let cache = facts.account.cache.as_ref().ok();
+    let offset = cache.and_then(|cache| cache.value.offset);
+    offset.is_some_and(|offset| head.wrapping_add(offset) == sum)
 }
 
 /// The allocator reads `tid`, computes the next one, and exchanges both with the list in one instruction.
@@ -185,321 +214,4 @@ pub(super) fn hardening(facts: &Facts) -> Option<Section> {
         None => draft.say(Finding::HardeningUnknown {}, vec![Proof::NotShown {}]),
     }
     draft.finish()
-}
-
-pub(super) fn value(facts: &Facts) -> Option<Section> {
-    let account = &facts.account;
-    let decoded = account.decoded.as_ref().ok()?;
-    let mut draft = Draft::new(Topic::Value);
-    if let Some(bytes) = facts.bytes {
-        let undone = account
-            .cache
-            .as_ref()
-            .is_ok_and(|cache| cache.value.hardened == Some(true));
-        let text = output::bytes(&bytes);
-        let finding = match facts.value().filter(|_| !undone) {
-            Some(value) => Finding::BytesInMemory {
-                bytes: text,
-                value: Hex(value),
-            },
-            None => Finding::BytesUndone { bytes: text },
-        };
-        draft.say(finding, Vec::new());
-    }
-    readings(facts, &decoded.value, proofs(&decoded.basis), &mut draft);
-    if let Some(bytes) = facts.bytes {
-        let best = decoded.value.best();
-        draft.add(Block::Bytes(parts(&bytes, best)));
-    }
-    carrier(facts, &mut draft);
-    draft.finish()
-}
-
-fn readings(facts: &Facts, decoded: &Decoded, mut basis: Vec<Proof>, draft: &mut Draft) {
-    let Some(best) = decoded.best() else {
-        draft.say(Finding::NotRecognised {}, basis);
-        return;
-    };
-    if matches!(best.kind, Kind::Descriptor(_) | Kind::Device(_)) {
-        basis.push(Proof::UsbStrings {});
-    }
-    draft.say(reading(best), basis);
-    if let Kind::Device(found) = &best.kind
-        && let Some(text) = &found.visible
-    {
-        draft.say(Finding::DeviceText { text: text.clone() }, Vec::new());
-    }
-    let size = facts.account.cache.as_ref().ok();
-    let size = size.and_then(|cache| cache.value.object_size);
-    if let (Kind::Descriptor(found), Some(object_size)) = (&best.kind, size) {
-        let finding = Finding::DescriptorInObject {
-            length: found.length,
-            object_size,
-        };
-        draft.say(finding, Vec::new());
-    }
-    for other in decoded.readings.iter().skip(1).take(MAX_OTHERS) {
-        let what = label(other);
-        draft.say(Finding::LessLikely { what }, Vec::new());
-    }
-}
-
-/// The reading as a statement.
-fn reading(best: &Reading) -> Finding {
-    let sure = match best.confidence {
-        Confidence::Proven => Word::Proven,
-        Confidence::Structural => Word::ByForm,
-        Confidence::Plausible => Word::Plausible,
-    };
-    match &best.kind {
-        Kind::Descriptor(found) if found.kind == STRING && !found.languages.is_empty() => {
-            let languages: Vec<String> = found
-                .languages
-                .iter()
-                .map(|id| format!("{id:#06x}"))
-                .collect();
-            Finding::LanguagesHead {
-                length: found.length,
-                languages: languages.join(", "),
-                sure,
-            }
-        }
-        Kind::Descriptor(found) if found.kind == STRING => Finding::StringHead {
-            length: found.length,
-            characters: usize::from(found.length.saturating_sub(2)) / 2,
-            text: found.text.clone().unwrap_or_default(),
-            sure,
-        },
-        Kind::Descriptor(found) => Finding::DescriptorHead {
-            name: found.name.into(),
-            kind: found.kind,
-            length: found.length,
-            sure,
-        },
-        Kind::Device(found) => Finding::DeviceBytes {
-            part: found.part.label(),
-            vendor: format!("{:04x}", found.id.0),
-            product: format!("{:04x}", found.id.1),
-            device: found.device.clone(),
-            at: found.at,
-            length: found.length,
-            sure,
-        },
-        Kind::Setup(setup) => Finding::SetupPacket {
-            request: setup.name().unwrap_or("?").into(),
-            sure,
-        },
-        Kind::Text { encoding, text } => Finding::TextBytes {
-            encoding: format!("{encoding:?}").to_uppercase(),
-            text: text.clone(),
-            sure,
-        },
-        Kind::Poison { name, .. } => Finding::Poison {
-            name: (*name).into(),
-            sure,
-        },
-        Kind::BitFlip { bit, pointer } => Finding::OneBit {
-            bit: *bit,
-            pointer: Hex(*pointer),
-            sure,
-        },
-        Kind::ErrorPointer { number, name } => Finding::ErrorNumber {
-            number: u64::from(*number),
-            name: name.unwrap_or("?").into(),
-            sure,
-        },
-        Kind::Zeroes => Finding::Zeros {},
-        Kind::Number(value) => Finding::SmallNumber { value: *value },
-    }
-}
-
-/// A name for a reading that is not the best: an identifier, the same in all languages.
-fn label(reading: &Reading) -> String {
-    match &reading.kind {
-        Kind::Device(found) => format!("USB device {:04x}:{:04x}", found.id.0, found.id.1),
-        Kind::Descriptor(found) => format!("USB descriptor, type {}", found.kind),
-        Kind::Setup(setup) => format!("SETUP {}", setup.name().unwrap_or("?")),
-        Kind::Text { text, .. } => format!("{text:?}"),
-        Kind::Poison { name, .. } => (*name).into(),
-        Kind::BitFlip { bit, .. } => format!("bit {bit}"),
-        Kind::ErrorPointer { number, .. } => format!("-{number}"),
-        Kind::Zeroes => "0".into(),
-        Kind::Number(value) => value.to_string(),
-    }
-}
-
-/// The bytes, each with what it is.
-fn parts(bytes: &[u8; 8], best: Option<&Reading>) -> Vec<BytePart> {
-    let form = Form::of(best);
-    let mut rows = Vec::new();
-    let mut at = 0;
-    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let (size, part) = form.part(at);
-        let these = rest.get(..size).unwrap_or(rest);
-        rows.push(BytePart {
-            at,
-            bytes: output::bytes(these),
-            part,
-            value: spelled(part, these),
-        });
-        at = at.saturating_add(size.max(1));
-    }
-    rows
-}
-
-fn spelled(part: Part, bytes: &[u8]) -> String {
-    let first = bytes.first().copied().unwrap_or_default();
-    let unit = match bytes {
-        [low, high] => Some(u16::from_le_bytes([*low, *high])),
-        _ => None,
-    };
-    match (part, unit) {
-        (Part::Length | Part::Type, _) => first.to_string(),
-        (Part::Character, Some(unit)) => {
-            let read = char::decode_utf16([unit]).next().and_then(Result::ok);
-            read.filter(|c| !c.is_control())
-                .map_or_else(|| format!("U+{unit:04X}"), |c| format!("U+{unit:04X} {c}"))
-        }
-        (Part::Language, Some(unit)) => format!("{unit:#06x}"),
-        (Part::Ascii, _) => char::from(first).to_string(),
-        _ => first.to_string(),
-    }
-}
-
-/// How the bytes are laid out by their best reading.
-#[derive(Debug, Clone, Copy)]
-struct Form {
-    /// Where the descriptor begins, negative for one that began before the bytes.
-    begins: Option<i64>,
-    /// What follows its first two bytes.
-    body: Part,
-}
-
-impl Form {
-    fn of(best: Option<&Reading>) -> Self {
-        let opaque = Self {
-            begins: None,
-            body: Part::Opaque,
-        };
-        match best.map(|best| &best.kind) {
-            Some(Kind::Descriptor(found)) => Self {
-                begins: i64::try_from(found.begins).ok(),
-                body: match found.kind {
-                    STRING if found.languages.is_empty() => Part::Character,
-                    STRING => Part::Language,
-                    _ => Part::Opaque,
-                },
-            },
-            Some(Kind::Device(found)) if found.kind == Some(STRING) => Self {
-                begins: i64::try_from(found.kind_at).ok().map(i64::wrapping_neg),
-                body: Part::Character,
-            },
-            Some(Kind::Text { encoding, .. }) => Self {
-                // As if two bytes of a head had been before.
-                begins: Some(-2),
-                body: match encoding {
-                    recrash_kernel::decode::Encoding::Ascii => Part::Ascii,
-                    recrash_kernel::decode::Encoding::Utf16 => Part::Character,
-                },
-            },
-            _ => opaque,
-        }
-    }
-
-    /// Size and kind of the part at an offset.
-    fn part(self, at: usize) -> (usize, Part) {
-        let at = i64::try_from(at).unwrap_or(i64::MAX);
-        match self.begins.map(|begins| at.saturating_sub(begins)) {
-            Some(0) => (1, Part::Length),
-            Some(1) => (1, Part::Type),
-            Some(2..) if self.body == Part::Ascii => (1, Part::Ascii),
-            Some(inside @ 2..) if self.body != Part::Opaque && inside % 2 == 0 => (2, self.body),
-            _ => (1, Part::Opaque),
-        }
-    }
-}
-
-fn carrier(facts: &Facts, draft: &mut Draft) {
-    if let Some(object) = facts.carrier {
-        let object = Hex(object);
-        draft.say(Finding::Carrier { object }, Vec::new());
-    }
-    match facts.still_there {
-        Some(true) => draft.say(Finding::StillThere {}, Vec::new()),
-        Some(false) => draft.say(Finding::NoLongerThere {}, Vec::new()),
-        None => {}
-    }
-}
-
-pub(super) fn allocation(facts: &Facts) -> Option<Section> {
-    let known = facts.account.allocation.as_ref().ok()?;
-    let mut draft = Draft::new(Topic::Allocation);
-    let size = known.value.size.as_ref().ok();
-    if let Some(size) = size {
-        let finding = Finding::RequestedSize { size: size.value };
-        draft.say(finding, proofs(&size.basis));
-    }
-    flags(&known.value, &mut draft);
-    if let (Some(size), Some(cache)) = (size, facts.cache()) {
-        let finding = Finding::ServedBy {
-            size: size.value,
-            cache: cache.into(),
-        };
-        draft.say(finding, Vec::new());
-    }
-    if let Some((caller, evidence)) = caller(facts) {
-        let zeroed = known
-            .value
-            .flag_names
-            .as_deref()
-            .is_some_and(|names| names.contains("__GFP_ZERO"));
-        match size.filter(|_| zeroed && caller == ROOT_HUB_CALLER) {
-            Some(size) => {
-                let size = size.value;
-                let mut evidence = evidence;
-                evidence.push(Proof::RootHubSource {});
-                draft.say(Finding::RootHubBuffer { size, caller }, evidence);
-            }
-            None => draft.say(Finding::AskedBy { caller }, evidence),
-        }
-        draft.say(Finding::OnlyVictim {}, Vec::new());
-    }
-    draft.finish()
-}
-
-/// The only zeroed buffer that is asked for here is that of `rh_call_control`, which compilers put into this function
-/// (drivers/usb/core/hcd.c, 4.18 to 6.12).
-const ROOT_HUB_CALLER: &str = "usb_hcd_submit_urb";
-
-fn flags(allocation: &Allocation, draft: &mut Draft) {
-    let Ok(flags) = &allocation.flags else { return };
-    let raw = Hex(flags.value);
-    let finding = match allocation.flag_names.clone() {
-        Some(names) => Finding::RequestedFlags { flags: raw, names },
-        None => Finding::RequestedFlagsRaw { flags: raw },
-    };
-    draft.say(finding, proofs(&flags.basis));
-}
-
-/// The first frame outside of the allocator.
-fn caller(facts: &Facts) -> Option<(String, Vec<Proof>)> {
-    let frames = facts.account.frames.as_ref().ok()?;
-    let frame = frames
-        .value
-        .iter()
-        .find(|frame| !allocator(&frame.function))?;
-    let evidence = vec![crate::explain::facts::proof(&frame.basis)];
-    Some((frame.function.clone(), evidence))
-}
-
-/// Functions of the allocator (mm/slub.c, mm/slab_common.c).
-fn allocator(function: &str) -> bool {
-    const PARTS: [&str; 5] = [
-        "kmalloc",
-        "kmem_cache_alloc",
-        "slab_alloc",
-        "kzalloc",
-        "get_freepointer",
-    ];
-    PARTS.iter().any(|part| function.contains(part))
 }

@@ -1,12 +1,17 @@
 //! From the facts to the story: which statements follow, in which order, and on what each rests. Writes no prose.
+mod allocation;
 mod alternatives;
 mod fault;
 mod memory;
 mod people;
 
+mod value;
 mod vector;
 
+pub(crate) use allocation::in_allocator;
 pub(crate) use fault::CAME_FROM;
+
+use std::collections::BTreeSet;
 
 use super::facts::Facts;
 use super::findings::Finding;
@@ -21,8 +26,8 @@ pub(crate) struct Others {
     pub(crate) looked_at: usize,
     /// Why none was, or some were not.
     pub(crate) why_not: Vec<String>,
-    /// How many places, this one's included, die of the same.
-    pub(crate) places: usize,
+    /// Other places that die of the same, by name.
+    pub(crate) places: BTreeSet<String>,
 }
 
 /// The whole account.
@@ -35,8 +40,8 @@ pub(crate) fn story(facts: &Facts, others: &Others) -> Story {
         fault::origins(facts),
         memory::agreement(facts),
         memory::hardening(facts),
-        memory::value(facts),
-        memory::allocation(facts),
+        value::section(facts),
+        allocation::section(facts),
         people::context(facts),
         vector::section(facts),
         shared(others),
@@ -58,8 +63,8 @@ fn shared(others: &Others) -> Option<Section> {
     for other in &others.told {
         draft.add(Block::Other(other.clone()));
     }
-    if others.places > 1 {
-        let count = others.places;
+    if !others.places.is_empty() {
+        let count = others.places.len().saturating_add(1);
         draft.say(Finding::ManyPlaces { count }, Vec::new());
     }
     for why in &others.why_not {

@@ -46,17 +46,22 @@ fn draft_overwriter(facts: &Facts, draft: &mut Draft) {
     let Ok(decoded) = &facts.account.decoded else {
         return;
     };
-    let what = match decoded.value.best().map(|best| &best.kind) {
-        Some(Kind::Descriptor(found)) if found.kind == super::memory::STRING => {
-            Word::StringDescriptor
-        }
-        Some(Kind::Device(found)) if found.kind == Some(super::memory::STRING) => {
-            Word::StringDescriptor
-        }
-        Some(Kind::Descriptor(_) | Kind::Device(_)) => Word::OtherDescriptor,
+    let (kind, begins) = match decoded.value.best().map(|best| &best.kind) {
+        Some(Kind::Descriptor(found)) => (Some(found.kind), found.begins == 0),
+        Some(Kind::Device(found)) => (found.kind, found.at == found.kind_at && found.at == 0),
         _ => return,
     };
-    draft.say(Finding::OverwrittenBy { what }, Vec::new());
+    let what = match kind {
+        Some(super::value::STRING) => Word::StringDescriptor,
+        Some(_) => Word::OtherDescriptor,
+        None => return,
+    };
+    let finding = if begins {
+        Finding::OverwrittenBy { what }
+    } else {
+        Finding::OverwrittenByPart { what }
+    };
+    draft.say(finding, Vec::new());
 }
 
 fn reports(facts: &Facts, draft: &mut Draft) {
@@ -82,10 +87,7 @@ fn evidence(report: &KernelReport) -> Vec<Proof> {
     if report.line == 0 {
         return Vec::new();
     }
-    vec![Proof::Line {
-        line: report.line,
-        text: report.text.clone(),
-    }]
+    vec![Proof::AtLine { line: report.line }]
 }
 
 pub(super) fn context(facts: &Facts) -> Option<Section> {

@@ -9,7 +9,7 @@ use crate::explain::story::{Draft, Section, Topic};
 
 const STACK_FAULT: u8 = 12;
 const PROTECTION: u8 = 13;
-const PAGE_FAULT: u8 = 14;
+pub(super) const PAGE_FAULT: u8 = 14;
 
 /// `#SS`.
 pub(super) fn mnemonic(vector: u8) -> String {

@@ -36,6 +36,7 @@ fn finding(id: FindingId) -> &'static str {
             "`{cache}` 的空闲链表在此之前就被改写了：本该存放空闲对象指针的位置变成了 `{value}`。出错的代码只是从链表上取下一个对象而已。"
         }
         F::OverwrittenBy => "改写它的内容是{what}的开头，也就是 USB 设备发来的数据。",
+        F::OverwrittenByPart => "改写它的内容是{what}中间的一段，也就是 USB 设备发来的数据。",
         F::Raised => "CPU 触发了 {mnemonic}（{name}，向量号 {vector}）。",
         F::RaisedHeadline => "内核报告的是 `{headline}`，没有给出向量号。",
         F::EnteredBy => "异常入口是 `{entry}`。",
@@ -51,6 +52,7 @@ fn finding(id: FindingId) -> &'static str {
             "硬件压栈的错误码已经看不到了：入口代码先用 rsi 把它传给 C 函数，再把它所在的槽位（orig_rax）写成 -1。所以不论注释里怎么标，这个槽位现在的内容 `{slot}` 并不是错误码。"
         }
         F::ErrorCode => "错误码为 `{code}`。",
+        F::NamedAddress => "内核报告中给出的地址是 `{address}`，由内核根据指令和寄存器推算得出。",
         F::ReportedAddress => "CPU 报告的出错访问地址是 `{address}`。",
         F::RegistersOnStack => {
             "被打断时的寄存器现场以 `struct pt_regs` 的形式存放在栈上，范围是 `{at}` 到 `{end}`。"
@@ -88,6 +90,10 @@ fn finding(id: FindingId) -> &'static str {
         F::FreelistIsNot => {
             "内存中 `kmem_cache_cpu.freelist` 的值是 `{value}`，而出错时 {register} 为 `{other}`，两者不符。"
         }
+        F::SumIsRegister => {
+            "{register} 的值 `{sum}` 是在它的基础上再加 {offset}，即空闲对象内存放指针的偏移。"
+        }
+        F::PointsAt => "{register} 的值 `{address}` 就是文中 `struct {type_name}` 的地址。",
         F::TidIsRegister => "`kmem_cache_cpu.tid` 为 {tid}（`{hex}`），与 {register} 一致。",
         F::NextTid => {
             "{register} 的值 {next} 正是 {tid} 之后的下一个 tid，它和 {first} 都是为紧接着的 cmpxchg 准备的操作数。由此可以确定这组寄存器就属于这次分配，而且此后没有人再动过这条链表。"
@@ -176,19 +182,22 @@ fn finding(id: FindingId) -> &'static str {
         F::WithFiveLevelsSame => "即使启用五级页表，`{address}` 也仍是非规范地址，结果不变。",
         F::WithTcg => "QEMU 的 TCG 在这里触发的是 #GP：用它复现时向量不同，但仍然是同一个崩溃。",
         F::WithTcgSame => "QEMU 的 TCG 在这里同样触发 #GP。",
-        F::ComparedWith => "共与另外 {count} 个崩溃做了比较。",
+        F::ComparedWith => "做过比较的其他崩溃：{count} 个。",
         F::NothingToCompare => "未做比较，原因：{why}。",
-        F::TieDecoded => "内容相同：{what}。",
-        F::TieSite => "受害者相同：{what}。",
-        F::TiePlace => "位置相同：{what}。",
+        F::TieDecoded => "内容相同：`{what}`。",
+        F::TieSite => "受害者相同，都是 `{what}` 的空闲链表。",
+        F::TiePlace => "位置相同，都是 `{what}` 中的内存分配。",
+        F::OtherRequest => "申请的内容不同，说明调用者不同：对方为 `{other}`，本例为 `{own}`。",
         F::TieReason => "比较结论：{why}。",
-        F::ExplainedDifference => "`{field}` 不同，可由规则 `{rule}` 解释。",
+        F::ExplainedDifference => "以下差异可由规则 `{rule}` 解释：`{field}`。",
         F::UnexplainedDifference => "`{field}` 不同：对方为 `{golden}`，本例为 `{found}`。",
         F::ManyPlaces => {
-            "有 {count} 处不同的代码都因同样的字节而崩溃。不可能每一处都有错，它们的共同点只有这块内存。"
+            "至少有 {count} 处不同的代码因同样的字节而崩溃。它们不太可能犯了同样的错误，共同点只有这块内存。"
         }
-        F::PredictHead => "内容应带有描述符头部，即控制器写入的原样数据",
-        F::PredictObjectStart => "传输的首字节应当正好是对象的首字节，因为缓冲区从对象起始处开始",
+        F::PredictHead => "内容应是设备发出的描述符原样数据，而不是软件转换后的文本",
+        F::PredictObjectStart => {
+            "这些字节在对象中的偏移应与它们在传输数据中的偏移相同，因为缓冲区从对象起始处开始"
+        }
         F::PredictBufferCache => "对象应属于传输缓冲区所用的大小类别（`{cache}`）",
         F::PredictFreeObject => "被改写时对象应处于空闲状态：它确实挂在空闲链表上",
         F::PredictInFlight => "释放缓冲区时 URB 应仍在传输中（需要释放记录或驱动代码来证实）",
@@ -207,6 +216,7 @@ fn finding(id: FindingId) -> &'static str {
 fn proof(id: ProofId) -> &'static str {
     use ProofId as P;
     match id {
+        P::AtLine => "第 {line} 行",
         P::Line => "第 {line} 行：`{text}`",
         P::StackWord => "第 {line} 行，栈地址 `{at}` 处：`{value}`",
         P::StackMemory => "栈地址 `{at}` 处：`{value}`",

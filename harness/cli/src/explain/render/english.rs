@@ -37,6 +37,9 @@ fn finding(id: FindingId) -> &'static str {
         F::OverwrittenBy => {
             "What overwrote it is the beginning of {what}: bytes that a USB device sent."
         }
+        F::OverwrittenByPart => {
+            "What overwrote it is part of {what}: bytes that a USB device sent."
+        }
         F::Raised => "The CPU raised {mnemonic} ({name}, vector {vector}).",
         F::RaisedHeadline => "The kernel reported `{headline}`; no vector is named.",
         F::EnteredBy => "It came in through the entry code `{entry}`.",
@@ -56,6 +59,9 @@ fn finding(id: FindingId) -> &'static str {
             "The error code that the CPU pushed is gone. The entry code handed it to the C function in rsi and stored -1 in its slot, so that slot (orig_rax), whatever a note calls it, now holds `{slot}`."
         }
         F::ErrorCode => "Its error code is `{code}`.",
+        F::NamedAddress => {
+            "The kernel's report gives `{address}` as the address: it worked it out from the instruction and the registers."
+        }
         F::ReportedAddress => {
             "The CPU reported `{address}` as the address that could not be reached."
         }
@@ -102,6 +108,12 @@ fn finding(id: FindingId) -> &'static str {
         }
         F::FreelistIsNot => {
             "`kmem_cache_cpu.freelist` in memory is `{value}`, but {register} at the fault was `{other}`."
+        }
+        F::SumIsRegister => {
+            "{register} holds `{sum}`: that value plus {offset}, where a free object has its pointer."
+        }
+        F::PointsAt => {
+            "{register} holds `{address}`, the address of the `struct {type_name}` that is shown."
         }
         F::TidIsRegister => "`kmem_cache_cpu.tid` is {tid} (`{hex}`), the same as {register}.",
         F::NextTid => {
@@ -209,20 +221,23 @@ fn finding(id: FindingId) -> &'static str {
             "QEMU's emulation (TCG) raises #GP here: a reproduction under it shows another vector and is still the same crash."
         }
         F::WithTcgSame => "QEMU's emulation (TCG) raises #GP too.",
-        F::ComparedWith => "Compared with {count} other crashes.",
+        F::ComparedWith => "Other crashes compared: {count}.",
         F::NothingToCompare => "Not compared: {why}.",
-        F::TieDecoded => "The same bytes: {what}.",
-        F::TieSite => "The same victim: {what}.",
-        F::TiePlace => "The same place: {what}.",
+        F::TieDecoded => "The same bytes: `{what}`.",
+        F::TieSite => "The same victim, the freelist of `{what}`.",
+        F::TiePlace => "The same place: the allocation in `{what}`.",
+        F::OtherRequest => "Another request, so another caller: `{other}` there, `{own}` here.",
         F::TieReason => "{why}.",
-        F::ExplainedDifference => "`{field}` differs, which the rule `{rule}` explains.",
+        F::ExplainedDifference => "Differs, as the rule `{rule}` explains: `{field}`.",
         F::UnexplainedDifference => "`{field}` differs: `{golden}` there, `{found}` here.",
         F::ManyPlaces => {
-            "{count} different places die of the same bytes. The code at those places cannot all be wrong; what they share is the memory."
+            "At least {count} different places die of the same bytes. The code at all of them can hardly be wrong in the same way; what they share is the memory."
         }
-        F::PredictHead => "the bytes have the head of a descriptor, as a controller stores it",
+        F::PredictHead => {
+            "the bytes are those of a descriptor as the device sent it, not text that software made of it"
+        }
         F::PredictObjectStart => {
-            "the first byte of the transfer is the first byte of the object, for a buffer begins where its object does"
+            "the bytes stand at the same offset in the object as in the transfer, for a buffer begins where its object does"
         }
         F::PredictBufferCache => {
             "the object is of a size class that serves transfer buffers (`{cache}`)"
@@ -252,6 +267,7 @@ fn finding(id: FindingId) -> &'static str {
 fn proof(id: ProofId) -> &'static str {
     use ProofId as P;
     match id {
+        P::AtLine => "line {line}",
         P::Line => "line {line}: `{text}`",
         P::StackWord => "line {line}, stack word at `{at}`: `{value}`",
         P::StackMemory => "stack word at `{at}`: `{value}`",

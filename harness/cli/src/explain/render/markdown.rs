@@ -24,17 +24,24 @@ impl Marks for Markdown {
     }
 }
 
-/// Text that Markdown and HTML leave as it is.
+/// Text that Markdown and HTML leave as it is. A `#` or `_` inside of a word is no mark.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if matches!(
-            c,
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '~' | '!' | '&'
-        ) {
+    let mut before = ' ';
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let after = rest.peek().copied().unwrap_or(' ');
+        let mark = match c {
+            '#' => after == '#' || after.is_whitespace(),
+            '_' => !(before.is_alphanumeric() && after.is_alphanumeric()),
+            '\\' | '`' | '*' | '[' | ']' | '<' | '>' | '|' | '~' | '!' | '&' => true,
+            _ => false,
+        };
+        if mark {
             out.push('\\');
         }
         out.push(c);
+        before = c;
     }
     out
 }
@@ -124,25 +131,28 @@ fn head(out: &mut String, labels: &[Label], language: &Language) {
     row(out, &vec!["---".to_owned(); labels.len()]);
 }
 
+/// The columns that have something in them.
 fn write_slots(out: &mut String, slots: &[Slot], language: &Language) {
-    head(
-        out,
-        &[Label::Slot, Label::StackAddress, Label::Value, Label::Line],
-        language,
-    );
+    let on_stack = slots.iter().any(|slot| slot.at.is_some());
+    let in_text = slots.iter().any(|slot| slot.line.is_some());
+    let mut labels = vec![Label::Slot];
+    labels.extend(on_stack.then_some(Label::StackAddress));
+    labels.push(Label::Value);
+    labels.extend(in_text.then_some(Label::Line));
+    head(out, &labels, language);
     for slot in slots {
-        row(
-            out,
-            &[
-                slot.name.replace('_', "\\_"),
-                slot.at.map_or_else(String::new, |at| code(&at.to_string())),
-                slot.value.map_or_else(
-                    || (language.label)(Label::Unknown).into(),
-                    |value| code(&value.to_string()),
-                ),
-                slot.line.map_or_else(String::new, |line| line.to_string()),
-            ],
-        );
+        let mut cells = vec![escaped(&slot.name)];
+        if on_stack {
+            cells.push(slot.at.map_or_else(String::new, |at| code(&at.to_string())));
+        }
+        cells.push(slot.value.map_or_else(
+            || (language.label)(Label::Unknown).into(),
+            |value| code(&value.to_string()),
+        ));
+        if in_text {
+            cells.push(slot.line.map_or_else(String::new, |line| line.to_string()));
+        }
+        row(out, &cells);
     }
 }
 
@@ -166,19 +176,20 @@ fn write_bytes(out: &mut String, parts: &[BytePart], language: &Language) {
 }
 
 fn write_frames(out: &mut String, frames: &[FrameRow], language: &Language) {
-    head(out, &[Label::Frame, Label::Line], language);
+    let in_text = frames.iter().any(|frame| frame.line.is_some());
+    let mut labels = vec![Label::Frame];
+    labels.extend(in_text.then_some(Label::Line));
+    head(out, &labels, language);
     for frame in frames {
         let mut name = code(&frame.function);
         if frame.inlined {
             let _ = write!(name, " ({})", (language.label)(Label::Inlined));
         }
-        row(
-            out,
-            &[
-                name,
-                frame.line.map_or_else(String::new, |line| line.to_string()),
-            ],
-        );
+        let mut cells = vec![name];
+        if in_text {
+            cells.push(frame.line.map_or_else(String::new, |line| line.to_string()));
+        }
+        row(out, &cells);
     }
 }
 

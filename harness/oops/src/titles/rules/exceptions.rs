@@ -30,7 +30,7 @@ const PAGE_ORIGIN: Trail = Trail {
 };
 const RUST: Trail = Trail {
     ways: &[&[TRACE, Step::Stack]],
-    skip: &["^__rustc", "^core::", "^kernel::", "^rust_helper"],
+    skip: &["^__rustc", "^<?core::", "^rust_helper"],
     pick: Pick::First,
 };
 
@@ -64,6 +64,8 @@ pub(super) const RULES: &[Rule] = &[
     rule(r"Alignment trap:", "Alignment trap in {f}", Exception, FROM_REGISTERS),
     // BUG()
     rule(r"rust_kernel: panicked at ", "{1} in {f}", Bug, RUST).then(&[r"^(\S.*)$"]),
+    // A Rust panic ends in BUG() of a helper.
+    rule(r"kernel BUG at rust/helpers/bug\.c", "kernel BUG in {f}", Bug, RUST).inner(),
     rule(r"kernel BUG at mm/usercopy\.c", "BUG: bad usercopy in {f}", Integrity, FROM_TRACE.past(&["usercopy", "__check"])),
     rule(r"kernel BUG at lib/list_debug\.c", "BUG: corrupted list in {f}", Integrity, FROM_TRACE).or(ACCESS),
     rule(r"kernel BUG at (.*)", "kernel BUG in {f}", Bug, FROM_REGISTERS.past(&["^skb_"])),
@@ -75,5 +77,5 @@ pub(super) const RULES: &[Rule] = &[
     rule(r"BUG: non-zero (nr_ptes|nr_pmds|pgtables_bytes) on freeing mm", "BUG: non-zero {1} on freeing mm", Integrity, NOWHERE).traceless(),
     rule(r"BUG [a-zA-Z0-9_.:-]+ ?(?:\([^)]*\))?: ([A-Z][A-Za-z /-]*)", "BUG: {1}", Integrity, NOWHERE),
     rule(r"BUG: Dentry .* still in use \([0-9]+\) \[(unmount) of ([^\]]+)\]", "BUG: Dentry still in use in {1}", Integrity, NOWHERE)
-        .or(&["BUG: Dentry still in use [{1} of {2}]"]),
+        .or(&["BUG: Dentry still in use [{1} of {2}]"]).traceless(),
 ];

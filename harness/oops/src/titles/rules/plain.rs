@@ -42,6 +42,16 @@ pub(super) const RULES: &[Rule] = &[
     rule(r"SYZFATAL:(.*)", "SYZFATAL:{1}", Other, NOWHERE)
         .or(&["SYZFATAL"])
         .traceless(),
+    rule(r"^fatal error: ", "go runtime error", Other, NOWHERE).traceless(),
+    rule(
+        r"^Booting the kernel",
+        "unexpected kernel reboot",
+        Other,
+        NOWHERE,
+    )
+    .traceless()
+    .again()
+    .inner(),
     // KASAN's history of an object whose headline is lost
     rule(
         r"INFO: (Freed|Allocated) in (.*)",
@@ -49,12 +59,21 @@ pub(super) const RULES: &[Rule] = &[
         Other,
         NOWHERE,
     )
-    .remnant(),
+    .remnant()
+    .inner(),
     // a headline that the kernel printed in two parts, the second of them lost
     rule(r"(BUG|WARNING|INFO):\s*$", "{1}: corrupted", Other, NOWHERE).remnant(),
     // whatever else it calls a bug
-    rule(r"(BUG: .*)", "{1}", Other, NOWHERE).traceless(),
-    rule(r"(WARNING: .*)", "{1}", Warning, NOWHERE).traceless(),
-    rule(r"(INFO: .*)", "{1}", Other, NOWHERE).traceless(),
-    rule(r"(panic: .*)", "{1}", Other, NOWHERE).traceless(),
+    rule(r"(BUG: .*)", "{1}", Other, NOWHERE)
+        .traceless()
+        .general(),
+    rule(r"(WARNING: .*)", "{1}", Warning, NOWHERE)
+        .traceless()
+        .general(),
+    rule(r"(INFO: .*)", "{1}", Other, NOWHERE)
+        .traceless()
+        .general(),
+    rule(r"(panic: .*)", "{1}", Other, NOWHERE)
+        .traceless()
+        .general(),
 ];
