@@ -135,7 +135,10 @@ fn explain_compares_with_what_it_is_given() {
 #[test]
 fn explain_refuses_what_tells_of_no_crash() {
     check(
-        &["explain", env!("CARGO_MANIFEST_PATH")],
+        &[
+            "explain",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../LICENSE-MIT"),
+        ],
         2,
         "nothing of a crash in it",
     );
@@ -187,11 +190,12 @@ fn triage_groups_what_it_can_read_and_says_what_it_could_not() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(
-        text.contains("Bug 1: WARNING in foo\n  certain: 2 crashes"),
+        // Nothing says that the trace is whole, so the place is not known.
+        text.contains("Bug 1: WARNING in foo\n  likely: 2 crashes"),
         "{text}"
     );
     assert!(
-        text.contains("notes.txt  the text has nothing of a crash in it"),
+        text.contains("notes.txt: nothing of a crash in it"),
         "{text}"
     );
     let output = recrash(&["triage", folder, dull.to_str().unwrap()]);

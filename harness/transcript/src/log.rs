@@ -92,15 +92,22 @@ fn blank(lines: &mut [&str], range: Range<usize>) {
     }
 }
 
-/// `[   12.345678]`, perhaps quoted.
+/// `[   12.345678]` near the line's start, behind what quotes, colours or records it.
 fn is_stamped(line: &str) -> bool {
-    let bare = line.trim_start_matches(['>', ' ', '\t']);
-    let inner = bare.strip_prefix('[').and_then(|rest| rest.split_once(']'));
-    let time = inner.and_then(|(time, _)| time.trim_start().split_once('.'));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    time.is_some_and(|(seconds, fraction)| {
-        digits(seconds) && fraction.len() == 6 && digits(fraction)
+    /// Of a line that are looked at, in bytes.
+    const NEAR: usize = 96;
+    let near = line.get(..NEAR).unwrap_or(line);
+    near.split('[').skip(1).take(NEAR).any(|rest| {
+        let time = rest.split_once(']').map(|(time, _)| time);
+        let parts = time.and_then(|time| time.trim_start().split_once('.'));
+        parts.is_some_and(|(seconds, fraction)| {
+            digits(seconds) && fraction.len() == 6 && digits(fraction)
+        })
     })
+}
+
+fn digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The text with each line empty that the session claims, so that numbers stay.

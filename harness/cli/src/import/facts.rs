@@ -214,6 +214,10 @@ fn role(account: &Account, wanted: account::Role) -> Fact<Role> {
     if nothing {
         return derived(Role::None);
     }
+    // Where the code adds the offset first, the sum is in the base alone.
+    if wanted == account::Role::Base && is_list_plus_offset(account) && faulting.index.is_none() {
+        return derived(Role::FreelistPointer);
+    }
     match account.origins.iter().find(|origin| origin.role == wanted) {
         Some(origin) => match (&origin.end, held(origin)) {
             (End::Unknown(why), _) => Fact::absent(why),
@@ -221,6 +225,29 @@ fn role(account: &Account, wanted: account::Role) -> Fact<Role> {
             (_, None) => Fact::absent("the text does not show what it was read from"),
         },
         None => Fact::absent("the text does not show where it came from"),
+    }
+}
+
+/// The faulting address is the head of the CPU's list plus the place of the pointer in an object: `extract`'s rule too.
+fn is_list_plus_offset(account: &Account) -> bool {
+    let address = account
+        .faulting
+        .as_ref()
+        .ok()
+        .and_then(|known| known.value.address);
+    let offset = account
+        .cache
+        .as_ref()
+        .ok()
+        .and_then(|known| known.value.offset);
+    let head = account
+        .freelist
+        .as_ref()
+        .ok()
+        .map(|known| known.value.value);
+    match (address, head, offset) {
+        (Some(address), Some(head), Some(offset)) => address == head.wrapping_add(offset),
+        _ => false,
     }
 }
 
@@ -304,7 +331,7 @@ fn slab(from: &Reader, account: &Account) -> Slab {
 fn corruption(from: &Reader, account: &Account) -> Corruption {
     let found = match &account.decoded {
         Ok(known) => &known.value,
-        Err(why) => return none(why),
+        Err(why) => return hidden(account, why),
     };
     let Some((site, value)) = site(account) else {
         return none("the text does not show where the wild value was read from");
@@ -331,6 +358,19 @@ fn corruption(from: &Reader, account: &Account) -> Corruption {
             "nothing was recognised",
         ),
         proof: Fact::known(proof(account, reading), Source::Derived),
+    }
+}
+
+/// The bytes are not known, for `why`; of which list they were may be.
+fn hidden(account: &Account, why: &str) -> Corruption {
+    let site = freelist_of(account).ok();
+    Corruption {
+        site: Fact::from_option(
+            site.filter(|_| is_list_plus_offset(account)),
+            Source::Derived,
+            why,
+        ),
+        ..none(why)
     }
 }
 

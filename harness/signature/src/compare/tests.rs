@@ -232,6 +232,26 @@ fn a_cache_of_another_size_is_different() {
 }
 
 #[test]
+fn a_register_that_held_the_value_leaves_the_site_open() {
+    let register: Change = |s| {
+        s.corruption.site = known(Site::Register { name: "rbp".into() });
+    };
+    let comparison = changed(golden, register, Verdict::Inconclusive);
+    let why = "corruption.site is not known in the candidate: known only as the contents of rbp";
+    assert_eq!(comparison.why, why);
+    let mut partial = golden();
+    register(&mut partial);
+    let comparison = compare(&partial, &golden());
+    assert_eq!(comparison.verdict, Verdict::Inconclusive);
+    check_itself(&partial);
+}
+
+fn check_itself(signature: &Signature) {
+    let comparison = compare(signature, signature);
+    assert_eq!(comparison.verdict, Verdict::SameCrash, "{comparison:#?}");
+}
+
+#[test]
 fn a_null_dereference_is_different() {
     changed(
         golden,

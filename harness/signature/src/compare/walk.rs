@@ -175,7 +175,7 @@ impl Walk<'_> {
             proof: _,
         } = golden;
         let identity = self.of_corruption();
-        self.fact("corruption.site", identity, site, &found.site);
+        self.site(identity, site, &found.site);
         self.fact("corruption.bytes", Part::Detail, bytes, &found.bytes);
         self.fact(
             "corruption.observed",
@@ -192,6 +192,23 @@ impl Walk<'_> {
             confidence,
             &found.confidence,
         );
+    }
+
+    /// A register that held the value is not where it was overwritten: that is not known then, and not another place.
+    fn site(&mut self, part: Part, golden: &Fact<Site>, found: &Fact<Site>) {
+        let only_a_register = |site: &Fact<Site>| match site.value() {
+            Some(Site::Register { name }) => Some(Gap {
+                field: "corruption.site".to_owned(),
+                part,
+                reason: format!("known only as the contents of {name}"),
+            }),
+            _ => None,
+        };
+        match (only_a_register(golden), only_a_register(found)) {
+            (Some(gap), None) if found.value().is_some() => self.out.uncovered.push(gap),
+            (None, Some(gap)) if golden.value().is_some() => self.out.unknown.push(gap),
+            _ => self.fact("corruption.site", part, golden, found),
+        }
     }
 
     /// What the facts of a corruption mean: nothing where neither crash is one.

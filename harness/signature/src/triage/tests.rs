@@ -105,6 +105,13 @@ fn another_cache_or_another_class_is_another_bug() {
 }
 
 #[test]
+fn a_register_that_held_the_value_is_no_other_site() {
+    let mut register = golden();
+    register.corruption.site = known(Site::Register { name: "rbp".into() });
+    check(&[golden(), register], &[(2, Some(Sureness::Likely))], 0);
+}
+
+#[test]
 fn a_missing_class_makes_it_likely() {
     let mut partial = golden();
     partial.fault.class = Fact::absent("cut off");

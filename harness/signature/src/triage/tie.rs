@@ -6,7 +6,7 @@ use crate::compare::basis;
 use crate::compare::decoded::{self, Relation as Contents};
 use crate::compare::place as chains;
 use crate::compare::walk::same_site;
-use crate::model::{Confidence, Decoded, Fact};
+use crate::model::{Confidence, Decoded, Fact, Site};
 use crate::normalise;
 
 /// What two crashes are to one another.
@@ -40,13 +40,26 @@ pub(super) fn relation(a: &Signature, b: &Signature) -> Relation {
     }
 }
 
+/// Whether the overwritten value is known only as the contents of a register.
+fn in_register(signature: &Signature) -> bool {
+    matches!(
+        signature.corruption.site.value(),
+        Some(Site::Register { .. })
+    )
+}
+
 /// Both known, and not the same.
 fn both_differ<T>(a: &Fact<T>, b: &Fact<T>, same: impl Fn(&T, &T) -> bool) -> bool {
     matches!((a.value(), b.value()), (Some(a), Some(b)) if !same(a, b))
 }
 
 fn by_corruption(a: &Signature, b: &Signature) -> Relation {
-    if both_differ(&a.corruption.site, &b.corruption.site, same_site)
+    let may_be_one = |a: &Site, b: &Site| {
+        // Where the value was read from is not where it was overwritten.
+        let register = |site: &Site| matches!(site, Site::Register { .. });
+        same_site(a, b) || register(a) || register(b)
+    };
+    if both_differ(&a.corruption.site, &b.corruption.site, may_be_one)
         || both_differ(&a.slab.cache, &b.slab.cache, |a, b| {
             normalise::cache(a) == normalise::cache(b)
         })
@@ -90,6 +103,12 @@ fn corruption_sureness(a: &Signature, b: &Signature, decoded: &Decoded) -> (Sure
         _ if !established(a) || !established(b) => (
             Sureness::Likely,
             missing("the contents are only plausible in one of them"),
+        ),
+        _ if in_register(a) || in_register(b) => (
+            Sureness::Likely,
+            missing(
+                "what was overwritten is known of one of them only as the contents of a register",
+            ),
         ),
         _ if a.fault.class.value().is_none() || b.fault.class.value().is_none() => (
             Sureness::Likely,

@@ -28,7 +28,7 @@ pub fn without_cut_end(text: &str) -> (&str, Option<usize>) {
         Some(end) => text.split_at_checked(end + 1).unwrap_or((text, "")),
         None => ("", text),
     };
-    if last.trim().is_empty() || ends_whole(last.trim_end()) {
+    if last.trim().is_empty() || ends_whole(without_escapes(last).trim_end()) {
         return (text, None);
     }
     (before, Some(before.matches('\n').count() + 1))

@@ -127,8 +127,10 @@ fn text_alone_in_another_cache_or_site_is_different() {
     let mut site = cache.clone();
     cache.slab.cache = known("kmalloc-512".into());
     check(&cache, Verdict::Different);
-    let name = "rbp".to_owned();
-    site.corruption.site = known(Site::Register { name });
+    site.corruption.site = known(Site::Field {
+        structure: "urb".into(),
+        field: "context".into(),
+    });
     check(&site, Verdict::Different);
 }
 
