@@ -40,8 +40,8 @@ impl Subject {
     /// Reads a run folder, a signature, a text, or a vmcore, of which `split` are the other files.
     ///
     /// # Errors
-    /// There is no such file, a signature or manifest is malformed, or a text has nothing of a crash in it. A vmcore that cannot be analysed
-    /// is no error but inconclusive.
+    /// There is no such file, a signature or manifest is malformed, or a text has nothing of a crash in it. A vmcore
+    /// that cannot be analysed is no error but inconclusive.
     pub(crate) fn read(path: &Path, split: &[PathBuf], debug: &DebugArgs) -> Result<Self, Failure> {
         let meta = std::fs::metadata(path).with_context(|| path.display().to_string())?;
         if meta.is_dir() {

@@ -1,5 +1,6 @@
 //! From text to a signature: the counterpart of `extract`, for what a person saved of a crash. Reads the text, asks
 //! `transcript` what follows from it, and crosses over into the signature. Compares nothing.
+mod corruption;
 mod facts;
 pub(crate) mod table;
 #[cfg(test)]
