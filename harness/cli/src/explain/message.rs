@@ -1,5 +1,5 @@
 //! The shape of what an account can state: messages with named values, no prose. Each language has one template for
-//! each message; the match over [`Id`]s makes a missing one a compile error. Owns no message and no template.
+//! each message; the match over `Id`s makes a missing one a compile error. Owns no message and no template.
 use serde::Serialize;
 use std::borrow::Cow;
 
