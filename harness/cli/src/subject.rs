@@ -37,12 +37,16 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
-    /// Reads a run folder, a signature, a text, or a vmcore, of which `split` are the other files.
+    /// Reads a run folder, a signature, a text, or a vmcore, of which `split` are the other files. `-` is a text on
+    /// stdin.
     ///
     /// # Errors
     /// There is no such file, a signature or manifest is malformed, or a text has nothing of a crash in it. A vmcore
     /// that cannot be analysed is no error but inconclusive.
     pub(crate) fn read(path: &Path, split: &[PathBuf], debug: &DebugArgs) -> Result<Self, Failure> {
+        if path == Path::new("-") {
+            return Ok(Self::Crash(Box::new(import::read(path, &[])?.signature)));
+        }
         let meta = std::fs::metadata(path).with_context(|| path.display().to_string())?;
         if meta.is_dir() {
             return Self::of_run(path, debug);

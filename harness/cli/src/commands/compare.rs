@@ -20,7 +20,7 @@ use crate::subject::Subject;
 /// leaves open. A vmcore is analysed, a text imported first; which one it is, its contents say.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A signature, a run folder, a vmcore, or a crash session or console log as text
+    /// A signature, a run folder, a vmcore, or a crash session or console log as text (`-`: stdin)
     #[arg(value_name = "SIGNATURE|RUN|VMCORE|TEXT")]
     subject: PathBuf,
     /// A second one: the first is taken as the golden, and either may be a golden's name
@@ -112,7 +112,7 @@ impl Args {
         subject: &Path,
         split: &[PathBuf],
     ) -> Result<(String, Subject), Failure> {
-        if subject.exists() {
+        if subject.exists() || subject == Path::new("-") {
             let read = Subject::read(subject, split, &self.debug)?;
             return Ok((subject.display().to_string(), read));
         }

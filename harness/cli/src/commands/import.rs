@@ -1,5 +1,6 @@
 //! `recrash import`: the signature of a crash of which only text is left. Compares nothing.
 use anyhow::Context;
+use recrash_machine::setup::root;
 use recrash_transcript::without_prose;
 use std::path::PathBuf;
 
@@ -64,6 +65,11 @@ struct Told<'a> {
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
+        // Before any work: a golden is for review in the checkout that the caller works in, and in no other.
+        let goldens = match self.golden {
+            Some(_) => Some(root::here().map_err(Failure::usage)?.join("golden")),
+            None => None,
+        };
         let text = import::text(&self.file)?;
         let progress = (text.len() > LONG && !self.json).then(|| Progress::new(false, false));
         if let Some(progress) = &progress {
@@ -88,8 +94,7 @@ impl Args {
         } else if self.output.is_none() {
             output::print(&signature)?;
         }
-        if let Some(golden) = &self.golden {
-            let folder = super::checkout()?.join("golden");
+        if let (Some(golden), Some(folder)) = (&self.golden, goldens) {
             let evidence = without_prose(&text);
             golden::propose(&folder, golden, &imported.signature, Some(&evidence))?;
         }

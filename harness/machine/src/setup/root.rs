@@ -2,12 +2,25 @@
 use super::SetupError;
 use std::path::{Path, PathBuf};
 
-/// The checkout: `$RECRASH_ROOT`, else the nearest folder above the current one, else where the
-/// binary was built.
+/// The checkout to read from: [`here`], else where the binary was built.
 ///
 /// # Errors
 /// [`SetupError::NoRoot`] says where it was looked for.
 pub fn find() -> Result<PathBuf, SetupError> {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR"));
+    match here() {
+        Err(error) if std::env::var_os("RECRASH_ROOT").is_some() => Err(error),
+        Err(error) => above(built).ok_or(error),
+        found => found,
+    }
+}
+
+/// The checkout that the caller works in: `$RECRASH_ROOT`, else the nearest folder above the current one. What a
+/// person will review is written only there.
+///
+/// # Errors
+/// [`SetupError::NoRoot`] says where it was looked for.
+pub fn here() -> Result<PathBuf, SetupError> {
     if let Some(root) = std::env::var_os("RECRASH_ROOT") {
         let root = PathBuf::from(root);
         return if is_root(&root) {
@@ -20,12 +33,10 @@ pub fn find() -> Result<PathBuf, SetupError> {
         };
     }
     let current = std::env::current_dir().unwrap_or_default();
-    let built = Path::new(env!("CARGO_MANIFEST_DIR"));
-    above(&current).or_else(|| above(built)).ok_or_else(|| {
+    above(&current).ok_or_else(|| {
         SetupError::NoRoot(format!(
-            "no recrash checkout (qemu/targets and repro-module) in or above {} or {}; set RECRASH_ROOT",
-            current.display(),
-            built.display()
+            "no recrash checkout (qemu/targets and repro-module) in or above {}; go to one, or set RECRASH_ROOT",
+            current.display()
         ))
     })
 }

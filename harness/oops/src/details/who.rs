@@ -64,14 +64,19 @@ fn named(rest: &str, line: usize, details: &mut Details) {
     }
 }
 
-/// The word after the letters of the taint.
+/// The word after the letters of the taint. RHEL's kernels print a dash for each flag of their own that is not set
+/// (`Tainted: G OE --------- - - 4.18.0-147.5.1.el8_1.x86_64 #1`).
 fn release(after: &str) -> Option<String> {
     let rest = match after.split_once("Not tainted ") {
         Some((_, rest)) => rest,
         None => after.split_once("Tainted: ")?.1,
     };
     let mut words = rest.split_ascii_whitespace();
-    let found = words.find(|word| !word.bytes().all(|byte| byte.is_ascii_uppercase()))?;
+    let is_flags = |word: &str| {
+        word.bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b'-')
+    };
+    let found = words.find(|word| !is_flags(word))?;
     // `#1` must follow, or the release itself may be cut off.
     words
         .next()
@@ -115,4 +120,39 @@ pub(super) fn modules(text: &str, goes_on: bool, details: &mut Details) -> bool 
     }
     details.modules.extend(names.into_iter().map(str::to_owned));
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(after: &str, expected: Option<&str>) {
+        assert_eq!(release(after).as_deref(), expected, "{after}");
+    }
+
+    #[test]
+    fn the_release_is_the_word_after_the_flags_of_the_taint() {
+        check(
+            " Not tainted 6.1.0-56-amd64 #1 Debian",
+            Some("6.1.0-56-amd64"),
+        );
+        check(
+            " Tainted: G           OE      6.1.0-56-amd64 #1",
+            Some("6.1.0-56-amd64"),
+        );
+        check(
+            " Kdump: loaded Tainted: G           OE    --------- -  - 4.18.0-147.5.1.el8_1.x86_64 #1",
+            Some("4.18.0-147.5.1.el8_1.x86_64"),
+        );
+        check(
+            " Not tainted --------- -  - 4.18.0-147.5.1.el8_1.x86_64 #1",
+            Some("4.18.0-147.5.1.el8_1.x86_64"),
+        );
+    }
+
+    #[test]
+    fn a_release_that_may_be_cut_off_is_none() {
+        check(" Tainted: G OE --------- -  - 4.18.0-147.5", None);
+        check(" Tainted: G OE --------- -", None);
+    }
 }

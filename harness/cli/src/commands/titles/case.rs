@@ -1,6 +1,8 @@
 //! A file of a folder of logs: header lines, an empty line, the log. It reads, and judges nothing.
-use anyhow::Context;
 use std::path::Path;
+
+use crate::failure::Failure;
+use crate::import;
 
 /// One log and what is expected of it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,10 +21,8 @@ pub(super) struct Case {
 
 impl Case {
     /// Reads a file.
-    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
-        let bytes =
-            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(Self::parse(&String::from_utf8_lossy(&bytes)))
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+        Ok(Self::parse(&import::text(path)?))
     }
 
     /// Carriage returns at the ends of lines do not count.
