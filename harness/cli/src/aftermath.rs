@@ -2,6 +2,7 @@
 //! Boots nothing.
 use recrash_machine::run::{self, Manifest, RunError, RunRecord};
 use recrash_signature::Signature;
+use recrash_signature::compare::Comparison;
 use recrash_signature::store::{self, Golden};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -95,6 +96,16 @@ impl Aftermath {
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         self.judged.exit()
+    }
+
+    /// What the run gave, against the golden.
+    pub(crate) fn comparison(&self) -> &Comparison {
+        &self.judged.comparison
+    }
+
+    /// The run's folder, if it got so far.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.places.run.as_deref()
     }
 
     /// Prints the result: one JSON object, or the report and the conclusion.

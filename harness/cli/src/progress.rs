@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::output::{self, DIM, GOOD, WARN};
+use crate::output::{self, DIM, GOOD, HEAD, WARN};
 
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(100);
@@ -101,6 +101,14 @@ impl Progress {
             begin: Instant::now(),
             bar,
         });
+    }
+
+    /// A heading for the stages to come, for people; a program knows from the lines that it gets.
+    pub(crate) fn heading(&self, text: &str) {
+        self.end();
+        if self.style != Style::Json {
+            output::note(&format!("{HEAD}{}{HEAD:#}\n", output::printable(text)));
+        }
     }
 
     /// Ends the stage that runs, if any.

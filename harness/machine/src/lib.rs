@@ -1,6 +1,8 @@
 //! Runs a guest: set-up of what it needs, target, QEMU, the USB device, capture. Knows no signature.
 pub mod agent_binary;
 pub mod config;
+pub mod controller;
+pub mod device;
 pub mod initramfs;
 pub mod kmod;
 pub mod qemu;
@@ -8,4 +10,6 @@ pub mod run;
 pub mod scenario;
 pub mod setup;
 pub mod target;
+pub mod usbhost;
+pub mod usbpcap;
 pub mod usbredir;

@@ -1,6 +1,7 @@
 //! A kernel to boot: where it comes from, its command lines, its machine. Reads `qemu/targets/*.toml`;
 //! fetches and builds nothing (that is [`crate::setup`]).
 use crate::config::{self, ConfigError};
+use crate::controller::Controller;
 use serde::Deserialize;
 use std::path::Path;
 use std::time::Duration;
@@ -54,8 +55,8 @@ pub struct MachineSettings {
     pub cpus: u32,
     /// QEMU's `-cpu`.
     pub cpu: String,
-    /// QEMU's device name of the USB host controller.
-    pub usb_controller: String,
+    /// The USB host controller.
+    pub usb_controller: Controller,
 }
 
 /// The boot that crashes.

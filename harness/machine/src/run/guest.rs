@@ -87,14 +87,14 @@ pub struct GuestResult {
     pub console_tail: Vec<String>,
 }
 
-/// Runs it. `plug` gets the near end of the usb-redir connection and serves the device on it until what it
-/// returns is dropped.
+/// Runs it. `plug` gives QEMU's end of the usb-redir connection and serves the device on the other until what it
+/// returns is dropped; no connection, if QEMU has the device from elsewhere.
 ///
 /// # Errors
 /// The host's: a file, a socket, a program. What the guest does is in [`GuestResult::end`].
 pub fn run<D>(
     guest: &Guest<'_>,
-    plug: impl FnOnce(DeviceSink) -> io::Result<(D, OwnedFd)>,
+    plug: impl FnOnce(DeviceSink) -> io::Result<(D, Option<OwnedFd>)>,
     observer: &mut dyn Observer,
     stop: &StopFlag,
 ) -> io::Result<GuestResult> {
@@ -109,7 +109,7 @@ pub fn run<D>(
         qmp: qmp_far.as_raw_fd(),
         events: events_far.as_raw_fd(),
         vmcore: vmcore_far.as_raw_fd(),
-        usb: usb.as_raw_fd(),
+        usb: usb.as_ref().map(AsRawFd::as_raw_fd),
     };
     let args = guest.machine.args(&sockets);
     let line = shell_line(&guest.program.to_string_lossy(), &args);
@@ -155,13 +155,15 @@ pub fn run<D>(
             args,
             cwd: guest.folder.path().into(),
             log,
-            inherit: vec![
+            inherit: [
                 console_far.into(),
                 qmp_far.into(),
                 events_far.into(),
                 vmcore_far.into(),
-                usb,
-            ],
+            ]
+            .into_iter()
+            .chain(usb)
+            .collect(),
         },
         move |status| {
             let clean = status.as_ref().is_ok_and(|status| status.success());

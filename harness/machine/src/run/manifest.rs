@@ -6,8 +6,11 @@ use std::path::Path;
 
 use super::evidence::Evidence;
 use super::stage::{FailureKind, Stage};
+use crate::controller::Controller;
 use crate::qemu::args::Accel;
 use crate::setup::LockedPackage;
+use crate::usbhost::Physical;
+use crate::usbredir::device::Speed;
 
 /// Name inside the run folder.
 pub const MANIFEST: &str = "manifest.json";
@@ -38,6 +41,15 @@ pub struct Manifest {
     pub why_not_kvm: Option<String>,
     /// Device's name.
     pub device: String,
+    /// The USB host controller; absent in runs of before there was a choice, which had the target's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller: Option<Controller>,
+    /// The speed that the device had; absent in runs of before there was a choice, which had the device's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<Speed>,
+    /// The physical device of the host that it was; absent for an emulated one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub physical: Option<Physical>,
     /// Scenario's name.
     pub scenario: String,
     /// The fault.
@@ -214,6 +226,9 @@ pub(super) mod tests {
             accel: Accel::Tcg,
             why_not_kvm: None,
             device: "d".into(),
+            controller: Some(Controller::UsbEhci),
+            speed: Some(Speed::High),
+            physical: None,
             scenario: "s".into(),
             fault: "f".into(),
             append: Vec::new(),

@@ -28,12 +28,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::device::UsbDevice;
 use crate::initramfs::{self, FirstBoot, InitramfsError};
 use crate::qemu::accel::{AccelChoice, AccelError, Chosen, Prober};
 use crate::qemu::args::Machine;
 use crate::setup::Provisioned;
 use crate::target::Target;
-use crate::usbredir::{Device, DeviceServer};
+use crate::usbhost::Physical;
+use crate::usbpcap;
+use crate::usbredir::DeviceServer;
 use guest::{Guest, GuestResult};
 use stage::{End, Failure, Limits};
 
@@ -47,7 +50,7 @@ pub struct RunRequest<'a> {
     /// Name of the device.
     pub device_name: &'a str,
     /// The device.
-    pub device: &'a Device,
+    pub device: &'a UsbDevice,
     /// Name of the scenario.
     pub scenario_name: &'a str,
     /// The scenario, with the fault to inject.
@@ -164,9 +167,13 @@ pub fn run(
             folder: &folder,
             clock,
         };
-        let plug = |sink: DeviceSink| plug(request.device.clone(), sink);
-        guest::run(&guest, plug, observer, stop)
-            .map_err(|error| RunError::host(Stage::StartQemu, Some(&folder), error))
+        let plug = |sink: DeviceSink| plug(request.device, sink);
+        let mut result = guest::run(&guest, plug, observer, stop)
+            .map_err(|error| RunError::host(Stage::StartQemu, Some(&folder), error))?;
+        if request.device.physical().is_some() {
+            take_traffic(&folder, request.scenario, &mut result);
+        }
+        Ok(result)
     })();
     manifest.total_ms = guest::millis(clock.elapsed());
     let outcome = match result {
@@ -231,7 +238,8 @@ fn machine(request: &RunRequest<'_>, accel: &Chosen, initramfs: PathBuf) -> Mach
         kernel: request.provisioned.bzimage.clone(),
         initramfs,
         cmdline: cmdline(request),
-        usb_controller: settings.usb_controller.clone(),
+        usb_controller: settings.usb_controller,
+        usb_host: request.device.physical().map(Physical::qemu_device),
         pcap: folder::PCAP.into(),
         sandbox: accel.sandbox,
     }
@@ -263,9 +271,25 @@ fn limits(target: &Target) -> Limits {
     }
 }
 
-/// Serves the device on a socket in a folder that only we can enter, and connects QEMU's end to it; then the
-/// name is no longer needed.
-fn plug(device: Device, sink: DeviceSink) -> io::Result<(DeviceServer, OwnedFd)> {
+/// Counts what a physical device was asked by QEMU's record of the traffic: nobody else saw it. A record that cannot be
+/// read is no evidence, so that a run which survived is inconclusive; that it cannot is said with it.
+fn take_traffic(folder: &RunFolder, scenario: &Scenario, result: &mut GuestResult) {
+    match usbpcap::read(&folder.file(folder::PCAP)) {
+        Ok(traffic) => result.evidence.traffic(&traffic, scenario),
+        Err(error) => result.evidence.unread_traffic = Some(error.to_string()),
+    }
+}
+
+/// Serves an emulated device on a socket in a folder that only we can enter, and connects QEMU's end to it; then the
+/// name is no longer needed. A physical device is QEMU's to open.
+fn plug(
+    device: &UsbDevice,
+    sink: DeviceSink,
+) -> io::Result<(Option<DeviceServer>, Option<OwnedFd>)> {
+    let UsbDevice::Emulated(device) = device else {
+        return Ok((None, None));
+    };
+    let device = device.clone();
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("usb");
     let listener = UnixListener::bind(&path)?;
@@ -273,7 +297,7 @@ fn plug(device: Device, sink: DeviceSink) -> io::Result<(DeviceServer, OwnedFd)>
         sink.send(serde_json::to_value(event).unwrap_or_default());
     })?;
     let stream = UnixStream::connect(&path)?;
-    Ok((server, stream.into()))
+    Ok((Some(server), Some(stream.into())))
 }
 
 fn first_manifest(
@@ -291,6 +315,9 @@ fn first_manifest(
         accel: accel.accel,
         why_not_kvm: accel.why_not_kvm.clone(),
         device: request.device_name.into(),
+        controller: Some(request.target.machine.usb_controller),
+        speed: request.device.speed(),
+        physical: request.device.physical().cloned(),
         scenario: request.scenario_name.into(),
         fault: request.scenario.fault.clone(),
         append: request.append.to_vec(),

@@ -1,27 +1,35 @@
-//! `recrash run`: one run from boot to verdict. Puts the parts together; each does its own work.
-use recrash_agent::plan::Scenario;
+//! `recrash run`: one run from boot to verdict. Puts the parts together; each does its own work. What the arguments
+//! name is [`plan`]'s, one boot with its verdict is [`bench`]'s, many combinations are [`matrix`]'s.
+mod bench;
+mod hardware;
+mod matrix;
+mod plan;
+
 use recrash_machine::qemu::accel::AccelChoice;
 use recrash_machine::qemu::args::Accel;
-use recrash_machine::run::{self, Prune, RunRequest, StopFlag};
-use recrash_machine::scenario;
+use recrash_machine::run::{self, Prune, StopFlag};
 use recrash_machine::setup::{self, Provisioned, SetupOptions};
 use recrash_machine::target::Target;
-use recrash_machine::usbredir::Device;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use super::{Outcome, TargetArg, config_file};
-use crate::aftermath::Aftermath;
+use super::{Outcome, TargetArg};
 use crate::expect::Expect;
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::{golden, interrupt, output, watch};
+use crate::{interrupt, output};
+use bench::Bench;
+use hardware::HardwareArgs;
+use matrix::MatrixArgs;
 
 /// Boots, submits, crashes, captures, analyses and compares: one run.
 ///
 /// Everything the run saw is kept in a folder of its own: console, events, USB traffic, vmcore, signature,
 /// report and a manifest.
-#[derive(Debug, clap::Args)]
+///
+/// Lists of targets, controllers, speeds, faults or captures (a,b or all) make a matrix: each combination is run, and one
+/// table tells what was expected (qemu/matrix.toml) and what came. The exit code is the first of 1, 3, 4 that any
+/// of its runs ended with, else 0.
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     target: TargetArg,
@@ -31,7 +39,7 @@ pub(crate) struct Args {
     /// The emulated USB device: a file in qemu/devices, without .toml [default: the target's]
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
-    /// What goes wrong: duplicate-dma, early-free, early-free-fixed, none [default: the scenario's]
+    /// What goes wrong: duplicate-dma, early-free, early-free-fixed, none; a list or all [default: the scenario's]
     #[arg(long, value_name = "FAULT")]
     fault: Option<String>,
     /// Add to the kernel's command line, for example swiotlb=force
@@ -43,9 +51,9 @@ pub(crate) struct Args {
     /// The golden: case, name, case/name, or a .snap file [default: the target's]
     #[arg(long, value_name = "GOLDEN")]
     golden: Option<String>,
-    /// What exit code 0 shall mean
-    #[arg(long, value_name = "VERDICT", default_value = "same-crash")]
-    expect: Expect,
+    /// What exit code 0 shall mean [default: same-crash; in a matrix, what qemu/matrix.toml says]
+    #[arg(long, value_name = "VERDICT")]
+    expect: Option<Expect>,
     /// What executes the guest; auto: KVM if a tiny guest runs on it, else TCG
     #[arg(long, value_name = "ACCEL", default_value = "auto")]
     accel: AccelArg,
@@ -64,6 +72,10 @@ pub(crate) struct Args {
     /// Show the guest's console
     #[arg(short, long)]
     verbose: bool,
+    #[command(flatten)]
+    matrix: MatrixArgs,
+    #[command(flatten)]
+    hardware: HardwareArgs,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -83,76 +95,32 @@ impl From<AccelArg> for AccelChoice {
     }
 }
 
-/// The arguments, resolved to what they name.
-struct Plan {
-    target: Target,
-    device_name: String,
-    device: Device,
-    scenario_name: String,
-    scenario: Scenario,
-    module_params: String,
-    append: Vec<String>,
-    root: PathBuf,
-}
-
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
+        if matrix::is_wanted(&self) {
+            return matrix::run(&self);
+        }
         // Whatever can be wrong with the input is found before anything boots.
         let plan = self.resolve()?;
-        let wanted = self.golden.as_deref();
-        let wanted = wanted.unwrap_or(&plan.target.default.golden);
-        let golden = golden::find(&super::checkout()?.join("golden"), wanted)?;
+        let golden = self.golden(&plan.target)?;
         let progress = Progress::new(self.json, self.verbose);
         let provisioned = self.provision(&plan.target, &progress)?;
+        hardware::check(&plan.target, &provisioned, &plan.device)?;
         // From here on a signal ends the run in order; during set-up it just ends the process.
         let stop = StopFlag::from(interrupt::stop_flag()?);
 
-        let begin = Instant::now();
-        let ended = self.boot(&plan, &provisioned, &progress, &stop);
-        if ended.is_err() {
-            progress.fail();
-        }
-        let aftermath = Aftermath::of(ended, &golden, self.expect, &progress, begin);
+        let bench = Bench {
+            plan: &plan,
+            provisioned: &provisioned,
+            golden: &golden,
+            expect: self.expect.unwrap_or(Expect::SameCrash),
+            accel: self.accel.into(),
+        };
+        let aftermath = bench.run_once(&progress, &stop);
         aftermath.print(self.json, self.timings)?;
         self.prune(&plan.root);
         Ok(aftermath.exit())
-    }
-
-    fn resolve(&self) -> Result<Plan, Failure> {
-        let target = self.target.load()?;
-        let or =
-            |name: &Option<String>, default: &str| name.as_deref().unwrap_or(default).to_owned();
-        let device_name = or(&self.device, &target.default.device);
-        let device =
-            Device::load(&config_file("devices", &device_name)?).map_err(Failure::usage)?;
-        let scenario_name = or(&self.scenario, &target.default.scenario);
-        let file = config_file("scenarios", &scenario_name)?;
-        let mut scenario = scenario::load(&file).map_err(Failure::usage)?;
-        if let Some(fault) = &self.fault {
-            scenario = scenario::with_fault(scenario, fault)
-                .map_err(|why| Failure::usage(anyhow::anyhow!("--fault {fault}: {why}")))?;
-        }
-        let module_params = scenario::module_params(&scenario, device.id())
-            .map_err(|why| Failure::usage(anyhow::anyhow!("{}: {why}", file.display())))?;
-        let words = self
-            .append
-            .iter()
-            .flat_map(|words| words.split_whitespace());
-        let root = match &self.out {
-            Some(dir) => dir.clone(),
-            None => super::runs_folder()?,
-        };
-        Ok(Plan {
-            append: words.map(str::to_owned).collect(),
-            target,
-            device_name,
-            device,
-            scenario_name,
-            scenario,
-            module_params,
-            root,
-        })
     }
 
     fn provision(&self, target: &Target, progress: &Progress) -> Result<Provisioned, Failure> {
@@ -169,32 +137,6 @@ impl Args {
             ..SetupOptions::default()
         };
         super::setup::ensure(target, &options, progress)
-    }
-
-    fn boot(
-        &self,
-        plan: &Plan,
-        provisioned: &Provisioned,
-        progress: &Progress,
-        stop: &StopFlag,
-    ) -> Result<run::RunRecord, run::RunError> {
-        let request = RunRequest {
-            target: &plan.target,
-            provisioned,
-            device_name: &plan.device_name,
-            device: &plan.device,
-            scenario_name: &plan.scenario_name,
-            scenario: &plan.scenario,
-            append: &plan.append,
-            accel: self.accel.into(),
-            root: &plan.root,
-            module_params: &plan.module_params,
-        };
-        run::run(
-            &request,
-            &mut |record: &_| watch::show(progress, record),
-            stop,
-        )
     }
 
     fn prune(&self, root: &Path) {
