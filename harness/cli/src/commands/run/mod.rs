@@ -1,25 +1,27 @@
-//! `recrash run`: one run from boot to verdict. Puts the parts together; each does its own work.
-use recrash_agent::plan::Scenario;
+//! `recrash run`: one run from boot to verdict. Puts the parts together; each does its own work. What the arguments
+//! name is [`plan`]'s, one boot with its verdict is [`bench`]'s.
+mod attempts;
+mod bench;
+mod plan;
+
 use recrash_machine::qemu::accel::AccelChoice;
 use recrash_machine::qemu::args::Accel;
-use recrash_machine::run::{self, Prune, RunRequest, StopFlag};
-use recrash_machine::scenario;
+use recrash_machine::run::{self, Prune, StopFlag};
 use recrash_machine::setup::{self, Provisioned, SetupOptions};
 use recrash_machine::target::Target;
-use recrash_machine::usbredir::Device;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use super::{Outcome, TargetArg, config_file};
-use crate::aftermath::Aftermath;
+use super::{Outcome, TargetArg};
 use crate::expect::Expect;
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::{golden, interrupt, output, watch};
+use crate::{golden, interrupt, output};
+use attempts::{AttemptsArgs, Series};
+use bench::Bench;
 
-/// Boots, submits, crashes, captures, analyses and compares: one run.
+/// Boots, submits, crashes, captures, analyses and compares: one run, or with --attempts many.
 ///
-/// Everything the run saw is kept in a folder of its own: console, events, USB traffic, vmcore, signature,
+/// Everything a run saw is kept in a folder of its own: console, events, USB traffic, vmcore, signature,
 /// report and a manifest.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -56,7 +58,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
     /// Print where the time went
-    #[arg(long)]
+    #[arg(long, conflicts_with = "attempts")]
     timings: bool,
     /// Print one JSON object a line on stdout; the last one is the result
     #[arg(long)]
@@ -64,6 +66,8 @@ pub(crate) struct Args {
     /// Show the guest's console
     #[arg(short, long)]
     verbose: bool,
+    #[command(flatten)]
+    many: AttemptsArgs,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -83,18 +87,6 @@ impl From<AccelArg> for AccelChoice {
     }
 }
 
-/// The arguments, resolved to what they name.
-struct Plan {
-    target: Target,
-    device_name: String,
-    device: Device,
-    scenario_name: String,
-    scenario: Scenario,
-    module_params: String,
-    append: Vec<String>,
-    root: PathBuf,
-}
-
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
@@ -108,51 +100,31 @@ impl Args {
         // From here on a signal ends the run in order; during set-up it just ends the process.
         let stop = StopFlag::from(interrupt::stop_flag()?);
 
-        let begin = Instant::now();
-        let ended = self.boot(&plan, &provisioned, &progress, &stop);
-        if ended.is_err() {
-            progress.fail();
+        let bench = Bench {
+            plan: &plan,
+            provisioned: &provisioned,
+            golden: &golden,
+            expect: self.expect,
+            accel: self.accel.into(),
+        };
+        if let Some(of) = self.many.attempts {
+            let series = Series {
+                bench,
+                of,
+                jobs: self.many.jobs,
+                stop_at: self.many.stop_at_first,
+                json: self.json,
+                verbose: self.verbose,
+                notes: Vec::new(),
+            };
+            let exit = series.run(&stop)?;
+            self.prune(&plan.root);
+            return Ok(exit);
         }
-        let aftermath = Aftermath::of(ended, &golden, self.expect, &progress, begin);
+        let aftermath = bench.run_once(&progress, &stop, None);
         aftermath.print(self.json, self.timings)?;
         self.prune(&plan.root);
         Ok(aftermath.exit())
-    }
-
-    fn resolve(&self) -> Result<Plan, Failure> {
-        let target = self.target.load()?;
-        let or =
-            |name: &Option<String>, default: &str| name.as_deref().unwrap_or(default).to_owned();
-        let device_name = or(&self.device, &target.default.device);
-        let device =
-            Device::load(&config_file("devices", &device_name)?).map_err(Failure::usage)?;
-        let scenario_name = or(&self.scenario, &target.default.scenario);
-        let file = config_file("scenarios", &scenario_name)?;
-        let mut scenario = scenario::load(&file).map_err(Failure::usage)?;
-        if let Some(fault) = &self.fault {
-            scenario = scenario::with_fault(scenario, fault)
-                .map_err(|why| Failure::usage(anyhow::anyhow!("--fault {fault}: {why}")))?;
-        }
-        let module_params = scenario::module_params(&scenario, device.id())
-            .map_err(|why| Failure::usage(anyhow::anyhow!("{}: {why}", file.display())))?;
-        let words = self
-            .append
-            .iter()
-            .flat_map(|words| words.split_whitespace());
-        let root = match &self.out {
-            Some(dir) => dir.clone(),
-            None => super::runs_folder()?,
-        };
-        Ok(Plan {
-            append: words.map(str::to_owned).collect(),
-            target,
-            device_name,
-            device,
-            scenario_name,
-            scenario,
-            module_params,
-            root,
-        })
     }
 
     fn provision(&self, target: &Target, progress: &Progress) -> Result<Provisioned, Failure> {
@@ -169,32 +141,6 @@ impl Args {
             ..SetupOptions::default()
         };
         super::setup::ensure(target, &options, progress)
-    }
-
-    fn boot(
-        &self,
-        plan: &Plan,
-        provisioned: &Provisioned,
-        progress: &Progress,
-        stop: &StopFlag,
-    ) -> Result<run::RunRecord, run::RunError> {
-        let request = RunRequest {
-            target: &plan.target,
-            provisioned,
-            device_name: &plan.device_name,
-            device: &plan.device,
-            scenario_name: &plan.scenario_name,
-            scenario: &plan.scenario,
-            append: &plan.append,
-            accel: self.accel.into(),
-            root: &plan.root,
-            module_params: &plan.module_params,
-        };
-        run::run(
-            &request,
-            &mut |record: &_| watch::show(progress, record),
-            stop,
-        )
     }
 
     fn prune(&self, root: &Path) {
