@@ -41,6 +41,8 @@ pub enum GuestEvent {
         /// The bus's root hub, for example `usb1`.
         root_hub: String,
     },
+    /// Everything is ready, and the scenario waits for [`crate::GO_LINE`].
+    Holding,
     /// The scenario starts; nothing more is reported until it has ended or the kernel has died.
     ScenarioStarted {
         /// Process name.
@@ -106,6 +108,7 @@ impl fmt::Display for GuestEvent {
                 f,
                 "device {path} is bus {bus} device {device}, root hub {root_hub}"
             ),
+            Self::Holding => f.write_str("ready; waiting for the host to let the scenario go"),
             Self::ScenarioStarted { comm, cpu } => {
                 write!(f, "scenario starts: {comm} on CPU {cpu}")
             }

@@ -26,6 +26,7 @@ pub(crate) fn run(
     capture: &CaptureKernel,
     scenario: &Scenario,
     id: DeviceId,
+    hold: bool,
     reporter: &mut Reporter,
 ) -> Result<(), Failure> {
     load_capture_kernel(capture)?;
@@ -61,15 +62,12 @@ pub(crate) fn run(
         root_hub: device.root_hub_name(),
     });
 
-    reporter.report(GuestEvent::ScenarioStarted {
-        comm: scenario.comm.clone(),
-        cpu: scenario.cpu,
-    });
     let played = scenario::run(
         scenario,
         &device.node(root),
         &root_hub.node(root),
-        |event| reporter.report(event),
+        hold,
+        reporter,
     );
     // Also where the scenario failed: what the module did says why.
     for report in module_reports() {

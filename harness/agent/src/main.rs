@@ -73,7 +73,8 @@ fn init(reporter: &mut Reporter) -> Result<(), Failure> {
             capture,
             scenario,
             device,
-        } => first::run(capture, scenario, *device, reporter),
+            hold,
+        } => first::run(capture, scenario, *device, *hold, reporter),
         Boot::Capture { makedumpfile } => capture::run(makedumpfile.as_deref(), reporter),
     }
 }

@@ -34,6 +34,9 @@ pub enum Boot {
         scenario: Scenario,
         /// Which USB device the scenario is about.
         device: DeviceId,
+        /// Whether to hold right before the scenario until the host says [`crate::GO_LINE`]: there a snapshot is taken.
+        #[serde(default)]
+        hold: bool,
     },
     /// Writes `/proc/vmcore` to the vmcore port.
     Capture {
@@ -167,6 +170,7 @@ mod tests {
                     vendor: 0x46f4,
                     product: 1,
                 },
+                hold: true,
             },
         });
     }

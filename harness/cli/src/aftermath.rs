@@ -7,8 +7,9 @@ use recrash_signature::store::{self, Golden};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::campaign::record::Record;
 use crate::exit::Exit;
 use crate::expect::Expect;
 use crate::extract::How;
@@ -106,6 +107,21 @@ impl Aftermath {
     /// The run's folder, if it got so far.
     pub(crate) fn folder(&self) -> Option<&Path> {
         self.places.run.as_deref()
+    }
+
+    /// The same outcome as one of a campaign's, under its number.
+    pub(crate) fn record(&self, number: u32, took: Duration) -> anyhow::Result<Record> {
+        let Comparison { verdict, why, .. } = &self.judged.comparison;
+        Ok(Record {
+            number,
+            verdict: *verdict,
+            exit: self.exit(),
+            why: why.clone(),
+            failure: self.course.failure,
+            took,
+            run: self.places.run.clone(),
+            result: self.judged.json(&self.places, &self.course)?,
+        })
     }
 
     /// Prints the result: one JSON object, or the report and the conclusion.

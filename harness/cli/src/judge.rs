@@ -3,6 +3,7 @@
 use recrash_machine::run::FailureKind;
 use recrash_signature::compare::{Comparison, Verdict};
 use serde::Serialize;
+use serde_json::Value;
 use std::path::PathBuf;
 
 use crate::exit::Exit;
@@ -79,14 +80,23 @@ impl Judged {
 
     /// The last object that `--json` prints.
     pub(crate) fn print_json(&self, places: &Places, course: &Course) -> anyhow::Result<()> {
-        output::print_json(&Line {
+        output::print_json(&self.line(places, course))
+    }
+
+    /// The same object as a value.
+    pub(crate) fn json(&self, places: &Places, course: &Course) -> anyhow::Result<Value> {
+        Ok(serde_json::to_value(self.line(places, course))?)
+    }
+
+    fn line<'a>(&'a self, places: &'a Places, course: &'a Course) -> Line<'a> {
+        Line {
             exit: self.exit() as u8,
             expected: self.expect.name(),
             golden: &self.golden,
             comparison: &self.comparison,
             places,
             course,
-        })
+        }
     }
 
     /// Verdict and differences, as text with styles.

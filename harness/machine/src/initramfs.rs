@@ -181,6 +181,8 @@ pub struct FirstBoot<'a> {
     pub module_params: &'a str,
     /// Command line of the capture kernel.
     pub capture_cmdline: &'a str,
+    /// Whether to hold right before the scenario, for a snapshot.
+    pub hold: bool,
 }
 
 /// The initramfs of the boot that crashes. Holds the capture kernel and `capture`, its packed initramfs.
@@ -215,6 +217,7 @@ pub fn first(
         },
         scenario: boot.scenario.clone(),
         device: boot.device,
+        hold: boot.hold,
     };
     add_plan(&mut out, modules, plan)?;
     Ok(out)

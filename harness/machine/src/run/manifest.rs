@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::campaign::CampaignNote;
 use super::evidence::Evidence;
 use super::stage::{FailureKind, Stage};
 use crate::controller::Controller;
@@ -56,6 +57,9 @@ pub struct Manifest {
     pub fault: String,
     /// What was added to the kernel's command line.
     pub append: Vec<String>,
+    /// Which attempt of which campaign it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<CampaignNote>,
     /// The whole command line.
     pub cmdline: String,
     /// Wall time of each stage, in order.
@@ -232,6 +236,7 @@ pub(super) mod tests {
             scenario: "s".into(),
             fault: "f".into(),
             append: Vec::new(),
+            campaign: None,
             cmdline: String::new(),
             stages: vec![StageTime {
                 stage: Stage::Boot,

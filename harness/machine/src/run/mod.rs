@@ -1,5 +1,6 @@
 //! One run: one boot of one scenario on one target, with a folder that keeps everything it saw. Stages and
 //! their deadlines are [`stage`]'s, the threads and QEMU are [`guest`]'s. Knows no signature and no golden.
+pub mod campaign;
 pub mod capture;
 pub mod console;
 pub mod events;
@@ -12,6 +13,7 @@ mod readers;
 pub mod stage;
 mod stop;
 
+pub use campaign::{CampaignFolder, CampaignNote};
 pub use events::{HostEvent, Observer, Record, Said};
 pub use evidence::Evidence;
 pub use folder::{Prune, RunFolder, RunSummary, list, prune};
@@ -63,6 +65,8 @@ pub struct RunRequest<'a> {
     pub root: &'a Path,
     /// Parameters of repro-module, from [`crate::scenario::module_params`].
     pub module_params: &'a str,
+    /// Which attempt of which campaign it is, if of one.
+    pub campaign: Option<CampaignNote>,
 }
 
 /// A run that has ended with its folder complete.
@@ -205,6 +209,7 @@ fn pack(request: &RunRequest<'_>, scratch: &Path) -> Result<PathBuf, InitramfsEr
         device: request.device.id(),
         module_params: request.module_params,
         capture_cmdline: &target.capture.cmdline,
+        hold: false,
     };
     let bytes = initramfs::first(provisioned, target, &boot, capture)?.to_bytes()?;
     let file = scratch.join("initramfs.cpio");
@@ -321,6 +326,7 @@ fn first_manifest(
         scenario: request.scenario_name.into(),
         fault: request.scenario.fault.clone(),
         append: request.append.to_vec(),
+        campaign: request.campaign.clone(),
         cmdline: cmdline(request),
         stages: Vec::new(),
         total_ms: 0,

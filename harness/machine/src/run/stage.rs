@@ -342,6 +342,7 @@ impl Machine {
             }
             GuestEvent::ModuleLoaded { .. }
             | GuestEvent::DeviceFound { .. }
+            | GuestEvent::Holding
             | GuestEvent::UrbReaped { .. }
             | GuestEvent::FaultReturned { .. }
             | GuestEvent::ModuleReport { .. }

@@ -1,7 +1,7 @@
 //! Where a plan is carried out: everything that one boot and its verdict need, so that it can be done once, or again
 //! and again, and each time is judged alike. Reads no arguments and prints no result.
 use recrash_machine::qemu::accel::AccelChoice;
-use recrash_machine::run::{self, RunRequest, StopFlag};
+use recrash_machine::run::{self, CampaignNote, RunRequest, StopFlag};
 use recrash_machine::setup::Provisioned;
 use recrash_signature::store::Golden;
 use std::time::Instant;
@@ -23,11 +23,19 @@ pub(super) struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// One fresh boot, its analysis and its verdict.
-    pub(super) fn run_once(&self, progress: &Progress, stop: &StopFlag) -> Aftermath {
+    /// One fresh boot, its analysis and its verdict; if it is one of many, which.
+    pub(super) fn run_once(
+        &self,
+        progress: &Progress,
+        stop: &StopFlag,
+        campaign: Option<CampaignNote>,
+    ) -> Aftermath {
         let begin = Instant::now();
         let ended = run::run(
-            &self.request(),
+            &RunRequest {
+                campaign,
+                ..self.request()
+            },
             &mut |record: &_| watch::show(progress, record),
             stop,
         );
@@ -51,6 +59,7 @@ impl Bench<'_> {
             accel: self.accel,
             root: &plan.root,
             module_params: &plan.module_params,
+            campaign: None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `recrash run`: one run from boot to verdict. Puts the parts together; each does its own work. What the arguments
-//! name is [`plan`]'s, one boot with its verdict is [`bench`]'s, many combinations are [`matrix`]'s.
+//! name is [`plan`]'s, one boot with its verdict is [`bench`]'s, many attempts are [`attempts`]'s, many combinations
+//! [`matrix`]'s.
+mod attempts;
 mod bench;
 mod hardware;
 mod matrix;
@@ -17,13 +19,14 @@ use crate::expect::Expect;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::{interrupt, output};
+use attempts::{AttemptsArgs, Series};
 use bench::Bench;
 use hardware::HardwareArgs;
 use matrix::MatrixArgs;
 
-/// Boots, submits, crashes, captures, analyses and compares: one run.
+/// Boots, submits, crashes, captures, analyses and compares: one run, or with --attempts many.
 ///
-/// Everything the run saw is kept in a folder of its own: console, events, USB traffic, vmcore, signature,
+/// Everything a run saw is kept in a folder of its own: console, events, USB traffic, vmcore, signature,
 /// report and a manifest.
 ///
 /// Lists of targets, controllers, speeds, faults or captures (a,b or all) make a matrix: each combination is run, and one
@@ -64,7 +67,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
     /// Print where the time went
-    #[arg(long)]
+    #[arg(long, conflicts_with = "attempts")]
     timings: bool,
     /// Print one JSON object a line on stdout; the last one is the result
     #[arg(long)]
@@ -72,6 +75,8 @@ pub(crate) struct Args {
     /// Show the guest's console
     #[arg(short, long)]
     verbose: bool,
+    #[command(flatten)]
+    many: AttemptsArgs,
     #[command(flatten)]
     matrix: MatrixArgs,
     #[command(flatten)]
@@ -117,7 +122,21 @@ impl Args {
             expect: self.expect.unwrap_or(Expect::SameCrash),
             accel: self.accel.into(),
         };
-        let aftermath = bench.run_once(&progress, &stop);
+        if let Some(of) = self.many.attempts {
+            let series = Series {
+                bench,
+                of,
+                jobs: self.many.jobs,
+                stop_at: self.many.stop_at_first,
+                json: self.json,
+                verbose: self.verbose,
+                notes: Vec::new(),
+            };
+            let exit = series.run(&stop)?;
+            self.prune(&plan.root);
+            return Ok(exit);
+        }
+        let aftermath = bench.run_once(&progress, &stop, None);
         aftermath.print(self.json, self.timings)?;
         self.prune(&plan.root);
         Ok(aftermath.exit())

@@ -68,6 +68,11 @@ pub(super) fn is_wanted(args: &Args) -> bool {
 
 /// Runs it, or prints what it would run.
 pub(super) fn run(args: &Args) -> Outcome {
+    if args.many.attempts.is_some() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--attempts repeats one combination; the options name a matrix of them"
+        )));
+    }
     if args.timings {
         return Err(Failure::usage(anyhow::anyhow!(
             "--timings: the table has the time of each run; their reports have the rest"
@@ -298,7 +303,7 @@ fn play(
                 expect: wanted.expect,
                 accel: args.accel.into(),
             };
-            let aftermath = bench.run_once(progress, stop);
+            let aftermath = bench.run_once(progress, stop, None);
             let run = aftermath.folder().map(Into::into);
             // A run that was cut short by the same signal has no result.
             if !stop.is_stopped() {
