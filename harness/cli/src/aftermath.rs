@@ -16,7 +16,7 @@ use crate::extract::How;
 use crate::judge::{Course, Judged, Places};
 use crate::output::{self, DIM, HEAD};
 use crate::progress::Progress;
-use crate::report::{CrashReport, text};
+use crate::report::{CrashReport, device, text};
 use crate::subject::{SIGNATURE, Subject};
 use crate::timings::Timings;
 use crate::{extract, golden};
@@ -84,6 +84,12 @@ impl Aftermath {
             report,
             proposal: None,
         };
+        if let Some(manifest) = &manifest {
+            aftermath
+                .course
+                .physical_device
+                .clone_from(&manifest.physical);
+        }
         aftermath.write_down(&subject, golden);
         drop(locked);
         progress.end();
@@ -162,6 +168,9 @@ impl Aftermath {
             for line in &self.course.console_tail {
                 let _ = writeln!(out, "  {DIM}{}{DIM:#}", output::printable(line));
             }
+        }
+        if let Some(device) = &self.course.physical_device {
+            text::facts(&mut out, "Physical device", &device::facts(device));
         }
         let crash = text::crash(&self.report);
         if !crash.is_empty() {

@@ -1,6 +1,7 @@
 //! What a comparison comes to for the caller: verdict, expectation, exit code, and how the three are
 //! printed. Compares nothing itself and reads no dump.
 use recrash_machine::run::FailureKind;
+use recrash_machine::usbhost::Physical;
 use recrash_signature::compare::{Comparison, Verdict};
 use serde::Serialize;
 use serde_json::Value;
@@ -52,6 +53,9 @@ pub(crate) struct Course {
     /// The last lines of the console of an inconclusive run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) console_tail: Vec<String>,
+    /// The physical device of this host that the guest had, if it had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) physical_device: Option<Physical>,
     /// Where the time went.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) timings: Option<Timings>,

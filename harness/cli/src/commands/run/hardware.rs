@@ -75,7 +75,9 @@ impl HardwareArgs {
             one::<Controller>("--controller", name)?.put_into(target);
         }
         let speed = self.speed.as_deref();
-        let speed = speed.map(|name| one::<Speed>("--speed", name)).transpose()?;
+        let speed = speed
+            .map(|name| one::<Speed>("--speed", name))
+            .transpose()?;
         Ok(device.plug_into(target.machine.usb_controller, speed))
     }
 }

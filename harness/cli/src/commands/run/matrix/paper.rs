@@ -24,7 +24,9 @@ impl Paper {
         let folder = root.join(MATRICES);
         let context = || format!("cannot make a folder in {}", folder.display());
         fs::create_dir_all(&folder).with_context(context)?;
-        let time = jiff::ZonedDateTime::now().strftime("%Y%m%d-%H%M%S").to_string();
+        let time = jiff::ZonedDateTime::now()
+            .strftime("%Y%m%d-%H%M%S")
+            .to_string();
         let mut own = folder.join(&time);
         let mut n = 1;
         while let Err(error) = fs::create_dir(&own) {
