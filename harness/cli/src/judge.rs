@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::path::PathBuf;
 
+use crate::captures::Captures;
 use crate::exit::Exit;
 use crate::expect::{self, Expect};
 use crate::output::{self, BAD, GOOD};
@@ -56,6 +57,9 @@ pub(crate) struct Course {
     /// The physical device of this host that the guest had, if it had one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) physical_device: Option<Physical>,
+    /// How the memory was saved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) capture: Option<Captures>,
     /// Where the time went.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) timings: Option<Timings>,

@@ -23,7 +23,7 @@ const LENGTH: u64 = 254;
 
 /// A crash on this controller is the golden's; the kernel found the device at this speed with this driver, and QEMU's
 /// record of the traffic tells the same as the device itself.
-fn check(controller: &str, speed: &str, fault: &str, driver: &str) {
+fn check(controller: &str, speed: &str, fault: &str, capture: &str, driver: &str) {
     let _guard = one_at_a_time();
     let name = format!("{controller}-{speed}");
     let args = [
@@ -33,6 +33,8 @@ fn check(controller: &str, speed: &str, fault: &str, driver: &str) {
         speed,
         "--fault",
         fault,
+        "--capture",
+        capture,
     ];
     let run = finish(&mut run_command(&name, &args));
     assert_eq!(run.code, 0, "{}", run.text());
@@ -83,37 +85,55 @@ fn the_record_tells_what_the_device_tells(run: &Finished) {
 
 #[test]
 fn xhci_at_full_speed_crashes_alike() {
-    check("qemu-xhci", "full", "duplicate-dma", "xhci_hcd");
+    check("qemu-xhci", "full", "duplicate-dma", "kdump", "xhci_hcd");
 }
 
 #[test]
 fn ehci_at_high_speed_crashes_alike() {
-    check("usb-ehci", "high", "early-free", "ehci-pci");
+    check("usb-ehci", "high", "early-free", "qemu", "ehci-pci");
 }
 
 #[test]
 fn a_companion_of_ehci_takes_the_full_speed_device_and_crashes_alike() {
-    check("ich9-usb-ehci1", "full", "duplicate-dma", "uhci_hcd");
+    check(
+        "ich9-usb-ehci1",
+        "full",
+        "duplicate-dma",
+        "qemu",
+        "uhci_hcd",
+    );
 }
 
 #[test]
 fn ehci_with_companions_keeps_the_high_speed_device_and_crashes_alike() {
-    check("ich9-usb-ehci1", "high", "duplicate-dma", "ehci-pci");
+    check(
+        "ich9-usb-ehci1",
+        "high",
+        "duplicate-dma",
+        "qemu",
+        "ehci-pci",
+    );
 }
 
 #[test]
 fn uhci_of_piix3_crashes_alike() {
-    check("piix3-usb-uhci", "full", "duplicate-dma", "uhci_hcd");
+    check(
+        "piix3-usb-uhci",
+        "full",
+        "duplicate-dma",
+        "kdump",
+        "uhci_hcd",
+    );
 }
 
 #[test]
 fn uhci_of_piix4_crashes_alike() {
-    check("piix4-usb-uhci", "full", "early-free", "uhci_hcd");
+    check("piix4-usb-uhci", "full", "early-free", "qemu", "uhci_hcd");
 }
 
 #[test]
 fn uhci_of_ich9_crashes_alike() {
-    check("ich9-usb-uhci1", "full", "early-free", "uhci_hcd");
+    check("ich9-usb-uhci1", "full", "early-free", "qemu", "uhci_hcd");
 }
 
 /// Exit code 2, and what stderr says.

@@ -1,6 +1,7 @@
 //! The arguments of `recrash run`, resolved to what they name. Finds whatever is wrong with them before anything boots;
 //! boots nothing.
 use recrash_agent::plan::Scenario;
+use recrash_machine::capture::Capture;
 use recrash_machine::controller::Misfit;
 use recrash_machine::device::UsbDevice;
 use recrash_machine::scenario;
@@ -23,6 +24,7 @@ pub(super) struct Plan {
     pub(super) scenario: Scenario,
     pub(super) module_params: String,
     pub(super) append: Vec<String>,
+    pub(super) capture: Capture,
     pub(super) root: PathBuf,
 }
 
@@ -58,7 +60,9 @@ impl Args {
             .append
             .iter()
             .flat_map(|words| words.split_whitespace());
+        let capture = self.capture.settle(&target)?;
         let plan = Plan {
+            capture,
             append: words.map(str::to_owned).collect(),
             target,
             device_name,

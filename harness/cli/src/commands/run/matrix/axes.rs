@@ -4,6 +4,7 @@ use recrash_machine::scenario::FAULTS;
 
 use super::super::super::config_names;
 use super::super::Args;
+use crate::commands::capture_args::ModeArg;
 use crate::failure::Failure;
 
 /// The word for everything there is.
@@ -18,7 +19,7 @@ pub(super) struct Axes {
     pub(super) controllers: Vec<Option<String>>,
     pub(super) speeds: Vec<Option<String>>,
     pub(super) faults: Vec<Option<String>>,
-    pub(super) captures: Vec<Option<String>>,
+    pub(super) captures: Vec<Option<ModeArg>>,
 }
 
 /// The values of one combination.
@@ -28,7 +29,7 @@ pub(super) struct Point {
     pub(super) controller: Option<String>,
     pub(super) speed: Option<String>,
     pub(super) fault: Option<String>,
-    pub(super) capture: Option<String>,
+    pub(super) capture: Option<ModeArg>,
 }
 
 /// Whether an option's text is a list.
@@ -51,7 +52,10 @@ impl Axes {
             )?,
             speeds: axis("--speed", args.hardware.speed.as_deref(), &SPEEDS)?,
             faults: axis("--fault", args.fault.as_deref(), FAULTS)?,
-            captures: vec![None],
+            captures: match args.capture.modes() {
+                modes if modes.is_empty() => vec![None],
+                modes => modes.into_iter().map(Some).collect(),
+            },
         })
     }
 
@@ -68,7 +72,7 @@ impl Axes {
                                 controller: controller.clone(),
                                 speed: speed.clone(),
                                 fault: fault.clone(),
-                                capture: capture.clone(),
+                                capture: *capture,
                             });
                         }
                     }

@@ -12,7 +12,7 @@ use recrash_signature::store::Golden;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::super::{Outcome, TargetArg, checkout};
+use super::super::{Outcome, TargetArg, capture_args, checkout};
 use super::Args;
 use super::bench::Bench;
 use super::hardware;
@@ -63,7 +63,10 @@ pub(super) fn is_wanted(args: &Args) -> bool {
     let hardware = &args.hardware;
     let lists = [&args.fault, &hardware.controller, &hardware.speed];
     let mut texts = lists.into_iter().flatten().map(String::as_str);
-    args.matrix.dry_run || axes::is_list(args.target.name()) || texts.any(axes::is_list)
+    args.matrix.dry_run
+        || axes::is_list(args.target.name())
+        || texts.any(axes::is_list)
+        || args.capture.modes().len() > 1
 }
 
 /// Runs it, or prints what it would run.
@@ -104,6 +107,7 @@ fn prepare(args: &Args, point: &Point, rules: &Rules) -> Result<Prepared, Failur
     one.target = TargetArg::of(&point.target);
     one.hardware.controller.clone_from(&point.controller);
     one.hardware.speed.clone_from(&point.speed);
+    one.capture = args.capture.with_mode(point.capture);
     if point.fault.is_some() {
         one.fault.clone_from(&point.fault);
     }
@@ -122,7 +126,7 @@ fn prepare(args: &Args, point: &Point, rules: &Rules) -> Result<Prepared, Failur
             _ => speed.unwrap_or("low").to_owned(),
         },
         fault: plan.scenario.fault.clone(),
-        capture: point.capture.clone().unwrap_or_else(|| "kdump".into()),
+        capture: plan.capture.mode.to_string(),
         device: plan.device_name.clone(),
         scenario: plan.scenario_name.clone(),
     };
@@ -191,7 +195,10 @@ fn rule_out(
             one.ready = None;
             Ok(())
         }
-        None => hardware::check(&plan.target, provisioned, &plan.device),
+        None => {
+            capture_args::check(&plan.capture, provisioned)?;
+            hardware::check(&plan.target, provisioned, &plan.device)
+        }
     }
 }
 
