@@ -123,7 +123,7 @@ impl Evidence {
     /// without an end was taken back, or the run ended first.
     pub fn traffic(&mut self, traffic: &Traffic, scenario: &Scenario) {
         for transfer in &traffic.transfers {
-            if !device_setups(scenario).any(|wanted| wanted == transfer.setup) {
+            if !device_setups(scenario).any(|wanted| on_the_bus(wanted) == transfer.setup) {
                 continue;
             }
             self.asked += 1;
@@ -198,6 +198,21 @@ impl Evidence {
         }
         Ok(())
     }
+}
+
+/// A setup packet's bytes (USB 2.0, 9.3).
+fn on_the_bus(setup: Setup) -> [u8; 8] {
+    let [value, index, length] = [setup.value, setup.index, setup.length].map(u16::to_le_bytes);
+    [
+        setup.request_type,
+        setup.request,
+        value[0],
+        value[1],
+        index[0],
+        index[1],
+        length[0],
+        length[1],
+    ]
 }
 
 /// Whether a fault of repro-module asks the device once more, with the scenario's own setup packet.
@@ -396,7 +411,7 @@ mod tests {
     /// its status.
     fn check_traffic(transfers: &[(u16, Option<i32>)], expected: [u64; 3]) {
         let transfers = transfers.iter().map(|&(length, status)| Transfer {
-            setup: Setup { length, ..SETUP },
+            setup: on_the_bus(Setup { length, ..SETUP }),
             status,
             length: 0,
         });
