@@ -30,6 +30,8 @@ pub enum GuestEvent {
     },
     /// The capture kernel lies in its reserved memory.
     CaptureKernelLoaded,
+    /// There is no capture kernel: the host saves the memory.
+    CaptureLeftToHost,
     /// The device under test is there.
     DeviceFound {
         /// Its folder in sysfs.
@@ -41,6 +43,8 @@ pub enum GuestEvent {
         /// The bus's root hub, for example `usb1`.
         root_hub: String,
     },
+    /// Everything is ready, and the scenario waits for [`crate::GO_LINE`].
+    Holding,
     /// The scenario starts; nothing more is reported until it has ended or the kernel has died.
     ScenarioStarted {
         /// Process name.
@@ -97,6 +101,7 @@ impl fmt::Display for GuestEvent {
             Self::Init { boot, release } => write!(f, "init of the {boot} boot, kernel {release}"),
             Self::ModuleLoaded { path } => write!(f, "loaded {path}"),
             Self::CaptureKernelLoaded => f.write_str("capture kernel loaded"),
+            Self::CaptureLeftToHost => f.write_str("the host saves the memory"),
             Self::DeviceFound {
                 path,
                 bus,
@@ -106,6 +111,7 @@ impl fmt::Display for GuestEvent {
                 f,
                 "device {path} is bus {bus} device {device}, root hub {root_hub}"
             ),
+            Self::Holding => f.write_str("ready; waiting for the host to let the scenario go"),
             Self::ScenarioStarted { comm, cpu } => {
                 write!(f, "scenario starts: {comm} on CPU {cpu}")
             }

@@ -8,6 +8,8 @@ pub mod trailer;
 pub const EVENTS_PORT: &str = "org.recrash.events";
 /// Name of the virtio-serial port on which the capture boot writes the vmcore and its [`trailer::Trailer`].
 pub const VMCORE_PORT: &str = "org.recrash.vmcore";
+/// The line on the events port by which the host lets a guest go on that holds before its scenario.
+pub const GO_LINE: &str = "go";
 /// Where the plan lies in either initramfs.
 pub const PLAN_PATH: &str = "/recrash/plan.json";
 /// Begin of the lines that repro-module writes to the kernel log; a JSON object follows.

@@ -73,8 +73,9 @@ fn init(reporter: &mut Reporter) -> Result<(), Failure> {
             capture,
             scenario,
             device,
-        } => first::run(capture, scenario, *device, reporter),
-        Boot::Capture { makedumpfile } => capture::run(makedumpfile.as_deref(), reporter),
+            hold,
+        } => first::run(capture.as_ref(), scenario, *device, *hold, reporter),
+        Boot::Capture { makedumpfile } => capture::run(makedumpfile.as_ref(), reporter),
     }
 }
 

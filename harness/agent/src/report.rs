@@ -2,8 +2,12 @@
 use recrash_agent::event::{GuestEvent, GuestReport};
 use rustix::time::{ClockId, clock_gettime};
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
+use std::time::Duration;
+
+/// How long to wait before looking again whether the host listens.
+const UNHEARD: Duration = Duration::from_millis(10);
 
 /// Keeps what is reported before the events port is there.
 #[derive(Default)]
@@ -21,11 +25,35 @@ impl Reporter {
 
     /// Opens the events port and sends what was kept.
     pub(crate) fn open_port(&mut self, device: &Path) -> std::io::Result<()> {
-        let mut port = OpenOptions::new().write(true).open(device)?;
+        let mut port = OpenOptions::new().read(true).write(true).open(device)?;
         port.write_all(&self.early)?;
         self.early.clear();
         self.port = Some(port);
         Ok(())
+    }
+
+    /// Waits until the host says this line; what else it says is passed over.
+    pub(crate) fn wait_for_line(&mut self, wanted: &str) -> std::io::Result<()> {
+        let Some(port) = &mut self.port else {
+            return Err(std::io::Error::other("there is no events port"));
+        };
+        // Byte by byte: what follows the line is not ours.
+        let mut line = Vec::new();
+        let mut byte = [0];
+        loop {
+            if port.read(&mut byte)? == 0 {
+                // Nobody holds the other end now.
+                std::thread::sleep(UNHEARD);
+                continue;
+            }
+            match byte[0] {
+                b'\n' if line == wanted.as_bytes() => return Ok(()),
+                b'\n' => line.clear(),
+                // Longer than what is waited for: some other line.
+                _ if line.len() > wanted.len() => {}
+                other => line.push(other),
+            }
+        }
     }
 
     pub(crate) fn has_port(&self) -> bool {

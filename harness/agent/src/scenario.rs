@@ -4,7 +4,9 @@
 //! needs is opened and allocated before the first step; results stay in memory until the last step is
 //! over, because a report would use the very caches that the fault is about.
 use crate::failure::{Doing, Failure};
+use crate::report::Reporter;
 use crate::sys;
+use recrash_agent::GO_LINE;
 use recrash_agent::event::GuestEvent;
 use recrash_agent::plan::{Scenario, Setup, Step, UrbTarget};
 use rustix::event::Timespec;
@@ -29,6 +31,8 @@ const URB_PATIENCE: Timespec = Timespec {
 };
 /// Time for the rest of the set-up (RCU callbacks, the device's enumeration) to leave the CPU's caches alone.
 const SETTLE: Duration = Duration::from_millis(200);
+/// The same for what being let go brings with it: an interrupt, a report, two processes that wake.
+const SETTLE_AGAIN: Duration = Duration::from_millis(50);
 
 /// What the child is told.
 #[derive(Serialize, Deserialize)]
@@ -36,13 +40,20 @@ struct Work {
     scenario: Scenario,
     device: PathBuf,
     root_hub: PathBuf,
+    /// Whether to wait for a line once everything is ready.
+    hold: bool,
 }
 
 /// What the child says, one JSON object a line.
 #[derive(Serialize, Deserialize)]
 enum Said {
+    /// Everything is ready, and a line is waited for.
+    Ready,
     Event(GuestEvent),
-    Failed { doing: String, error: String },
+    Failed {
+        doing: String,
+        error: String,
+    },
 }
 
 /// A child that has played its scenario and waits to be let go: its end frees memory, which a
@@ -60,18 +71,28 @@ impl Played {
     }
 }
 
-/// Plays a scenario on these device nodes; `report` gets its events when it is over.
+/// Plays a scenario on these device nodes, and reports its events when it is over. With `hold` it first waits, with
+/// everything ready, until the host lets it go.
 pub(crate) fn run(
     scenario: &Scenario,
     device: &Path,
     root_hub: &Path,
-    mut report: impl FnMut(GuestEvent),
+    hold: bool,
+    reporter: &mut Reporter,
 ) -> Result<Played, Failure> {
+    let started = || GuestEvent::ScenarioStarted {
+        comm: scenario.comm.clone(),
+        cpu: scenario.cpu,
+    };
+    if !hold {
+        reporter.report(started());
+    }
     leave_cpu(scenario.cpu)?;
     let work = Work {
         scenario: scenario.clone(),
         device: device.into(),
         root_hub: root_hub.into(),
+        hold,
     };
     let mut line = serde_json::to_string(&work).doing(|| "writing the scenario".into())?;
     line.push('\n');
@@ -82,20 +103,28 @@ pub(crate) fn run(
         .stdout(Stdio::piped())
         .spawn()
         .doing(starting)?;
-    let (Some(mut hold), Some(out)) = (child.stdin.take(), child.stdout.take()) else {
+    let (Some(mut stdin), Some(out)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(Failure::new(starting(), "no pipes"));
     };
-    hold.write_all(line.as_bytes()).doing(starting)?;
+    stdin.write_all(line.as_bytes()).doing(starting)?;
     for line in BufReader::new(out).lines() {
         let said = line.map_err(|error| error.to_string()).and_then(|line| {
             serde_json::from_str(&line).map_err(|error| format!("\"{line}\": {error}"))
         });
         match said.doing(|| "reading from the scenario's process".into())? {
+            Said::Ready => {
+                reporter.report(GuestEvent::Holding);
+                reporter
+                    .wait_for_line(GO_LINE)
+                    .doing(|| "waiting to be let go".into())?;
+                reporter.report(started());
+                stdin.write_all(b"\n").doing(starting)?;
+            }
             Said::Event(event) => {
                 let last = event == GuestEvent::ScenarioSurvived;
-                report(event);
+                reporter.report(event);
                 if last {
-                    return Ok(Played { child, hold });
+                    return Ok(Played { child, hold: stdin });
                 }
             }
             Said::Failed { doing, error } => return Err(Failure { doing, error }),
@@ -199,6 +228,9 @@ fn play() -> Result<Vec<GuestEvent>, Failure> {
         });
     }
     std::thread::sleep(SETTLE);
+    if work.hold {
+        hold()?;
+    }
     for step in &mut ready {
         let failed = match step {
             Ready::Urb {
@@ -215,6 +247,23 @@ fn play() -> Result<Vec<GuestEvent>, Failure> {
         }
     }
     results(ready)
+}
+
+/// Says that all is ready, and waits for the line that lets it go.
+fn hold() -> Result<(), Failure> {
+    let doing = || "waiting to be let go".to_owned();
+    let mut ready = serde_json::to_string(&Said::Ready).doing(doing)?;
+    ready.push('\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(ready.as_bytes())
+        .and_then(|()| out.flush())
+        .doing(doing)?;
+    let mut line = String::new();
+    BufReader::with_capacity(1, std::io::stdin())
+        .read_line(&mut line)
+        .doing(doing)?;
+    std::thread::sleep(SETTLE_AGAIN);
+    Ok(())
 }
 
 fn become_process(scenario: &Scenario) -> Result<(), Failure> {

@@ -1,10 +1,13 @@
 //! What a comparison comes to for the caller: verdict, expectation, exit code, and how the three are
 //! printed. Compares nothing itself and reads no dump.
 use recrash_machine::run::FailureKind;
+use recrash_machine::usbhost::Physical;
 use recrash_signature::compare::{Comparison, Verdict};
 use serde::Serialize;
+use serde_json::Value;
 use std::path::PathBuf;
 
+use crate::captures::Captures;
 use crate::exit::Exit;
 use crate::expect::{self, Expect};
 use crate::output::{self, BAD, GOOD};
@@ -51,6 +54,12 @@ pub(crate) struct Course {
     /// The last lines of the console of an inconclusive run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) console_tail: Vec<String>,
+    /// The physical device of this host that the guest had, if it had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) physical_device: Option<Physical>,
+    /// How the memory was saved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) capture: Option<Captures>,
     /// Where the time went.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) timings: Option<Timings>,
@@ -79,14 +88,23 @@ impl Judged {
 
     /// The last object that `--json` prints.
     pub(crate) fn print_json(&self, places: &Places, course: &Course) -> anyhow::Result<()> {
-        output::print_json(&Line {
+        output::print_json(&self.line(places, course))
+    }
+
+    /// The same object as a value.
+    pub(crate) fn json(&self, places: &Places, course: &Course) -> anyhow::Result<Value> {
+        Ok(serde_json::to_value(self.line(places, course))?)
+    }
+
+    fn line<'a>(&'a self, places: &'a Places, course: &'a Course) -> Line<'a> {
+        Line {
             exit: self.exit() as u8,
             expected: self.expect.name(),
             golden: &self.golden,
             comparison: &self.comparison,
             places,
             course,
-        })
+        }
     }
 
     /// Verdict and differences, as text with styles.

@@ -1,6 +1,8 @@
 //! The `recrash` command: reads its arguments, runs one of [`commands`], prints an error once, and
 //! ends with a documented exit code. The work is done in the library crates.
 mod aftermath;
+mod campaign;
+mod captures;
 mod commands;
 mod debug_cache;
 mod debug_files;

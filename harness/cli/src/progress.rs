@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::output::{self, DIM, GOOD, WARN};
+use crate::output::{self, DIM, GOOD, HEAD, WARN};
 
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(100);
@@ -17,6 +17,11 @@ enum Style {
     Terminal,
     Lines,
     Json,
+    /// One of many runs: the stages of all of them would tell nobody anything.
+    OneOfMany {
+        attempt: u32,
+        json: bool,
+    },
 }
 
 /// Shows stages as they come. One stage runs at a time; a new one ends the one before.
@@ -54,6 +59,8 @@ enum Line<'a> {
     Console {
         text: &'a str,
         at_ms: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        attempt: Option<u32>,
     },
 }
 
@@ -69,6 +76,16 @@ impl Progress {
         };
         Self {
             style,
+            verbose,
+            begin: Instant::now(),
+            current: Mutex::new(None),
+        }
+    }
+
+    /// For one run of many: silent but for the guest's console, if that is wanted, under the attempt's number.
+    pub(crate) fn of_attempt(attempt: u32, json: bool, verbose: bool) -> Self {
+        Self {
+            style: Style::OneOfMany { attempt, json },
             verbose,
             begin: Instant::now(),
             current: Mutex::new(None),
@@ -94,6 +111,7 @@ impl Progress {
                 self.json(&Line::StageStarted { stage: name, at_ms });
                 None
             }
+            Style::OneOfMany { .. } => None,
         };
         *self.lock() = Some(Stage {
             name: name.to_owned(),
@@ -101,6 +119,14 @@ impl Progress {
             begin: Instant::now(),
             bar,
         });
+    }
+
+    /// A heading for the stages to come, for people; a program knows from the lines that it gets.
+    pub(crate) fn heading(&self, text: &str) {
+        self.end();
+        if self.style != Style::Json {
+            output::note(&format!("{HEAD}{}{HEAD:#}\n", output::printable(text)));
+        }
     }
 
     /// Ends the stage that runs, if any.
@@ -155,6 +181,7 @@ impl Progress {
                 text: &text,
                 at_ms: self.at_ms(),
             }),
+            Style::OneOfMany { .. } => {}
         }
     }
 
@@ -192,9 +219,17 @@ impl Progress {
                 }
             }
             Style::Lines => output::note(&format!("{text}\n")),
-            Style::Json => self.json(&Line::Console {
+            Style::OneOfMany {
+                attempt,
+                json: false,
+            } => output::note(&format!("{attempt}: {text}\n")),
+            Style::Json | Style::OneOfMany { json: true, .. } => self.json(&Line::Console {
                 text: &text,
                 at_ms: self.at_ms(),
+                attempt: match self.style {
+                    Style::OneOfMany { attempt, .. } => Some(attempt),
+                    _ => None,
+                },
             }),
         }
     }

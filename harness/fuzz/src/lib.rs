@@ -48,6 +48,7 @@ targets!(
     image,
     decode,
     signature,
+    usbpcap,
     usbredir,
     oops,
     transcript,

@@ -1,5 +1,6 @@
 //! One file a subcommand: its arguments, and the calls into the libraries that carry it out.
 pub(crate) mod analyze;
+pub(crate) mod capture_args;
 pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod explain;
@@ -60,7 +61,7 @@ impl Command {
 }
 
 /// `--target NAME`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct TargetArg {
     /// The kernel to boot: a file in qemu/targets, without .toml
     #[arg(long, default_value = "debian", value_name = "NAME")]
@@ -68,6 +69,18 @@ pub(crate) struct TargetArg {
 }
 
 impl TargetArg {
+    /// The option for one target.
+    pub(crate) fn of(name: &str) -> Self {
+        Self {
+            target: name.into(),
+        }
+    }
+
+    /// Its text.
+    pub(crate) fn name(&self) -> &str {
+        &self.target
+    }
+
     /// Reads the target's file.
     pub(crate) fn load(&self) -> Result<Target, Failure> {
         let file = config_file("targets", &self.target)?;
@@ -93,6 +106,16 @@ pub(crate) fn config_file(folder: &str, name: &str) -> Result<PathBuf, Failure> 
     if plain && file.is_file() {
         return Ok(file);
     }
+    let names = config_names(folder)?;
+    Err(
+        Failure::usage(anyhow::anyhow!("there is no {name:?} in {}", dir.display()))
+            .hint(format!("one of: {}", names.join(", "))),
+    )
+}
+
+/// Names of the files in `qemu/<folder>`, sorted; empty if there is no such folder.
+pub(crate) fn config_names(folder: &str) -> Result<Vec<String>, Failure> {
+    let dir = checkout()?.join("qemu").join(folder);
     let mut names: Vec<String> = std::fs::read_dir(&dir)
         .into_iter()
         .flatten()
@@ -103,8 +126,5 @@ pub(crate) fn config_file(folder: &str, name: &str) -> Result<PathBuf, Failure> 
         })
         .collect();
     names.sort();
-    Err(
-        Failure::usage(anyhow::anyhow!("there is no {name:?} in {}", dir.display()))
-            .hint(format!("one of: {}", names.join(", "))),
-    )
+    Ok(names)
 }

@@ -1,4 +1,6 @@
 //! `recrash runs`: lists the kept runs, and deletes those that are no longer wanted.
+use recrash_machine::capture::CaptureMode;
+use recrash_machine::run::CampaignNote;
 use recrash_machine::run::folder::{self, Prune, RunSummary};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,9 @@ pub(crate) struct Args {
     action: Option<Action>,
     #[command(flatten)]
     place: Place,
+    /// Only those of this campaign (run --attempts)
+    #[arg(long, value_name = "NAME")]
+    campaign: Option<String>,
     /// Print one JSON object a line on stdout
     #[arg(long)]
     json: bool,
@@ -59,6 +64,9 @@ impl Place {
     }
 }
 
+/// Columns of the table.
+const COLUMNS: usize = 8;
+
 /// A run as `--json` prints it.
 #[derive(serde::Serialize)]
 #[serde(tag = "type", rename = "run")]
@@ -68,10 +76,13 @@ struct Line<'a> {
     started: &'a str,
     target: &'a str,
     fault: &'a str,
+    capture: CaptureMode,
     bytes: u64,
     verdict: Option<&'a str>,
     title: Option<&'a str>,
     active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    campaign: Option<&'a CampaignNote>,
 }
 
 impl Args {
@@ -81,7 +92,10 @@ impl Args {
             Some(Action::Prune(args)) => args.run(),
             None => {
                 let dir = self.place.folder()?;
-                let runs = list(&dir)?;
+                let mut runs = list(&dir)?;
+                if let Some(wanted) = &self.campaign {
+                    runs.retain(|run| is_of(run, wanted));
+                }
                 if self.json {
                     for run in &runs {
                         output::print_json(&line(run))?;
@@ -155,15 +169,30 @@ fn line(run: &RunSummary) -> Line<'_> {
         started: &manifest.started,
         target: &manifest.target,
         fault: &manifest.fault,
+        capture: manifest.capture.mode,
         bytes: run.bytes,
         verdict: manifest.verdict.as_deref(),
         title: manifest.title.as_deref(),
         active: run.active,
+        campaign: manifest.campaign.as_ref(),
     }
 }
 
+fn is_of(run: &RunSummary, campaign: &str) -> bool {
+    let note = run.manifest.campaign.as_ref();
+    note.is_some_and(|note| note.name == campaign)
+}
+
+/// `20261130-101500-debian-none #3`; empty for a run of its own.
+fn campaign(run: &RunSummary) -> String {
+    let note = run.manifest.campaign.as_ref();
+    note.map_or_else(String::new, |note| {
+        format!("{} #{}", note.name, note.attempt)
+    })
+}
+
 fn table(runs: &[RunSummary]) -> String {
-    let rows: Vec<[String; 6]> = runs
+    let rows: Vec<[String; COLUMNS]> = runs
         .iter()
         .map(|run| {
             let verdict = match (&run.manifest.verdict, run.active) {
@@ -176,13 +205,24 @@ fn table(runs: &[RunSummary]) -> String {
                 run.name.clone(),
                 run.manifest.target.clone(),
                 run.manifest.fault.clone(),
+                run.manifest.capture.mode.to_string(),
                 output::size(run.bytes),
                 verdict,
                 output::age(age),
+                campaign(run),
             ]
         })
         .collect();
-    let head = ["run", "target", "fault", "size", "verdict", "age"].map(str::to_owned);
+    let mut head = [
+        "run", "target", "fault", "capture", "size", "verdict", "age", "campaign",
+    ]
+    .map(str::to_owned);
+    if rows
+        .iter()
+        .all(|row| row.last().is_none_or(String::is_empty))
+    {
+        head.last_mut().map(String::clear);
+    }
     let mut widths = head.clone().map(|cell| cell.len());
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -204,7 +244,7 @@ fn table(runs: &[RunSummary]) -> String {
     out
 }
 
-fn cells(row: &[String; 6], widths: &[usize; 6]) -> String {
+fn cells(row: &[String; COLUMNS], widths: &[usize; COLUMNS]) -> String {
     let padded: Vec<String> = row
         .iter()
         .zip(widths)

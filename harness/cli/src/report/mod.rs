@@ -1,5 +1,6 @@
 //! What a report says about one crash, settled and in plain words: `extract` fills it, [`text`]
 //! renders it. Nothing is computed from a dump here, and nothing here reaches the signature.
+pub(crate) mod device;
 pub(crate) mod sides;
 pub(crate) mod text;
 pub(crate) mod triage;

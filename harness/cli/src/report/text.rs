@@ -36,7 +36,8 @@ pub(crate) fn heading(out: &mut String, name: &str) {
     let _ = writeln!(out, "{HEAD}{name}{HEAD:#}");
 }
 
-fn facts(out: &mut String, name: &str, facts: &[Fact]) {
+/// A section of named statements; left out if there are none.
+pub(crate) fn facts(out: &mut String, name: &str, facts: &[Fact]) {
     if facts.is_empty() {
         return;
     }

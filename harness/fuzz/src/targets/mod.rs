@@ -19,4 +19,5 @@ pub mod signature;
 pub mod split;
 pub mod system_map;
 pub mod transcript;
+pub mod usbpcap;
 pub mod usbredir;

@@ -1,4 +1,5 @@
 //! QEMU's command line as a value. Starts nothing and touches no file.
+use crate::controller::Controller;
 use recrash_agent::{EVENTS_PORT, VMCORE_PORT};
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
@@ -45,12 +46,25 @@ pub struct Machine {
     pub initramfs: PathBuf,
     /// Its command line.
     pub cmdline: String,
-    /// QEMU's device name of the USB host controller, for example `qemu-xhci`.
-    pub usb_controller: String,
+    /// The USB host controller.
+    pub usb_controller: Controller,
+    /// A physical device of the host, as the value of `-device`, in place of the usb-redir device.
+    pub usb_host: Option<String>,
     /// Where QEMU records the USB traffic.
     pub pcap: PathBuf,
     /// Whether QEMU confines itself with seccomp (not every build can).
     pub sandbox: bool,
+    /// What it has for saving the guest's memory from outside.
+    pub dump: DumpDevices,
+}
+
+/// Devices for a dump that QEMU writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DumpDevices {
+    /// The guest's kernel can say where its VMCOREINFO is, so that the dump has the note.
+    pub vmcoreinfo: bool,
+    /// The guest can say at this I/O port that it dies; then it is stopped, not reset.
+    pub pvpanic: Option<u16>,
 }
 
 /// QEMU's ends of connected sockets, inherited by number: no names in the file system, so no two runs can
@@ -63,10 +77,10 @@ pub struct Sockets {
     pub qmp: RawFd,
     /// virtio-serial port of the agent's events.
     pub events: RawFd,
-    /// virtio-serial port of the vmcore.
-    pub vmcore: RawFd,
-    /// The usb-redir device.
-    pub usb: RawFd,
+    /// virtio-serial port of the vmcore; `None` where no capture kernel writes one.
+    pub vmcore: Option<RawFd>,
+    /// The usb-redir device, if there is one.
+    pub usb: Option<RawFd>,
 }
 
 impl Machine {
@@ -98,13 +112,28 @@ impl Machine {
             .socket("qmp", sockets.qmp)
             .pair("-mon", "chardev=qmp,mode=control")
             .pair("-device", "virtio-serial-pci,id=ports")
-            .port("events", EVENTS_PORT, sockets.events)
-            .port("vmcore", VMCORE_PORT, sockets.vmcore);
-        let mut usb = OsString::from("usb-redir,bus=usb.0,chardev=usb,pcap=");
-        usb.push(escape(self.pcap.as_os_str()));
-        args.pair("-device", format!("{},id=usb", self.usb_controller))
-            .socket("usb", sockets.usb)
-            .pair("-device", usb);
+            .port("events", EVENTS_PORT, sockets.events);
+        if let Some(vmcore) = sockets.vmcore {
+            args.port("vmcore", VMCORE_PORT, vmcore);
+        }
+        if self.dump.vmcoreinfo {
+            args.pair("-device", "vmcoreinfo");
+        }
+        if let Some(port) = self.dump.pvpanic {
+            args.pair("-device", format!("pvpanic,ioport={port},events=1"))
+                .pair("-action", "panic=pause");
+        }
+        for device in self.usb_controller.devices() {
+            args.pair("-device", device);
+        }
+        if let Some(usb) = sockets.usb {
+            args.socket("usb", usb);
+        }
+        let device = self.usb_host.as_deref();
+        let mut device = OsString::from(device.unwrap_or("usb-redir,bus=usb.0,chardev=usb"));
+        device.push(",pcap=");
+        device.push(escape(self.pcap.as_os_str()));
+        args.pair("-device", device);
         args.0
     }
 }
@@ -178,8 +207,8 @@ mod tests {
         console: 10,
         qmp: 11,
         events: 12,
-        vmcore: 13,
-        usb: 14,
+        vmcore: Some(13),
+        usb: Some(14),
     };
 
     fn machine() -> Machine {
@@ -192,9 +221,11 @@ mod tests {
             kernel: "/k/vmlinuz".into(),
             initramfs: "/k/initramfs".into(),
             cmdline: "console=ttyS0 panic=-1".into(),
-            usb_controller: "qemu-xhci".into(),
+            usb_controller: Controller::QemuXhci,
+            usb_host: None,
             pcap: "usb.pcap".into(),
             sandbox: true,
+            dump: DumpDevices::default(),
         }
     }
 
@@ -248,6 +279,69 @@ mod tests {
         );
     }
 
+    /// What stands for the USB: the last values of `-device`.
+    fn check_usb(machine: &Machine, sockets: &Sockets, expected: &[&str]) {
+        let args = machine.args(sockets);
+        let values: Vec<_> = args
+            .windows(2)
+            .filter(|pair| pair[0] == "-device")
+            .skip(3)
+            .map(|pair| pair[1].to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(values, expected);
+    }
+
+    #[test]
+    fn the_bus_of_each_controller_is_the_first_ones() {
+        let machine = |usb_controller| Machine {
+            usb_controller,
+            ..machine()
+        };
+        let redir = "usb-redir,bus=usb.0,chardev=usb,pcap=usb.pcap";
+        check_usb(
+            &machine(Controller::Piix3UsbUhci),
+            &SOCKETS,
+            &["piix3-usb-uhci,id=usb", redir],
+        );
+        check_usb(
+            &machine(Controller::Ich9UsbEhci1),
+            &SOCKETS,
+            &[
+                "ich9-usb-ehci1,id=usb,addr=1d.7,multifunction=on",
+                "ich9-usb-uhci1,masterbus=usb.0,firstport=0,addr=1d.0,multifunction=on",
+                "ich9-usb-uhci2,masterbus=usb.0,firstport=2,addr=1d.1,multifunction=on",
+                "ich9-usb-uhci3,masterbus=usb.0,firstport=4,addr=1d.2,multifunction=on",
+                redir,
+            ],
+        );
+    }
+
+    #[test]
+    fn a_physical_device_takes_the_place_of_ours_and_has_no_socket() {
+        let machine = Machine {
+            usb_host: Some("usb-host,bus=usb.0,hostbus=1,hostport=2.4".into()),
+            ..machine()
+        };
+        let sockets = Sockets {
+            usb: None,
+            ..SOCKETS
+        };
+        check_usb(
+            &machine,
+            &sockets,
+            &[
+                "qemu-xhci,id=usb",
+                "usb-host,bus=usb.0,hostbus=1,hostport=2.4,pcap=usb.pcap",
+            ],
+        );
+        let args = machine.args(&sockets);
+        assert!(
+            !args
+                .iter()
+                .any(|arg| arg.to_string_lossy().contains("id=usb,fd"))
+        );
+    }
+
     #[test]
     fn every_channel_is_an_inherited_socket() {
         check(
@@ -261,6 +355,29 @@ mod tests {
                 "socket,id=usb,fd=14",
             ],
         );
+    }
+
+    #[test]
+    fn a_guest_that_qemu_dumps_can_say_that_it_dies_and_is_not_reset() {
+        let machine = Machine {
+            dump: DumpDevices {
+                vmcoreinfo: true,
+                pvpanic: Some(0x505),
+            },
+            ..machine()
+        };
+        let args = machine.args(&Sockets {
+            vmcore: None,
+            ..SOCKETS
+        });
+        let line = shell_line("qemu", &args);
+        assert!(line.contains("-device vmcoreinfo"), "{line}");
+        assert!(
+            line.contains("-device pvpanic,ioport=1285,events=1"),
+            "{line}"
+        );
+        assert!(line.contains("-action panic=pause"), "{line}");
+        assert!(!line.contains(VMCORE_PORT), "{line}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::events::Said;
+use crate::usbpcap::Traffic;
 
 /// Most URBs that are noted.
 const MAX_URBS: usize = 1024;
@@ -27,6 +28,9 @@ pub struct Evidence {
     pub log: ModuleWords,
     /// Times the agent came back from the fault code.
     pub fault_returned: u64,
+    /// Why QEMU's record of a physical device's traffic tells nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread_traffic: Option<String>,
 }
 
 /// How often repro-module reported what a fault is about (`repro-module/core.c`, `early_free.c`).
@@ -115,11 +119,32 @@ impl Evidence {
         }
     }
 
+    /// Takes what QEMU recorded of a physical device's traffic: nobody else saw what that was asked. A transfer
+    /// without an end was taken back, or the run ended first.
+    pub fn traffic(&mut self, traffic: &Traffic, scenario: &Scenario) {
+        for transfer in &traffic.transfers {
+            if !device_setups(scenario).any(|wanted| on_the_bus(wanted) == transfer.setup) {
+                continue;
+            }
+            self.asked += 1;
+            match transfer.status {
+                Some(0) => self.answered += 1,
+                Some(_) => {}
+                None => self.cancelled += 1,
+            }
+        }
+    }
+
     /// Whether a survived run is a control worth something.
     ///
     /// # Errors
     /// What is missing, in words.
     pub fn proves_survival(&self, scenario: &Scenario) -> Result<(), String> {
+        if let Some(why) = &self.unread_traffic {
+            return Err(format!(
+                "what the device was asked is not known: QEMU's record of its traffic: {why}"
+            ));
+        }
         let wanted = device_setups(scenario).count() as u64;
         if self.asked < wanted || self.answered < wanted {
             return Err(format!(
@@ -175,6 +200,21 @@ impl Evidence {
     }
 }
 
+/// A setup packet's bytes (USB 2.0, 9.3).
+fn on_the_bus(setup: Setup) -> [u8; 8] {
+    let [value, index, length] = [setup.value, setup.index, setup.length].map(u16::to_le_bytes);
+    [
+        setup.request_type,
+        setup.request,
+        value[0],
+        value[1],
+        index[0],
+        index[1],
+        length[0],
+        length[1],
+    ]
+}
+
 /// Whether a fault of repro-module asks the device once more, with the scenario's own setup packet.
 fn asks_itself(fault: &str) -> bool {
     matches!(fault, "early-free" | "early-free-fixed")
@@ -200,6 +240,7 @@ fn device_setups(scenario: &Scenario) -> impl Iterator<Item = Setup> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::usbpcap::Transfer;
     use recrash_agent::event::GuestReport;
     use serde_json::json;
 
@@ -364,6 +405,33 @@ mod tests {
             "asked answered urb asked answered freed-late fired hub",
             Err("the answer had come before the buffer was freed"),
         );
+    }
+
+    /// Evidence of a run whose device only QEMU's record of the traffic tells of: each transfer as its wLength and
+    /// its status.
+    fn check_traffic(transfers: &[(u16, Option<i32>)], expected: [u64; 3]) {
+        let transfers = transfers.iter().map(|&(length, status)| Transfer {
+            setup: on_the_bus(Setup { length, ..SETUP }),
+            status,
+            length: 0,
+        });
+        let traffic = Traffic {
+            transfers: transfers.collect(),
+            cut: None,
+        };
+        let mut evidence = Evidence::default();
+        evidence.traffic(&traffic, &scenario("none"));
+        assert_eq!(
+            [evidence.asked, evidence.answered, evidence.cancelled],
+            expected
+        );
+    }
+
+    #[test]
+    fn a_physical_devices_traffic_counts_as_its_own_word_would() {
+        check_traffic(&[(255, Some(0)), (254, Some(0))], [1, 1, 0]);
+        check_traffic(&[(254, Some(-121)), (254, None)], [2, 0, 1]);
+        check_traffic(&[(255, Some(0))], [0, 0, 0]);
     }
 
     #[test]

@@ -19,6 +19,10 @@ pub const PCAP: &str = "usb.pcap";
 pub const VMCORE: &str = "vmcore";
 /// What there is of a vmcore that was cut short.
 pub const VMCORE_PARTIAL: &str = "vmcore.partial";
+/// QEMU's own dump, where a capture kernel wrote [`VMCORE`].
+pub const VMCORE_QEMU: &str = "vmcore.qemu";
+/// What there is of a dump that QEMU has not ended.
+pub const VMCORE_QEMU_PARTIAL: &str = "vmcore.qemu.partial";
 /// QEMU's stdout and stderr.
 pub const QEMU_LOG: &str = "qemu.log";
 /// QEMU's command line.
@@ -39,30 +43,10 @@ impl RunFolder {
     /// # Errors
     /// The file system's.
     pub fn create(root: &Path, time: &str, target: &str, fault: &str) -> io::Result<Self> {
-        std::fs::create_dir_all(root)?;
-        let name = format!("{time}-{}-{}", plain(target), plain(fault));
-        for n in 1..10_000 {
-            let name = match n {
-                1 => name.clone(),
-                n => format!("{name}-{n}"),
-            };
-            let path = root.join(&name);
-            match std::fs::create_dir(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-                Ok(()) => {
-                    let path = path.canonicalize()?;
-                    let lock = File::open(&path)?;
-                    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-                    point_latest(root, &name)?;
-                    return Ok(Self { path, _lock: lock });
-                }
-            }
-        }
-        Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            format!("{}: too many runs of that name", root.join(name).display()),
-        ))
+        let (path, lock) = make(root, &name(time, target, fault))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        point_latest(root, &name)?;
+        Ok(Self { path, _lock: lock })
     }
 
     /// Where it is; absolute.
@@ -76,6 +60,37 @@ impl RunFolder {
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+/// What a run or a campaign is called: `<time>-<target>-<fault>`.
+pub(super) fn name(time: &str, target: &str, fault: &str) -> String {
+    format!("{time}-{}-{}", plain(target), plain(fault))
+}
+
+/// Makes `<parent>/<name>[-n]`, which no one else has made, and locks it as long as the file lives. The path is
+/// absolute.
+pub(super) fn make(parent: &Path, name: &str) -> io::Result<(PathBuf, File)> {
+    std::fs::create_dir_all(parent)?;
+    for n in 1..10_000 {
+        let path = match n {
+            1 => parent.join(name),
+            n => parent.join(format!("{name}-{n}")),
+        };
+        match std::fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+            Ok(()) => {
+                let path = path.canonicalize()?;
+                let lock = File::open(&path)?;
+                rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+                return Ok((path, lock));
+            }
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        format!("{}: too many of that name", parent.join(name).display()),
+    ))
 }
 
 /// Replaces the link at once, so that nobody sees none.
@@ -153,7 +168,7 @@ fn summary(entry: &DirEntry) -> io::Result<Option<RunSummary>> {
 }
 
 /// `None` for what is not there, or not any more.
-fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub(super) fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -189,7 +204,8 @@ pub fn chosen(root: &Path, which: Prune) -> io::Result<Vec<RunSummary>> {
     Ok(runs)
 }
 
-/// Deletes runs and returns them. Runs at work and folders that are no runs stay.
+/// Deletes runs and returns them, and what is left of campaigns that thereby have none. Runs at work and folders that
+/// are no runs stay.
 ///
 /// # Errors
 /// The file system's.
@@ -205,6 +221,7 @@ pub fn prune(root: &Path, which: Prune) -> io::Result<Vec<RunSummary>> {
         }
     }
     repoint_latest(root)?;
+    super::campaign::prune_empty(root, &list(root)?)?;
     Ok(gone)
 }
 
@@ -221,7 +238,7 @@ fn repoint_latest(root: &Path) -> io::Result<()> {
 }
 
 /// The folder's lock, or `None` while a run holds it.
-fn lock(path: &Path) -> Option<File> {
+pub(super) fn lock(path: &Path) -> Option<File> {
     let file = File::open(path).ok()?;
     rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
     Some(file)

@@ -69,6 +69,19 @@ impl Codec {
         }
     }
 
+    /// A connection that goes on behind both hellos, of which the peer's had these capabilities.
+    pub fn resumed(ours: Caps, peer: Caps) -> Self {
+        Self {
+            peer: Some(peer),
+            ..Self::new(ours)
+        }
+    }
+
+    /// What the peer's hello had; `None` before it.
+    pub fn peer(&self) -> Option<Caps> {
+        self.peer
+    }
+
     /// The capabilities in force: none before the peer's hello.
     pub fn caps(&self) -> Caps {
         self.ours.both(self.peer.unwrap_or_default())

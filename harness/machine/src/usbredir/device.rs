@@ -2,8 +2,10 @@
 //! answers. Checks that the values go together; builds no bytes ([`super::descriptor`]), serves nothing.
 use crate::config::{self, ConfigError};
 use recrash_agent::plan::{DeviceId, Setup};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 
 /// A USB device.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -56,7 +58,7 @@ fn hundred() -> u16 {
 }
 
 /// Bus speed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Speed {
     /// 12 Mbit/s.
@@ -66,6 +68,37 @@ pub enum Speed {
     High,
     /// 5 Gbit/s; xhci only.
     Super,
+}
+
+impl Speed {
+    /// All of them, slowest first.
+    pub const ALL: [Self; 3] = [Self::Full, Self::High, Self::Super];
+
+    /// The word of device files and of the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::High => "high",
+            Self::Super => "super",
+        }
+    }
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Speed {
+    type Err = String;
+    fn from_str(name: &str) -> Result<Self, String> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|speed| speed.name() == name).ok_or_else(|| {
+            format!("there is no USB speed {name:?}; expected one of full, high, super")
+        })
+    }
 }
 
 /// Index of iManufacturer.

@@ -9,6 +9,11 @@ use serde::Serialize;
 pub enum DeviceEvent {
     /// QEMU opened the socket.
     Connected,
+    /// The connection of a restored guest goes on, without a hello.
+    Resumed {
+        /// The configuration that the guest had chosen.
+        configuration: u8,
+    },
     /// QEMU said hello.
     Hello {
         /// Its version text.

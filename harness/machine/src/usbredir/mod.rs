@@ -18,3 +18,4 @@ pub mod session;
 pub use device::Device;
 pub use event::DeviceEvent;
 pub use server::DeviceServer;
+pub use session::DeviceState;

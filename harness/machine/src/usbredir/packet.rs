@@ -2,9 +2,10 @@
 //! framing ([`super::codec`]) nor what a packet asks for ([`super::session`]).
 //!
 //! Source: usbredirproto.h of usbredir 0.7. All numbers are little endian and packed.
+use serde::{Deserialize, Serialize};
 
 /// Capabilities that either side announces in its hello; bit numbers as in usbredirproto.h.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Caps(pub u32);
 
 impl Caps {

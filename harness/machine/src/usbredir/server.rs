@@ -2,12 +2,12 @@
 //! what is said is [`super::session`]'s.
 use super::device::Device;
 use super::event::DeviceEvent;
-use super::session::Session;
+use super::session::{DeviceState, Session};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ pub struct DeviceServer {
     /// Closing it wakes the thread and tells it to end.
     stop: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
+    /// The connection's state as of the last time that nothing was on its way.
+    state: Arc<Mutex<Option<DeviceState>>>,
 }
 
 impl DeviceServer {
@@ -30,20 +32,45 @@ impl DeviceServer {
         listener: UnixListener,
         sink: impl Fn(DeviceEvent) + Send + 'static,
     ) -> io::Result<Self> {
+        Self::resume(device, None, listener, sink)
+    }
+
+    /// The same for a guest that was restored from a snapshot: the first connection goes on from this state.
+    ///
+    /// # Errors
+    /// As [`DeviceServer::start`].
+    pub fn resume(
+        device: Device,
+        from: Option<DeviceState>,
+        listener: UnixListener,
+        sink: impl Fn(DeviceEvent) + Send + 'static,
+    ) -> io::Result<Self> {
         let (stop, stopped) = UnixStream::pair()?;
         listener.set_nonblocking(true)?;
+        let state = Arc::new(Mutex::new(None));
         let worker = Worker {
             device: Arc::new(device),
             stopped,
             sink,
+            state: Arc::clone(&state),
         };
         let thread = std::thread::Builder::new()
             .name("usb-device".into())
-            .spawn(move || worker.accept(&listener))?;
+            .spawn(move || worker.accept(&listener, from))?;
         Ok(Self {
             stop: Some(stop),
             thread: Some(thread),
+            state,
         })
+    }
+
+    /// What a guest that is saved now can go on with; `None` while a transfer is on its way or QEMU is not connected.
+    #[must_use]
+    pub fn state(&self) -> Option<DeviceState> {
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -61,6 +88,7 @@ struct Worker<S> {
     device: Arc<Device>,
     stopped: UnixStream,
     sink: S,
+    state: Arc<Mutex<Option<DeviceState>>>,
 }
 
 /// What a wait ended with.
@@ -70,7 +98,7 @@ enum Woken {
 }
 
 impl<S: Fn(DeviceEvent)> Worker<S> {
-    fn accept(&self, listener: &UnixListener) {
+    fn accept(&self, listener: &UnixListener, mut from: Option<DeviceState>) {
         loop {
             let on = PollFd::new(listener, PollFlags::IN);
             match self.wait(on, None) {
@@ -78,12 +106,17 @@ impl<S: Fn(DeviceEvent)> Worker<S> {
                 Ok(Woken::Stop) | Err(_) => return,
             }
             if let Ok((stream, _)) = listener.accept() {
-                let mut session = Session::new(Arc::clone(&self.device));
+                let device = Arc::clone(&self.device);
+                let mut session = match from.take() {
+                    Some(state) => Session::resume(device, &state),
+                    None => Session::new(device),
+                };
                 let why = match self.serve(&mut session, &stream) {
                     Ok(why) => why,
                     Err(error) => error.to_string(),
                 };
                 self.report(&mut session);
+                self.keep(None);
                 self.tell(DeviceEvent::Disconnected { why });
             }
         }
@@ -100,6 +133,7 @@ impl<S: Fn(DeviceEvent)> Worker<S> {
             unsent.extend(session.take_output());
             send(stream, &mut unsent)?;
             self.report(session);
+            self.keep(session.state().filter(|_| unsent.is_empty()));
             if let (Some(why), true) = (session.over(), unsent.is_empty()) {
                 return Ok(why.into());
             }
@@ -140,6 +174,10 @@ impl<S: Fn(DeviceEvent)> Worker<S> {
             Ok(_) | Err(Errno::INTR) => Ok(Woken::Ready),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    fn keep(&self, state: Option<DeviceState>) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
     fn report(&self, session: &mut Session) {

@@ -6,6 +6,7 @@ use super::device::{Device, Endpoint, EndpointKind, Speed};
 use super::event::DeviceEvent;
 use super::packet::{Body, Caps, Packet, Status};
 use recrash_agent::plan::Setup;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,17 @@ struct Pending {
     request: Packet,
     status: Status,
     data: Vec<u8>,
+}
+
+/// What a connection with nothing on its way is, kept with a snapshot of the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceState {
+    /// What QEMU's hello had.
+    peer: Caps,
+    /// The configuration that the guest chose.
+    configuration: u8,
+    /// How often each rule's request came.
+    matched: Vec<u64>,
 }
 
 /// The state of one connection. Times are since any fixed moment.
@@ -56,6 +68,36 @@ impl Session {
         let version = concat!("recrash ", env!("CARGO_PKG_VERSION"));
         session.send(&Packet::hello(version, Caps::OURS));
         session
+    }
+
+    /// A connection that a guest restored from a snapshot goes on with: QEMU says no hello and expects none, and holds
+    /// the device for what it was then.
+    pub fn resume(device: Arc<Device>, state: &DeviceState) -> Self {
+        let mut matched = state.matched.clone();
+        matched.resize(device.rules.len(), 0);
+        Self {
+            matched,
+            device,
+            codec: Codec::resumed(Caps::OURS, state.peer),
+            configuration: state.configuration,
+            pending: Vec::new(),
+            out: Vec::new(),
+            events: VecDeque::from([DeviceEvent::Resumed {
+                configuration: state.configuration,
+            }]),
+            over: None,
+        }
+    }
+
+    /// What [`Session::resume`] needs; `None` while a transfer or a part of a packet is on its way, or before the hello.
+    pub fn state(&self) -> Option<DeviceState> {
+        let idle = self.pending.is_empty() && self.out.is_empty() && self.codec.buffered() == 0;
+        Some(DeviceState {
+            peer: self.codec.peer()?,
+            configuration: self.configuration,
+            matched: self.matched.clone(),
+        })
+        .filter(|_| idle && self.over.is_none())
     }
 
     /// Takes received bytes. Give it small pieces (some KiB) and take the output after each, so that a peer that

@@ -220,6 +220,65 @@ fn a_reset_ends_what_is_pending() {
 }
 
 #[test]
+fn a_connection_goes_on_from_its_state_without_a_hello() {
+    let (mut session, mut guest) = greeted();
+    read(&mut guest);
+    let mut bytes = Vec::new();
+    let configure = Packet::new(1, Body::SetConfiguration { configuration: 1 });
+    guest.encode(&configure, &mut bytes);
+    // The rule for the string of index 0 answers the second request; this is the first.
+    guest.encode(&get(2, 0x0300, 255), &mut bytes);
+    session.on_bytes(Duration::ZERO, &bytes);
+    guest.feed(&session.take_output());
+    read(&mut guest);
+    let state = session.state().unwrap();
+    // It is kept as JSON between two processes.
+    let state = serde_json::to_string(&state).unwrap();
+    let state: DeviceState = serde_json::from_str(&state).unwrap();
+
+    let mut resumed = Session::resume(Arc::clone(&session.device), &state);
+    assert_eq!(resumed.take_output(), []);
+    assert_eq!(
+        resumed.take_events(),
+        [DeviceEvent::Resumed { configuration: 1 }]
+    );
+    bytes.clear();
+    guest.encode(&get(3, 0x0300, 255), &mut bytes);
+    guest.encode(&Packet::new(4, Body::GetConfiguration {}), &mut bytes);
+    resumed.on_bytes(Duration::ZERO, &bytes);
+    guest.feed(&resumed.take_output());
+    let answers = read(&mut guest);
+    assert_eq!(answers[0].data, [1, 2], "the rule's second request");
+    let Body::ConfigurationStatus { configuration, .. } = answers[1].body else {
+        panic!("{:?}", answers[1]);
+    };
+    assert_eq!(configuration, 1);
+}
+
+#[test]
+fn a_connection_with_something_on_its_way_has_no_state() {
+    let device: Device = toml::from_str(RULES).unwrap();
+    assert_eq!(
+        Session::new(Arc::new(device)).state(),
+        None,
+        "before the hello"
+    );
+    let (mut session, mut guest) = greeted();
+    read(&mut guest);
+    assert!(session.state().is_some());
+    let mut bytes = Vec::new();
+    guest.encode(&get(1, 0x0302, 254), &mut bytes);
+    session.on_bytes(Duration::ZERO, &bytes[..20]);
+    assert_eq!(session.state(), None, "half a packet");
+    session.on_bytes(Duration::ZERO, &bytes[20..]);
+    assert_eq!(session.state(), None, "an answer that is due later");
+    session.on_time(Duration::from_millis(300));
+    assert_eq!(session.state(), None, "an answer that is not sent");
+    session.take_output();
+    assert!(session.state().is_some());
+}
+
+#[test]
 fn pending_requests_have_a_limit() {
     let asked: Vec<_> = (0..=MOST_PENDING as u64)
         .map(|id| (0, Some(get(id, 0x0301, 255))))

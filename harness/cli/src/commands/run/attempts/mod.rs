@@ -1,0 +1,152 @@
+//! `recrash run --attempts N`: makes the attempts, several at once if wanted, shows each as it ends, and sums them up.
+//! Each is judged as a single run is, by [`Bench`]; the sums are [`crate::campaign`]'s.
+mod args;
+mod paper;
+mod screen;
+
+pub(super) use args::AttemptsArgs;
+
+use recrash_machine::run::{CampaignFolder, CampaignNote, StopFlag};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::time::Instant;
+
+use super::super::Outcome;
+use super::bench::Bench;
+use crate::campaign::record::Record;
+use crate::campaign::tally::{Ended, Tally};
+use crate::failure::Failure;
+use crate::progress::Progress;
+use args::StopAt;
+use paper::Paper;
+use screen::Screen;
+
+/// What the attempts have in common.
+pub(super) struct Series<'a> {
+    pub(super) bench: Bench<'a>,
+    /// How many attempts.
+    pub(super) of: u32,
+    /// How many at once.
+    pub(super) jobs: u32,
+    /// After which one no more are begun.
+    pub(super) stop_at: Option<StopAt>,
+    pub(super) json: bool,
+    pub(super) verbose: bool,
+    /// What one must know of how they are made.
+    pub(super) notes: Vec<String>,
+}
+
+/// What the workers share.
+struct Shared {
+    /// How many attempts were begun.
+    begun: AtomicU32,
+    /// No more are wanted.
+    enough: AtomicBool,
+}
+
+/// What a worker tells.
+enum News {
+    Begun,
+    Ended(anyhow::Result<Record>),
+}
+
+impl Series<'_> {
+    /// Makes the attempts, prints each and then the summary. A signal ends those at work in order, and the summary is
+    /// printed all the same.
+    pub(super) fn run(&self, stop: &StopFlag) -> Outcome {
+        let started = jiff::ZonedDateTime::now();
+        let plan = self.bench.plan;
+        let folder = CampaignFolder::create(
+            &plan.root,
+            &started.strftime("%Y%m%d-%H%M%S").to_string(),
+            &plan.target.name,
+            &plan.scenario.fault,
+        )
+        .map_err(|error| {
+            let error = anyhow::Error::new(error);
+            Failure::inconclusive(error.context(plan.root.display().to_string()))
+        })?;
+        let mut paper = Paper::begin(self, &folder, &started).map_err(Failure::inconclusive)?;
+        let mut screen = Screen::new(self);
+        let begin = Instant::now();
+        let mut records = Vec::new();
+        let mut broken = None;
+        let shared = Shared {
+            begun: AtomicU32::new(0),
+            enough: AtomicBool::new(false),
+        };
+        let (sender, news) = mpsc::channel();
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs.min(self.of) {
+                let (sender, shared, name) = (sender.clone(), &shared, folder.name());
+                scope.spawn(move || self.work(shared, &name, &sender, stop));
+            }
+            drop(sender);
+            for news in news {
+                let taken = match news {
+                    News::Begun => {
+                        screen.begun();
+                        Ok(())
+                    }
+                    News::Ended(record) => record.and_then(|record| {
+                        let taken = paper.add(&record).and_then(|()| screen.ended(&record));
+                        records.push(record);
+                        taken
+                    }),
+                };
+                // Where results can't be told any more, those at work end and no more are begun.
+                if let Err(error) = taken {
+                    shared.enough.store(true, Ordering::SeqCst);
+                    broken.get_or_insert(error);
+                }
+            }
+        });
+        let ended = if stop.is_stopped() {
+            Ended::Interrupted
+        } else if records.len() < self.of as usize {
+            Ended::AtFirst
+        } else {
+            Ended::Complete
+        };
+        let tally = Tally::of(&records, self.of, ended, begin.elapsed());
+        let report = paper.end(self, &tally, &records);
+        if let Some(error) = broken {
+            return Err(Failure::inconclusive(error));
+        }
+        let report = report.map_err(Failure::inconclusive)?;
+        screen.summary(self, &folder, &tally, &records, &report)?;
+        Ok(tally.exit)
+    }
+
+    /// Takes attempts until there are no more.
+    fn work(&self, shared: &Shared, campaign: &str, to: &Sender<News>, stop: &StopFlag) {
+        loop {
+            if stop.is_stopped() || shared.enough.load(Ordering::SeqCst) {
+                return;
+            }
+            let number = shared
+                .begun
+                .fetch_add(1, Ordering::SeqCst)
+                .saturating_add(1);
+            if number > self.of || to.send(News::Begun).is_err() {
+                return;
+            }
+            let begin = Instant::now();
+            let progress = Progress::of_attempt(number, self.json, self.verbose);
+            let note = CampaignNote {
+                name: campaign.into(),
+                attempt: number,
+                of: self.of,
+            };
+            let aftermath = self.bench.run_once(&progress, stop, Some(note));
+            let record = aftermath.record(number, begin.elapsed());
+            let last = |record: &Record| self.stop_at.is_some_and(|at| at.meets(record));
+            if record.as_ref().is_ok_and(last) {
+                shared.enough.store(true, Ordering::SeqCst);
+            }
+            if to.send(News::Ended(record)).is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Where a plan is carried out: everything that one boot and its verdict need, so that it can be done once, or again
+//! and again, and each time is judged alike. Reads no arguments and prints no result.
+use recrash_machine::qemu::accel::AccelChoice;
+use recrash_machine::run::{self, CampaignNote, RunRequest, StopFlag};
+use recrash_machine::setup::Provisioned;
+use recrash_signature::store::Golden;
+use std::time::Instant;
+
+use super::plan::Plan;
+use crate::aftermath::Aftermath;
+use crate::expect::Expect;
+use crate::progress::Progress;
+use crate::watch;
+
+/// A plan with what set-up provides for it and what its outcome is held against.
+#[derive(Clone, Copy)]
+pub(super) struct Bench<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) provisioned: &'a Provisioned,
+    pub(super) golden: &'a Golden,
+    pub(super) expect: Expect,
+    pub(super) accel: AccelChoice,
+}
+
+impl Bench<'_> {
+    /// One fresh boot, its analysis and its verdict; if it is one of many, which.
+    pub(super) fn run_once(
+        &self,
+        progress: &Progress,
+        stop: &StopFlag,
+        campaign: Option<CampaignNote>,
+    ) -> Aftermath {
+        let begin = Instant::now();
+        let ended = run::run(
+            &RunRequest {
+                campaign,
+                ..self.request()
+            },
+            &mut |record: &_| watch::show(progress, record),
+            stop,
+        );
+        if ended.is_err() {
+            progress.fail();
+        }
+        Aftermath::of(ended, self.golden, self.expect, progress, begin)
+    }
+
+    /// What the machine is asked for.
+    fn request(&self) -> RunRequest<'_> {
+        let plan = self.plan;
+        RunRequest {
+            target: &plan.target,
+            provisioned: self.provisioned,
+            device_name: &plan.device_name,
+            device: &plan.device,
+            scenario_name: &plan.scenario_name,
+            scenario: &plan.scenario,
+            append: &plan.append,
+            capture: plan.capture,
+            accel: self.accel,
+            root: &plan.root,
+            module_params: &plan.module_params,
+            campaign: None,
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! `recrash run` with lists of targets, controllers, speeds, faults or captures: every combination, one after another,
+//! and one table of what was expected and what came. Each is judged as a single run is, by [`Bench`].
+mod axes;
+mod cell;
+mod expected;
+mod paper;
+mod table;
+
+use recrash_machine::run::StopFlag;
+use recrash_machine::setup::{self, Provisioned};
+use recrash_signature::store::Golden;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::super::{Outcome, TargetArg, capture_args, checkout};
+use super::Args;
+use super::bench::Bench;
+use super::hardware;
+use super::plan::Plan;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::{interrupt, output};
+use axes::{Axes, Point};
+use cell::{Cell, Counts, Got, Key, State, Wanted, worst};
+use expected::Rules;
+use paper::Paper;
+use table::Waiting;
+
+/// Options of a matrix.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct MatrixArgs {
+    /// Boot nothing: print which runs this is, what each is expected to give, and which are impossible and why
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// The last object that `--json` prints.
+#[derive(serde::Serialize)]
+#[serde(tag = "type", rename = "matrix")]
+struct Line<'a> {
+    exit: u8,
+    dry_run: bool,
+    #[serde(flatten)]
+    counts: Counts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table: Option<&'a std::path::Path>,
+}
+
+/// A combination, and what is needed to run it if that is possible.
+struct Prepared {
+    cell: Cell,
+    ready: Option<Ready>,
+}
+
+struct Ready {
+    plan: Plan,
+    golden: Golden,
+}
+
+/// Whether these arguments are a matrix's.
+pub(super) fn is_wanted(args: &Args) -> bool {
+    let hardware = &args.hardware;
+    let lists = [&args.fault, &hardware.controller, &hardware.speed];
+    let mut texts = lists.into_iter().flatten().map(String::as_str);
+    args.matrix.dry_run
+        || axes::is_list(args.target.name())
+        || texts.any(axes::is_list)
+        || args.capture.modes().len() > 1
+}
+
+/// Runs it, or prints what it would run.
+pub(super) fn run(args: &Args) -> Outcome {
+    if args.many.attempts.is_some() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--attempts repeats one combination; the options name a matrix of them"
+        )));
+    }
+    if args.timings {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--timings: the table has the time of each run; their reports have the rest"
+        )));
+    }
+    let rules = Rules::load(&checkout()?.join("qemu/matrix.toml")).map_err(Failure::usage)?;
+    let points = Axes::of(args)?.points();
+    let prepared = points.iter().map(|point| prepare(args, point, &rules));
+    let mut all = prepared.collect::<Result<Vec<_>, _>>()?;
+    // Standard output has a line a combination and a last one: stages would only hide them.
+    let progress = Progress::new(false, args.verbose);
+    if args.matrix.dry_run {
+        let unknown = look_for_drivers(&mut all)?;
+        return dry_run(args, all, &unknown);
+    }
+    let provisioned = provision(args, &all, &progress)?;
+    for one in &mut all {
+        rule_out(one, &provisioned)?;
+    }
+    some_possible(&all)?;
+    let stop = StopFlag::from(interrupt::stop_flag()?);
+    play(args, all, &provisioned, &progress, &stop)
+}
+
+/// Finds what a combination comes to; whatever is wrong with the arguments is an error, a combination whose parts do
+/// not go together is not.
+fn prepare(args: &Args, point: &Point, rules: &Rules) -> Result<Prepared, Failure> {
+    let mut one = args.clone();
+    one.target = TargetArg::of(&point.target);
+    one.hardware.controller.clone_from(&point.controller);
+    one.hardware.speed.clone_from(&point.speed);
+    one.capture = args.capture.with_mode(point.capture);
+    if point.fault.is_some() {
+        one.fault.clone_from(&point.fault);
+    }
+    let (plan, misfit) = match one.resolve_parts()? {
+        (plan, Ok(())) => (plan, None),
+        (plan, Err(misfit)) => (plan, Some(misfit.to_string())),
+    };
+    let golden = one.golden(&plan.target)?;
+    let speed = plan.device.speed().map(|speed| speed.name());
+    let key = Key {
+        target: plan.target.name.clone(),
+        controller: plan.target.machine.usb_controller.name().into(),
+        // Of an impossible one, the speed that was asked for.
+        speed: match (&misfit, &one.hardware.speed) {
+            (Some(_), Some(asked)) => asked.clone(),
+            _ => speed.unwrap_or("low").to_owned(),
+        },
+        fault: plan.scenario.fault.clone(),
+        capture: plan.capture.mode.to_string(),
+        device: plan.device_name.clone(),
+        scenario: plan.scenario_name.clone(),
+    };
+    let state = match misfit {
+        Some(why) => State::Impossible(why),
+        None => State::Waiting(match args.expect {
+            Some(expect) => Wanted {
+                expect,
+                reason: "--expect says so".into(),
+            },
+            None => {
+                let rule = rules.find(&key)?;
+                Wanted {
+                    expect: rule.expect(),
+                    reason: rule.reason.clone(),
+                }
+            }
+        }),
+    };
+    let possible = matches!(state, State::Waiting(_));
+    Ok(Prepared {
+        cell: Cell { key, state },
+        ready: possible.then_some(Ready { plan, golden }),
+    })
+}
+
+/// Rules out what only a target that is set up can tell; without complaint where it is not. Gives the targets that are
+/// not.
+fn look_for_drivers(all: &mut [Prepared]) -> Result<Vec<String>, Failure> {
+    let mut provisioned = BTreeMap::new();
+    let mut unknown: Vec<String> = Vec::new();
+    for one in &mut *all {
+        let Some(Ready { plan, .. }) = &one.ready else {
+            continue;
+        };
+        let name = &plan.target.name;
+        if provisioned.contains_key(name) || unknown.contains(name) {
+            continue;
+        }
+        match setup::load(&plan.target) {
+            Ok(found) => drop(provisioned.insert(name.clone(), found)),
+            Err(_) => unknown.push(name.clone()),
+        }
+    }
+    for one in all {
+        rule_out(one, &provisioned)?;
+    }
+    Ok(unknown)
+}
+
+/// Makes a combination impossible whose kernel lacks the driver. A physical device that cannot be had is an error:
+/// it is the same for all.
+fn rule_out(
+    one: &mut Prepared,
+    provisioned: &BTreeMap<String, Provisioned>,
+) -> Result<(), Failure> {
+    let Some(Ready { plan, .. }) = &one.ready else {
+        return Ok(());
+    };
+    let Some(provisioned) = provisioned.get(&plan.target.name) else {
+        return Ok(());
+    };
+    match hardware::missing_driver(&plan.target, provisioned)? {
+        Some(why) => {
+            one.cell.state = State::Impossible(why);
+            one.ready = None;
+            Ok(())
+        }
+        None => {
+            capture_args::check(&plan.capture, provisioned)?;
+            hardware::check(&plan.target, provisioned, &plan.device)
+        }
+    }
+}
+
+fn dry_run(args: &Args, all: Vec<Prepared>, unknown: &[String]) -> Outcome {
+    let cells: Vec<Cell> = all.into_iter().map(|one| one.cell).collect();
+    if args.json {
+        for cell in &cells {
+            output::print_json(&cell.line(Waiting::Planned.name()))?;
+        }
+        output::print_json(&Line {
+            exit: Exit::Met as u8,
+            dry_run: true,
+            counts: Counts::of(&cells),
+            table: None,
+        })?;
+    } else {
+        output::print(&table::text(&cells, Waiting::Planned))?;
+    }
+    if !unknown.is_empty() {
+        output::note(&format!(
+            "not set up, so whether their kernels have the drivers is not known: {}\n",
+            unknown.join(", ")
+        ));
+    }
+    Ok(Exit::Met)
+}
+
+/// What set-up provides, by target; all that is missing is named at once.
+fn provision(
+    args: &Args,
+    all: &[Prepared],
+    progress: &Progress,
+) -> Result<BTreeMap<String, Provisioned>, Failure> {
+    let mut provisioned = BTreeMap::new();
+    let mut missing: Vec<(String, Failure)> = Vec::new();
+    for Ready { plan, .. } in all.iter().filter_map(|one| one.ready.as_ref()) {
+        let name = &plan.target.name;
+        if provisioned.contains_key(name) || missing.iter().any(|(known, _)| known == name) {
+            continue;
+        }
+        match args.provision(&plan.target, progress) {
+            Ok(found) => drop(provisioned.insert(name.clone(), found)),
+            Err(failure) if args.setup => return Err(failure),
+            Err(failure) => missing.push((name.clone(), failure)),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(provisioned);
+    }
+    let whys: Vec<String> = missing.iter().map(|(_, why)| why.chain()).collect();
+    let names: Vec<String> = missing.into_iter().map(|(name, _)| name).collect();
+    let commands = names
+        .iter()
+        .map(|name| format!("recrash setup --target {name}"));
+    Err(Failure::usage(anyhow::anyhow!(
+        "targets that are not set up: {} ({})",
+        names.join(", "),
+        whys.join("; ")
+    ))
+    .hint(format!(
+        "{}; or run with --setup",
+        commands.collect::<Vec<_>>().join(" && ")
+    )))
+}
+
+fn some_possible(all: &[Prepared]) -> Result<(), Failure> {
+    let first = all.iter().find_map(|one| match &one.cell.state {
+        State::Impossible(why) => Some(why.clone()),
+        _ => None,
+    });
+    match first {
+        Some(why) if all.iter().all(|one| one.ready.is_none()) => Err(Failure::usage(
+            anyhow::anyhow!("no combination is possible: {why}"),
+        )
+        .hint("--dry-run shows why for each")),
+        _ => Ok(()),
+    }
+}
+
+/// Runs one after another; what there is, is on paper after each.
+fn play(
+    args: &Args,
+    all: Vec<Prepared>,
+    provisioned: &BTreeMap<String, Provisioned>,
+    progress: &Progress,
+    stop: &StopFlag,
+) -> Outcome {
+    let (mut cells, ready): (Vec<Cell>, Vec<Option<Ready>>) =
+        all.into_iter().map(|one| (one.cell, one.ready)).unzip();
+    let root = args.root()?;
+    let paper = Paper::create(&root)?;
+    let runs = ready.iter().flatten().count();
+    let mut number = 0;
+    for (at, ready) in ready.iter().enumerate() {
+        if let Some(Ready { plan, golden }) = ready
+            && let Some(provisioned) = provisioned.get(&plan.target.name)
+            && let Some(cell) = cells.get_mut(at)
+            && let State::Waiting(wanted) = &cell.state
+            && !stop.is_stopped()
+        {
+            number += 1;
+            let wanted = wanted.clone();
+            progress.heading(&format!("run {number} of {runs}: {}", cell.key));
+            let begin = Instant::now();
+            let bench = Bench {
+                plan,
+                provisioned,
+                golden,
+                expect: wanted.expect,
+                accel: args.accel.into(),
+            };
+            let aftermath = bench.run_once(progress, stop, None);
+            let run = aftermath.folder().map(Into::into);
+            // A run that was cut short by the same signal has no result.
+            if !stop.is_stopped() {
+                let got = Got::new(aftermath.comparison(), begin.elapsed(), run);
+                cell.state = State::Done(wanted, got);
+            }
+        }
+        if let Some(cell) = cells.get(at)
+            && args.json
+        {
+            output::print_json(&cell.line(Waiting::NotRun.name()))?;
+        }
+        paper.write(&cells);
+    }
+    args.prune(&root);
+    let exit = worst(&cells);
+    if args.json {
+        output::print_json(&Line {
+            exit: exit as u8,
+            dry_run: false,
+            counts: Counts::of(&cells),
+            table: Some(paper.table()),
+        })?;
+    } else {
+        output::print(&format!(
+            "\n{}table: {}\n",
+            table::text(&cells, Waiting::NotRun),
+            paper.table().display()
+        ))?;
+    }
+    Ok(exit)
+}

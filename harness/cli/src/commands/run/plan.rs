@@ -1,0 +1,92 @@
+//! The arguments of `recrash run`, resolved to what they name. Finds whatever is wrong with them before anything boots;
+//! boots nothing.
+use recrash_agent::plan::Scenario;
+use recrash_machine::capture::Capture;
+use recrash_machine::controller::Misfit;
+use recrash_machine::device::UsbDevice;
+use recrash_machine::scenario;
+use recrash_machine::target::Target;
+use recrash_signature::store::Golden;
+use std::path::PathBuf;
+
+use super::super::{checkout, config_file, runs_folder};
+use super::Args;
+use super::hardware::Named;
+use crate::failure::Failure;
+use crate::golden;
+
+/// What is to be run.
+pub(super) struct Plan {
+    pub(super) target: Target,
+    pub(super) device_name: String,
+    pub(super) device: UsbDevice,
+    pub(super) scenario_name: String,
+    pub(super) scenario: Scenario,
+    pub(super) module_params: String,
+    pub(super) append: Vec<String>,
+    pub(super) capture: Capture,
+    pub(super) root: PathBuf,
+}
+
+impl Args {
+    /// Reads the files that the arguments name, and puts the hardware together.
+    pub(super) fn resolve(&self) -> Result<Plan, Failure> {
+        let (plan, together) = self.resolve_parts()?;
+        together.map_err(Failure::usage)?;
+        Ok(plan)
+    }
+
+    /// The same; whether device and controller go together is for the caller to judge.
+    pub(super) fn resolve_parts(&self) -> Result<(Plan, Result<(), Misfit>), Failure> {
+        let mut target = self.target.load()?;
+        let or =
+            |name: &Option<String>, default: &str| name.as_deref().unwrap_or(default).to_owned();
+        let device_name = or(&self.device, &target.default.device);
+        let Named {
+            name: device_name,
+            mut device,
+        } = self.hardware.device(&device_name)?;
+        let together = self.hardware.assemble(&mut target, &mut device)?;
+        let scenario_name = or(&self.scenario, &target.default.scenario);
+        let file = config_file("scenarios", &scenario_name)?;
+        let mut scenario = scenario::load(&file).map_err(Failure::usage)?;
+        if let Some(fault) = &self.fault {
+            scenario = scenario::with_fault(scenario, fault)
+                .map_err(|why| Failure::usage(anyhow::anyhow!("--fault {fault}: {why}")))?;
+        }
+        let module_params = scenario::module_params(&scenario, device.id())
+            .map_err(|why| Failure::usage(anyhow::anyhow!("{}: {why}", file.display())))?;
+        let words = self
+            .append
+            .iter()
+            .flat_map(|words| words.split_whitespace());
+        let capture = self.capture.settle(&target)?;
+        let plan = Plan {
+            capture,
+            append: words.map(str::to_owned).collect(),
+            target,
+            device_name,
+            device,
+            scenario_name,
+            scenario,
+            module_params,
+            root: self.root()?,
+        };
+        Ok((plan, together))
+    }
+
+    /// Where the runs are kept.
+    pub(super) fn root(&self) -> Result<PathBuf, Failure> {
+        match &self.out {
+            Some(dir) => Ok(dir.clone()),
+            None => runs_folder(),
+        }
+    }
+
+    /// The golden that the outcome is held against.
+    pub(super) fn golden(&self, target: &Target) -> Result<Golden, Failure> {
+        let wanted = self.golden.as_deref();
+        let wanted = wanted.unwrap_or(&target.default.golden);
+        Ok(golden::find(&checkout()?.join("golden"), wanted)?)
+    }
+}
