@@ -74,8 +74,8 @@ fn init(reporter: &mut Reporter) -> Result<(), Failure> {
             scenario,
             device,
             hold,
-        } => first::run(capture, scenario, *device, *hold, reporter),
-        Boot::Capture { makedumpfile } => capture::run(makedumpfile.as_deref(), reporter),
+        } => first::run(capture.as_ref(), scenario, *device, *hold, reporter),
+        Boot::Capture { makedumpfile } => capture::run(makedumpfile.as_ref(), reporter),
     }
 }
 

@@ -2,6 +2,7 @@
 //! ends with a documented exit code. The work is done in the library crates.
 mod aftermath;
 mod campaign;
+mod captures;
 mod commands;
 mod debug_cache;
 mod debug_files;

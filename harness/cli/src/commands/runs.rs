@@ -1,4 +1,5 @@
 //! `recrash runs`: lists the kept runs, and deletes those that are no longer wanted.
+use recrash_machine::capture::CaptureMode;
 use recrash_machine::run::CampaignNote;
 use recrash_machine::run::folder::{self, Prune, RunSummary};
 use std::fmt::Write;
@@ -64,7 +65,7 @@ impl Place {
 }
 
 /// Columns of the table.
-const COLUMNS: usize = 7;
+const COLUMNS: usize = 8;
 
 /// A run as `--json` prints it.
 #[derive(serde::Serialize)]
@@ -75,6 +76,7 @@ struct Line<'a> {
     started: &'a str,
     target: &'a str,
     fault: &'a str,
+    capture: CaptureMode,
     bytes: u64,
     verdict: Option<&'a str>,
     title: Option<&'a str>,
@@ -167,6 +169,7 @@ fn line(run: &RunSummary) -> Line<'_> {
         started: &manifest.started,
         target: &manifest.target,
         fault: &manifest.fault,
+        capture: manifest.capture.mode,
         bytes: run.bytes,
         verdict: manifest.verdict.as_deref(),
         title: manifest.title.as_deref(),
@@ -202,6 +205,7 @@ fn table(runs: &[RunSummary]) -> String {
                 run.name.clone(),
                 run.manifest.target.clone(),
                 run.manifest.fault.clone(),
+                run.manifest.capture.mode.to_string(),
                 output::size(run.bytes),
                 verdict,
                 output::age(age),
@@ -210,7 +214,7 @@ fn table(runs: &[RunSummary]) -> String {
         })
         .collect();
     let mut head = [
-        "run", "target", "fault", "size", "verdict", "age", "campaign",
+        "run", "target", "fault", "capture", "size", "verdict", "age", "campaign",
     ]
     .map(str::to_owned);
     if rows

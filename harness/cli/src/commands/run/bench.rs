@@ -56,6 +56,7 @@ impl Bench<'_> {
             scenario_name: &plan.scenario_name,
             scenario: &plan.scenario,
             append: &plan.append,
+            capture: plan.capture,
             accel: self.accel,
             root: &plan.root,
             module_params: &plan.module_params,

@@ -11,6 +11,7 @@ use recrash_machine::setup::{self, Provisioned, SetupOptions};
 use recrash_machine::target::Target;
 use std::path::{Path, PathBuf};
 
+use super::capture_args::{self, CaptureArgs};
 use super::{Outcome, TargetArg};
 use crate::expect::Expect;
 use crate::failure::Failure;
@@ -51,6 +52,8 @@ pub(crate) struct Args {
     /// What executes the guest; auto: KVM if a tiny guest runs on it, else TCG
     #[arg(long, value_name = "ACCEL", default_value = "auto")]
     accel: AccelArg,
+    #[command(flatten)]
+    capture: CaptureArgs,
     /// Set up what is missing first, as recrash setup does
     #[arg(long)]
     setup: bool,
@@ -97,6 +100,7 @@ impl Args {
         let golden = golden::find(&super::checkout()?.join("golden"), wanted)?;
         let progress = Progress::new(self.json, self.verbose);
         let provisioned = self.provision(&plan.target, &progress)?;
+        capture_args::check(&plan.capture, &provisioned)?;
         // From here on a signal ends the run in order; during set-up it just ends the process.
         let stop = StopFlag::from(interrupt::stop_flag()?);
 

@@ -1,6 +1,7 @@
 //! The arguments of `recrash run`, resolved to what they name. Finds whatever is wrong with them before anything boots;
 //! boots nothing.
 use recrash_agent::plan::Scenario;
+use recrash_machine::capture::Capture;
 use recrash_machine::scenario;
 use recrash_machine::target::Target;
 use recrash_machine::usbredir::Device;
@@ -19,6 +20,7 @@ pub(super) struct Plan {
     pub(super) scenario: Scenario,
     pub(super) module_params: String,
     pub(super) append: Vec<String>,
+    pub(super) capture: Capture,
     pub(super) root: PathBuf,
 }
 
@@ -48,7 +50,9 @@ impl Args {
             Some(dir) => dir.clone(),
             None => runs_folder()?,
         };
+        let capture = self.capture.settle(&target)?;
         Ok(Plan {
+            capture,
             append: words.map(str::to_owned).collect(),
             target,
             device_name,
