@@ -26,15 +26,19 @@ pub(super) enum Errand {
     Dump,
     /// Let the guest go on.
     Continue,
+    /// Save the whole machine ([`super::guest::snapshot`]).
+    Save,
+    /// Restore it.
+    Restore,
 }
 
 impl Errand {
-    /// The commands, in order; a dump's are [`begin`]'s.
+    /// The commands, in order, where they are the same each time.
     pub(super) fn commands(self) -> Vec<QmpCommand> {
         match self {
             Self::Stop => vec![QmpCommand::plain("stop")],
             Self::Continue => vec![QmpCommand::plain("cont")],
-            Self::Dump => Vec::new(),
+            Self::Dump | Self::Save | Self::Restore => Vec::new(),
         }
     }
 }

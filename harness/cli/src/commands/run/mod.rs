@@ -95,6 +95,7 @@ impl Args {
     pub(crate) fn run(self) -> Outcome {
         // Whatever can be wrong with the input is found before anything boots.
         let plan = self.resolve()?;
+        let source = self.many.source()?;
         let wanted = self.golden.as_deref();
         let wanted = wanted.unwrap_or(&plan.target.default.golden);
         let golden = golden::find(&super::checkout()?.join("golden"), wanted)?;
@@ -110,6 +111,7 @@ impl Args {
             golden: &golden,
             expect: self.expect,
             accel: self.accel.into(),
+            snapshot: None,
         };
         if let Some(of) = self.many.attempts {
             let series = Series {
@@ -119,7 +121,7 @@ impl Args {
                 stop_at: self.many.stop_at_first,
                 json: self.json,
                 verbose: self.verbose,
-                notes: Vec::new(),
+                source,
             };
             let exit = series.run(&stop)?;
             self.prune(&plan.root);
