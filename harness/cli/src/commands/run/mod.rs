@@ -17,7 +17,7 @@ use crate::expect::Expect;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::{golden, interrupt, output};
-use attempts::{AttemptsArgs, Series};
+use attempts::{AttemptsArgs, Series, Source};
 use bench::Bench;
 
 /// Boots, submits, crashes, captures, analyses and compares: one run, or with --attempts many.
@@ -94,8 +94,11 @@ impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
         // Whatever can be wrong with the input is found before anything boots.
-        let plan = self.resolve()?;
+        let mut plan = self.resolve()?;
         let source = self.many.source()?;
+        if source != Source::Boots {
+            plan.capture = attempts::fastest(plan.capture);
+        }
         let wanted = self.golden.as_deref();
         let wanted = wanted.unwrap_or(&plan.target.default.golden);
         let golden = golden::find(&super::checkout()?.join("golden"), wanted)?;
@@ -116,6 +119,7 @@ impl Args {
         if let Some(of) = self.many.attempts {
             let series = Series {
                 bench,
+                keep: self.keep,
                 of,
                 jobs: self.many.jobs,
                 stop_at: self.many.stop_at_first,
@@ -124,12 +128,12 @@ impl Args {
                 source,
             };
             let exit = series.run(&stop)?;
-            self.prune(&plan.root);
+            prune(&plan.root, self.keep);
             return Ok(exit);
         }
         let aftermath = bench.run_once(&progress, &stop, None);
         aftermath.print(self.json, self.timings)?;
-        self.prune(&plan.root);
+        prune(&plan.root, self.keep);
         Ok(aftermath.exit())
     }
 
@@ -148,12 +152,13 @@ impl Args {
         };
         super::setup::ensure(target, &options, progress)
     }
+}
 
-    fn prune(&self, root: &Path) {
-        let Some(count) = self.keep else { return };
-        // The run has its verdict; what could not be deleted does not change it.
-        if let Err(error) = run::prune(root, Prune::Keep(count)) {
-            output::note(&format!("warning: --keep {count}: {error}\n"));
-        }
+/// Deletes all but the newest runs, if that is wanted.
+fn prune(root: &Path, keep: Option<usize>) {
+    let Some(count) = keep else { return };
+    // The run has its verdict; what could not be deleted does not change it.
+    if let Err(error) = run::prune(root, Prune::Keep(count)) {
+        output::note(&format!("warning: --keep {count}: {error}\n"));
     }
 }

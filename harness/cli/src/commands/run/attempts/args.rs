@@ -31,7 +31,8 @@ pub(in crate::commands::run) struct AttemptsArgs {
     /// Boot once, and let every attempt go on from a snapshot taken right before the scenario
     ///
     /// Such attempts are not independent boots: addresses, the kernel's random numbers and its secrets are the same in
-    /// each, and the summary says so. DIR is a snapshot that --keep-snapshot kept; it is refused unless it was made of
+    /// each, and the summary says so. Use it with --capture qemu: then an attempt takes about a second, and its dump is
+    /// not compressed unless --dump-compression says so. DIR is a snapshot that --keep-snapshot kept; it is refused unless it was made of
     /// exactly what this run would boot and its files are what they were.
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, requires = "attempts")]
     pub(in crate::commands::run) from_snapshot: Option<Option<PathBuf>>,

@@ -7,6 +7,8 @@ mod snapshot;
 
 pub(super) use args::{AttemptsArgs, Source};
 
+use recrash_agent::plan::Compression;
+use recrash_machine::capture::Capture;
 use recrash_machine::run::{CampaignFolder, CampaignNote, StopFlag};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -22,6 +24,20 @@ use args::StopAt;
 use paper::Paper;
 use screen::Screen;
 
+/// The same capture, as fast as it goes where nothing else was asked for: next to a restore, compressing takes longer
+/// than all the rest.
+pub(super) fn fastest(capture: Capture) -> Capture {
+    let free = !capture.strict && capture.qemu.is_some();
+    Capture {
+        qemu: if free {
+            Some(Compression::None)
+        } else {
+            capture.qemu
+        },
+        ..capture
+    }
+}
+
 /// What the attempts have in common.
 pub(super) struct Series<'a> {
     pub(super) bench: Bench<'a>,
@@ -35,6 +51,8 @@ pub(super) struct Series<'a> {
     pub(super) verbose: bool,
     /// Where they begin.
     pub(super) source: Source,
+    /// How many runs are kept: the others are deleted while the attempts go, so that a long campaign fills no disk.
+    pub(super) keep: Option<usize>,
 }
 
 /// What the workers share.
@@ -99,6 +117,7 @@ impl Series<'_> {
                     News::Ended(record) => record.and_then(|record| {
                         let taken = paper.add(&record).and_then(|()| screen.ended(&record));
                         records.push(record);
+                        super::prune(&plan.root, self.keep);
                         taken
                     }),
                 };
