@@ -309,6 +309,7 @@ fn play(
                 golden,
                 expect: wanted.expect,
                 accel: args.accel.into(),
+                snapshot: None,
             };
             let aftermath = bench.run_once(progress, stop, None);
             let run = aftermath.folder().map(Into::into);
@@ -325,7 +326,7 @@ fn play(
         }
         paper.write(&cells);
     }
-    args.prune(&root);
+    super::prune(&root, args.keep);
     let exit = worst(&cells);
     if args.json {
         output::print_json(&Line {
