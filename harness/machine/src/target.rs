@@ -1,6 +1,7 @@
 //! A kernel to boot: where it comes from, its command lines, its machine. Reads `qemu/targets/*.toml`;
 //! fetches and builds nothing (that is [`crate::setup`]).
 use crate::config::{self, ConfigError};
+use recrash_agent::plan::Property;
 use serde::Deserialize;
 use std::path::Path;
 use std::time::Duration;
@@ -14,6 +15,9 @@ pub struct Target {
     pub name: String,
     /// One line for people.
     pub summary: String,
+    /// What the kernel is like, as far as scenarios ask for it (their `needs`).
+    #[serde(default)]
+    pub provides: Vec<Property>,
     /// Where the kernel comes from.
     pub kernel: KernelSource,
     /// The virtual machine.

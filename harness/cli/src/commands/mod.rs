@@ -3,6 +3,7 @@ pub(crate) mod analyze;
 pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+mod fits;
 pub(crate) mod golden;
 pub(crate) mod import;
 pub(crate) mod inspect;

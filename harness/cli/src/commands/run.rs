@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// What user space does: a file in qemu/scenarios, without .toml [default: the target's]
     #[arg(long, value_name = "NAME")]
     scenario: Option<String>,
-    /// The emulated USB device: a file in qemu/devices, without .toml [default: the target's]
+    /// The emulated USB device: a file in qemu/devices, without .toml [default: the scenario's, else the target's]
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
     /// What goes wrong: duplicate-dma, early-free, early-free-fixed, none [default: the scenario's]
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     /// Folder that holds the runs [default: target/recrash in the checkout]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// The golden: case, name, case/name, or a .snap file [default: the target's]
+    /// The golden: case, name, case/name, or a .snap file [default: the scenario's, else the target's]
     #[arg(long, value_name = "GOLDEN")]
     golden: Option<String>,
     /// What exit code 0 shall mean
@@ -101,7 +101,10 @@ impl Args {
         // Whatever can be wrong with the input is found before anything boots.
         let plan = self.resolve()?;
         let wanted = self.golden.as_deref();
-        let wanted = wanted.unwrap_or(&plan.target.default.golden);
+        let of_scenario = plan.scenario.golden.as_deref();
+        let wanted = wanted
+            .or(of_scenario)
+            .unwrap_or(&plan.target.default.golden);
         let golden = golden::find(&super::checkout()?.join("golden"), wanted)?;
         let progress = Progress::new(self.json, self.verbose);
         let provisioned = self.provision(&plan.target, &progress)?;
@@ -123,12 +126,16 @@ impl Args {
         let target = self.target.load()?;
         let or =
             |name: &Option<String>, default: &str| name.as_deref().unwrap_or(default).to_owned();
-        let device_name = or(&self.device, &target.default.device);
-        let device =
-            Device::load(&config_file("devices", &device_name)?).map_err(Failure::usage)?;
         let scenario_name = or(&self.scenario, &target.default.scenario);
         let file = config_file("scenarios", &scenario_name)?;
         let mut scenario = scenario::load(&file).map_err(Failure::usage)?;
+        super::fits::check(&target, &scenario_name, &scenario)?;
+        let device_name = or(
+            &self.device,
+            scenario.device.as_ref().unwrap_or(&target.default.device),
+        );
+        let device =
+            Device::load(&config_file("devices", &device_name)?).map_err(Failure::usage)?;
         if let Some(fault) = &self.fault {
             scenario = scenario::with_fault(scenario, fault)
                 .map_err(|why| Failure::usage(anyhow::anyhow!("--fault {fault}: {why}")))?;

@@ -344,6 +344,7 @@ impl Machine {
             | GuestEvent::DeviceFound { .. }
             | GuestEvent::UrbReaped { .. }
             | GuestEvent::FaultReturned { .. }
+            | GuestEvent::ModuleActed { .. }
             | GuestEvent::ModuleReport { .. }
             | GuestEvent::DumpWritten { .. } => {}
         }
