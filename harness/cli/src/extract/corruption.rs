@@ -145,7 +145,7 @@ fn of_device(found: &KnownMatch) -> Decoded {
         length: found.kind_length,
         text: found.visible.clone(),
         whole,
-        langids: None,
+        langids: (!found.languages.is_empty()).then(|| found.languages.clone()),
     }
 }
 
@@ -343,7 +343,16 @@ pub(super) fn sender(reading: &Reading) -> Option<Fact> {
     let Kind::Device(found) = &reading.kind else {
         return None;
     };
-    Some(Fact::new("sent by", device_name(found)))
+    let also: String = (found.also.iter())
+        .map(|other| format!(" or {other}"))
+        .collect();
+    let value = format!("{}{also}", device_name(found));
+    let fact = Fact::new("sent by", value);
+    Some(if also.is_empty() {
+        fact
+    } else {
+        fact.proven_by("they have the same bytes there")
+    })
 }
 
 fn device_name(found: &KnownMatch) -> String {
