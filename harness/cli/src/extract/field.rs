@@ -44,16 +44,12 @@ fn observed(hit: &CorruptField) -> Vec<u8> {
     part.unwrap_or_default().to_vec()
 }
 
-fn named(hit: &CorruptField) -> &str {
-    hit.field.as_deref().unwrap_or("a field of no known type")
-}
-
 /// What proves it. No addresses: they differ from run to run.
 fn proof(hit: &CorruptField) -> Vec<String> {
     let mut lines = vec![
         format!(
             "the faulting address was formed with a pointer read from {}, which still holds it",
-            named(hit)
+            hit.name()
         ),
         format!(
             "that lies at offset {} of an object of {}",
@@ -76,12 +72,12 @@ pub(super) fn account(hit: &CorruptField) -> (Vec<Fact>, Vec<Fact>) {
     let object = &hit.object;
     let place = format!(
         "{} at {} is {:#018x} == {}",
-        named(hit),
+        hit.name(),
         hit.at,
         hit.pointer,
         hit.register
     );
-    let mut facts = vec![Fact::new("where", named(hit)).proven_by(place)];
+    let mut facts = vec![Fact::new("where", hit.name()).proven_by(place)];
     if hit.field.is_none() {
         let why = "the debug information has no type for the register that pointed at it";
         facts.push(Fact::new("structure", "not known").proven_by(why));

@@ -38,6 +38,14 @@ pub struct CorruptField {
     pub tried: Vec<String>,
 }
 
+impl CorruptField {
+    /// The field's name, or that it has none.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.field.as_deref().unwrap_or("a field of no known type")
+    }
+}
+
 /// The field from which the faulting instruction's pointer was read, if something that a device sends lies in it.
 ///
 /// The pointer must lead nowhere, must have been read from an object of a slab by the function that died, and must
