@@ -8,6 +8,7 @@
 #include <linux/slab.h>
 
 #include "repro.h"
+#include "sites.h"
 
 /* Objects held at most: those of the buffer's slab, and those of slabs that come before it. */
 #define MAX_HELD 1024
@@ -17,12 +18,16 @@ static struct repro_noted noted;
 static void *held[MAX_HELD];
 static unsigned int count;
 static bool parked;
+/* The place to allocate from: it shares the buffer's cache. */
+static unsigned int site;
 
 /* Allocates one more and holds it; NULL when there is no memory, or no place to hold it. */
 static void *hold(void)
 {
-	void *object = count < MAX_HELD ? kmalloc(repro_params.length, GFP_KERNEL) : NULL;
+	void *object = NULL;
 
+	if (count < MAX_HELD)
+		object = repro_alloc_at(site, repro_params.length, GFP_KERNEL);
 	if (object)
 		held[count++] = object;
 	return object;
@@ -36,8 +41,7 @@ static bool in_slab(const void *object, const struct page *slab)
 int repro_park_slab(void)
 {
 	struct page *slab;
-	void *object, *neighbour = NULL;
-	bool have = false;
+	void *object = NULL, *neighbour = NULL;
 	unsigned int i;
 
 	if (parked || !repro_note_last(&noted)) {
@@ -46,15 +50,19 @@ int repro_park_slab(void)
 		return -EINVAL;
 	}
 	slab = virt_to_head_page(noted.buffer);
-	/* An object of another slab after the buffer: the CPU has let go of the buffer's. */
-	do {
+	/* The buffer was freed last, so it is the next of its cache unless somebody came between. */
+	for (site = 0; site < REPRO_SITES; site++) {
 		object = hold();
-		have |= object == noted.buffer;
-	} while (object && !(have && !in_slab(object, slab)));
+		if (!object || object == noted.buffer)
+			break;
+	}
+	/* An object of another slab after the buffer: the CPU has let go of the buffer's. */
+	while (object && in_slab(object, slab))
+		object = hold();
 	for (i = 0; i < count; i++)
 		if (in_slab(held[i], slab) && held[i] != noted.buffer)
 			neighbour = held[i];
-	if (!object || !neighbour) {
+	if (!object || site == REPRO_SITES) {
 		repro_report("blocked", ",\"why\":\"the buffer's slab could not be drained\",\"held\":%u",
 			     count);
 		repro_drop_parked();
@@ -63,7 +71,10 @@ int repro_park_slab(void)
 	for (i = 0; i < count; i++)
 		if (held[i] == noted.buffer || held[i] == neighbour)
 			held[i] = NULL;
-	/* The slab was full: its first free object puts it on a list. The buffer then points at the neighbour. */
+	/*
+	 * The slab was full: its first free object puts it on a list. The buffer then points at the neighbour, or at
+	 * nothing where all the others are somebody else's.
+	 */
 	kfree(neighbour);
 	kfree(noted.buffer);
 	parked = true;

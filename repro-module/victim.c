@@ -12,17 +12,16 @@
 #include <linux/fwnode.h>
 #include <linux/property.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 
 #include "repro.h"
-
-/* Objects tried: the buffer was freed last, so it is the CPU's next unless somebody came between. */
-#define MAX_TRIES 32
+#include "sites.h"
 
 static struct fwnode_handle target;
 static struct fwnode_handle *victim;
 /* Under core.c's fire_lock. Too large for the stack. */
 static struct repro_noted noted;
-static void *others[MAX_TRIES];
+static void *others[REPRO_SITES];
 
 int repro_take_victim(void)
 {
@@ -36,8 +35,9 @@ int repro_take_victim(void)
 				      "no transfer was noted whose buffer holds the structure");
 		return -EINVAL;
 	}
-	for (object = NULL; tries < MAX_TRIES; tries++) {
-		object = kzalloc(repro_params.length, GFP_KERNEL);
+	/* The buffer was freed last, so it is the next of its cache unless somebody came between. */
+	for (object = NULL; tries < REPRO_SITES; tries++) {
+		object = repro_alloc_at(tries, repro_params.length, GFP_KERNEL);
 		if (!object || object == noted.buffer)
 			break;
 		others[tries] = object;
@@ -50,6 +50,7 @@ int repro_take_victim(void)
 		repro_report("blocked", ",\"why\":\"somebody else has the freed buffer\"");
 		return -EBUSY;
 	}
+	memset(victim, 0, repro_params.length);
 	victim->secondary = &target;
 	repro_report("victim", ",\"object\":\"%px\",\"pointer\":\"%px\"", victim, &target);
 	return 0;
