@@ -306,3 +306,14 @@ fn a_golden_of_schema_1_is_migrated_and_a_newer_one_refused() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stdout).contains("schema 9 is newer"));
 }
+
+#[test]
+fn a_scenario_that_can_do_no_harm_on_a_target_is_refused() {
+    let scenario = "short-string-in-kmalloc-32";
+    check(
+        &["run", "--target", "debian", "--scenario", scenario],
+        2,
+        "scenario short-string-in-kmalloc-32 needs freelist-offset-0, which target debian does not provide: what it \
+         writes ends before the middle of the object",
+    );
+}
