@@ -44,6 +44,8 @@ module_param_named(seen_ms, repro_params.seen_ms, uint, 0444);
 MODULE_PARM_DESC(seen_ms, "early-free-fixed: milliseconds between submission and cancellation");
 module_param_named(timeout_ms, repro_params.timeout_ms, uint, 0444);
 MODULE_PARM_DESC(timeout_ms, "milliseconds to wait for the module's own transfer");
+module_param_named(stop_port, repro_params.stop_port, ushort, 0444);
+MODULE_PARM_DESC(stop_port, "I/O port of the pvpanic device that is told when the kernel dies; 0 for none");
 
 static int none_fire(void)
 {
@@ -173,6 +175,9 @@ static int __init repro_init(void)
 		pr_err("repro: no kprobe on usb_hcd_giveback_urb: error %d\n", error);
 		return error;
 	}
+	error = repro_stop_arm();
+	if (error)
+		goto no_stop;
 	if (armed->arm) {
 		error = armed->arm();
 		if (error)
@@ -189,6 +194,8 @@ no_device:
 	if (armed->disarm)
 		armed->disarm();
 no_arm:
+	repro_stop_disarm();
+no_stop:
 	repro_note_disarm();
 	return error;
 }
@@ -198,6 +205,7 @@ static void __exit repro_exit(void)
 	misc_deregister(&recrash_device);
 	if (armed->disarm)
 		armed->disarm();
+	repro_stop_disarm();
 	repro_note_disarm();
 	repro_drop_victim();
 	repro_drop_parked();

@@ -52,6 +52,7 @@ struct repro_params {
 	u16 length;
 	unsigned int seen_ms;
 	unsigned int timeout_ms;
+	u16 stop_port;
 };
 
 extern struct repro_params repro_params;
@@ -81,6 +82,10 @@ u64 repro_notes(void);
  */
 extern const char repro_dma_unmapped[]; /* the reason for an address that an IOMMU no longer maps */
 void *repro_dma_to_virt(struct device *dev, dma_addr_t dma, size_t length, const char **why);
+
+/* stop.c: tells the host when the kernel dies, where stop_port is given. */
+int repro_stop_arm(void);
+void repro_stop_disarm(void);
 
 int repro_duplicate_dma_fire(void);
 int repro_early_free_arm(void);

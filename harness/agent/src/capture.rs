@@ -5,6 +5,7 @@ use crate::failure::{Doing, Failure};
 use crate::report::Reporter;
 use recrash_agent::VMCORE_PORT;
 use recrash_agent::event::GuestEvent;
+use recrash_agent::plan::{Compression, Makedumpfile};
 use recrash_agent::trailer::Trailer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sha2::{Digest, Sha256};
@@ -23,7 +24,10 @@ const DRAIN_PATIENCE: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-pub(crate) fn run(makedumpfile: Option<&str>, reporter: &mut Reporter) -> Result<(), Failure> {
+pub(crate) fn run(
+    makedumpfile: Option<&Makedumpfile>,
+    reporter: &mut Reporter,
+) -> Result<(), Failure> {
     let path = wait_for_port(VMCORE_PORT)?;
     let port = OpenOptions::new()
         .write(true)
@@ -48,8 +52,8 @@ pub(crate) fn run(makedumpfile: Option<&str>, reporter: &mut Reporter) -> Result
         });
         match run_makedumpfile(tool, &mut out) {
             Ok(()) => written = true,
-            // The stream can't be taken back.
-            Err(failure) if out.length > 0 => return Err(failure),
+            // The stream can't be taken back; and who asked for a form gets no other.
+            Err(failure) if out.length > 0 || tool.strict => return Err(failure),
             Err(failure) => reporter.note(&format!("{failure}; copying {VMCORE} instead")),
         }
     }
@@ -100,13 +104,14 @@ impl Write for Hashed {
 
 /// `-F` (flattened) because a port can't seek. Its output comes through a pipe and not straight to the
 /// port, so that the bytes that are hashed are the bytes that are sent.
-fn run_makedumpfile(tool: &str, out: &mut Hashed) -> Result<(), Failure> {
-    let doing = || format!("running {tool}");
+fn run_makedumpfile(tool: &Makedumpfile, out: &mut Hashed) -> Result<(), Failure> {
+    let args = arguments(tool);
+    let doing = || format!("running {} {}", tool.path, args.join(" "));
     // It copies VMCOREINFO to a file in /tmp first. Where the folder can't be made, its message says so.
     let _ = std::fs::create_dir("/tmp");
     let messages = File::create(MESSAGES).doing(|| format!("creating {MESSAGES}"))?;
-    let mut child = Command::new(tool)
-        .args(["-F", "-l", "-d", "31", VMCORE])
+    let mut child = Command::new(&tool.path)
+        .args(&args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(messages)
@@ -134,6 +139,23 @@ fn run_makedumpfile(tool: &str, out: &mut Hashed) -> Result<(), Failure> {
     ))
 }
 
+/// makedumpfile(8). Without an option for compression it writes the kdump format with pages as they are.
+fn arguments(tool: &Makedumpfile) -> Vec<String> {
+    let compress = match tool.compression {
+        Compression::None => None,
+        Compression::Zlib => Some("-c"),
+        Compression::Lzo => Some("-l"),
+        Compression::Snappy => Some("-p"),
+        Compression::Zstd => Some("-z"),
+    };
+    let level = tool.level.to_string();
+    let before = std::iter::once("-F").chain(compress);
+    before
+        .chain(["-d", &level, VMCORE])
+        .map(str::to_owned)
+        .collect()
+}
+
 fn pump(mut from: impl Read, out: &mut Hashed) -> io::Result<()> {
     let mut buffer = vec![0; 256 * 1024];
     loop {
@@ -155,4 +177,26 @@ fn drain(port: &File) {
         Some(&DRAIN_PATIENCE),
     );
     rustix::fs::sync();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(compression: Compression, level: u8, expected: &str) {
+        let tool = Makedumpfile {
+            path: "/m".into(),
+            compression,
+            level,
+            strict: false,
+        };
+        assert_eq!(arguments(&tool).join(" "), expected);
+    }
+
+    #[test]
+    fn makedumpfile_is_told_what_was_asked_for() {
+        check(Compression::Lzo, 31, "-F -l -d 31 /proc/vmcore");
+        check(Compression::Zstd, 1, "-F -z -d 1 /proc/vmcore");
+        check(Compression::None, 0, "-F -d 0 /proc/vmcore");
+    }
 }

@@ -30,6 +30,8 @@ pub enum GuestEvent {
     },
     /// The capture kernel lies in its reserved memory.
     CaptureKernelLoaded,
+    /// There is no capture kernel: the host saves the memory.
+    CaptureLeftToHost,
     /// The device under test is there.
     DeviceFound {
         /// Its folder in sysfs.
@@ -102,6 +104,7 @@ impl fmt::Display for GuestEvent {
             Self::Init { boot, release } => write!(f, "init of the {boot} boot, kernel {release}"),
             Self::ModuleLoaded { path } => write!(f, "loaded {path}"),
             Self::CaptureKernelLoaded => f.write_str("capture kernel loaded"),
+            Self::CaptureLeftToHost => f.write_str("the host saves the memory"),
             Self::DeviceFound {
                 path,
                 bus,

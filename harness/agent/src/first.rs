@@ -16,21 +16,31 @@ use std::time::Duration;
 /// How long the device may take to be enumerated.
 const DEVICE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// An oops must panic, and a panic without a capture kernel must reboot, which ends QEMU.
-const SYSCTLS: &[(&str, &str)] = &[
-    ("/proc/sys/kernel/panic_on_oops", "1"),
-    ("/proc/sys/kernel/panic", "-1"),
-];
+/// An oops must panic.
+const PANIC_ON_OOPS: (&str, &str) = ("/proc/sys/kernel/panic_on_oops", "1");
+/// A panic that no capture kernel follows must reboot, which ends QEMU.
+const REBOOT: (&str, &str) = ("/proc/sys/kernel/panic", "-1");
+/// A panic must keep the memory as it is until the host has saved it.
+const STAY: (&str, &str) = ("/proc/sys/kernel/panic", "0");
 
 pub(crate) fn run(
-    capture: &CaptureKernel,
+    capture: Option<&CaptureKernel>,
     scenario: &Scenario,
     id: DeviceId,
     reporter: &mut Reporter,
 ) -> Result<(), Failure> {
-    load_capture_kernel(capture)?;
-    reporter.report(GuestEvent::CaptureKernelLoaded);
-    for (file, value) in SYSCTLS {
+    let after_panic = match capture {
+        Some(capture) => {
+            load_capture_kernel(capture)?;
+            reporter.report(GuestEvent::CaptureKernelLoaded);
+            REBOOT
+        }
+        None => {
+            reporter.report(GuestEvent::CaptureLeftToHost);
+            STAY
+        }
+    };
+    for (file, value) in [PANIC_ON_OOPS, after_panic] {
         std::fs::write(file, value).doing(|| format!("writing {value} to {file}"))?;
     }
 

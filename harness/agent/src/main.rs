@@ -73,8 +73,8 @@ fn init(reporter: &mut Reporter) -> Result<(), Failure> {
             capture,
             scenario,
             device,
-        } => first::run(capture, scenario, *device, reporter),
-        Boot::Capture { makedumpfile } => capture::run(makedumpfile.as_deref(), reporter),
+        } => first::run(capture.as_ref(), scenario, *device, reporter),
+        Boot::Capture { makedumpfile } => capture::run(makedumpfile.as_ref(), reporter),
     }
 }
 

@@ -28,8 +28,8 @@ pub struct ModuleToLoad {
 pub enum Boot {
     /// Loads the capture kernel, then plays the scenario.
     First {
-        /// The capture kernel to load with `kexec_file_load(2)`.
-        capture: CaptureKernel,
+        /// The capture kernel to load with `kexec_file_load(2)`; `None` where the host saves the memory.
+        capture: Option<CaptureKernel>,
         /// What user space does.
         scenario: Scenario,
         /// Which USB device the scenario is about.
@@ -37,9 +37,56 @@ pub enum Boot {
     },
     /// Writes `/proc/vmcore` to the vmcore port.
     Capture {
-        /// Path of makedumpfile inside the initramfs, where the target brings it.
-        makedumpfile: Option<String>,
+        /// How makedumpfile is run, where the target brings it.
+        makedumpfile: Option<Makedumpfile>,
     },
+}
+
+/// How makedumpfile is run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Makedumpfile {
+    /// Its path inside the initramfs.
+    pub path: String,
+    /// How it compresses pages.
+    pub compression: Compression,
+    /// `-d`: which pages it leaves out, 0 to 31.
+    pub level: u8,
+    /// Where it fails the boot fails, instead of copying the vmcore as it is.
+    pub strict: bool,
+}
+
+/// How the pages of a dump are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// zlib.
+    Zlib,
+    /// LZO1X.
+    Lzo,
+    /// snappy.
+    Snappy,
+    /// Zstandard.
+    Zstd,
+}
+
+impl Compression {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::None, Self::Zlib, Self::Lzo, Self::Snappy, Self::Zstd];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Zlib => "zlib",
+            Self::Lzo => "lzo",
+            Self::Snappy => "snappy",
+            Self::Zstd => "zstd",
+        }
+    }
 }
 
 /// Files inside the first initramfs that make up the capture kernel.
@@ -201,11 +248,11 @@ mod tests {
                 params: "fault=none".into(),
             }],
             boot: Boot::First {
-                capture: CaptureKernel {
+                capture: Some(CaptureKernel {
                     kernel: "/k".into(),
                     initramfs: "/i".into(),
                     cmdline: "irqpoll".into(),
-                },
+                }),
                 scenario: Scenario {
                     summary: "s".into(),
                     comm: "c".into(),
@@ -244,7 +291,12 @@ mod tests {
         check(&Plan {
             modules: Vec::new(),
             boot: Boot::Capture {
-                makedumpfile: Some("/bin/makedumpfile".into()),
+                makedumpfile: Some(Makedumpfile {
+                    path: "/bin/makedumpfile".into(),
+                    compression: Compression::Snappy,
+                    level: 31,
+                    strict: true,
+                }),
             },
         });
     }

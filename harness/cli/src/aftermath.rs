@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::captures::{self, Captures};
 use crate::exit::Exit;
 use crate::expect::Expect;
 use crate::extract::How;
@@ -21,6 +22,8 @@ use crate::{extract, golden};
 
 /// Name of the report in a run folder.
 const REPORT: &str = "report.txt";
+/// Name of the signature of QEMU's dump, where there is another.
+const QEMU_SIGNATURE: &str = "signature.qemu.toml";
 /// Lines of the console that are shown of a run that says nothing.
 const CONSOLE_TAIL: usize = 12;
 
@@ -54,7 +57,12 @@ impl Aftermath {
         places.run = locked.as_ref().map(|folder| folder.path().to_owned());
         let (subject, manifest) = match ended {
             Ok(record) => {
-                let subject = subject(&record, progress, &mut places, &mut report);
+                let mut captures = Captures {
+                    note: record.manifest.capture.clone(),
+                    ..Captures::default()
+                };
+                let subject = subject(&record, progress, &mut places, &mut report, &mut captures);
+                course.capture = Some(captures);
                 (subject, Some(record.manifest))
             }
             Err(error) => {
@@ -136,6 +144,10 @@ impl Aftermath {
                 let _ = writeln!(out, "  {DIM}{}{DIM:#}", output::printable(line));
             }
         }
+        let capture = self.course.capture.as_ref().map(Captures::text);
+        if let Some(capture) = capture.filter(|text| !text.is_empty()) {
+            let _ = write!(out, "\n{capture}");
+        }
         let crash = text::crash(&self.report);
         if !crash.is_empty() {
             let _ = write!(out, "\n{crash}");
@@ -153,6 +165,11 @@ impl Aftermath {
         if let Subject::Crash(signature) = subject {
             title = Some(signature.title.clone());
             self.places.signature = warned("the signature", write_signature(&folder, signature));
+        }
+        let equal = self.course.capture.as_ref().and_then(|c| c.note.equal);
+        if let Some(equal) = equal {
+            let noted = Manifest::set_equal(&folder, equal);
+            warned("that the captures were compared", noted.map_err(Into::into));
         }
         let plain = plain_report(title.as_deref(), &self.text());
         let file = folder.join(REPORT);
@@ -178,9 +195,10 @@ fn subject(
     progress: &Progress,
     places: &mut Places,
     report: &mut CrashReport,
+    captures: &mut Captures,
 ) -> Subject {
     match &record.outcome {
-        run::Outcome::Crashed { vmcore, .. } => {
+        run::Outcome::Crashed { vmcore, other, .. } => {
             places.vmcore = Some(vmcore.clone());
             let accelerator = record.manifest.accel.to_string();
             progress.named_stage("analyze", "analyse the vmcore");
@@ -188,15 +206,21 @@ fn subject(
                 accelerator: Some(&accelerator),
                 ..How::default()
             };
-            match extract::analyze(vmcore, how) {
+            let signature = match extract::analyze(vmcore, how) {
                 Ok(analysis) => {
                     *report = analysis.report;
-                    Subject::Crash(Box::new(analysis.signature))
+                    analysis.signature
                 }
-                Err(failure) => Subject::Inconclusive {
-                    stage: Some("analyze".into()),
-                    why: failure.chain(),
-                },
+                Err(failure) => return unread(&failure.chain()),
+            };
+            let Some(other) = other else {
+                return Subject::Crash(Box::new(signature));
+            };
+            progress.named_stage("compare-captures", "analyse QEMU's dump and compare");
+            match compare_captures(record.folder.path(), &signature, other, how, captures) {
+                Ok(None) => Subject::Crash(Box::new(signature)),
+                Ok(Some(why)) => unread(&why),
+                Err(error) => unread(&format!("{error:#}")),
             }
         }
         run::Outcome::NoCrash => Subject::NoCrash(
@@ -207,6 +231,35 @@ fn subject(
             why: reason.clone(),
         },
     }
+}
+
+fn unread(why: &str) -> Subject {
+    Subject::Inconclusive {
+        stage: Some("analyze".into()),
+        why: why.into(),
+    }
+}
+
+/// Analyses QEMU's dump too, and keeps its signature. Gives why the run says nothing, if the two signatures differ; then
+/// both are kept.
+fn compare_captures(
+    folder: &Path,
+    signature: &Signature,
+    other: &Path,
+    how: How<'_>,
+    captures: &mut Captures,
+) -> anyhow::Result<Option<String>> {
+    let analysis = extract::analyze(other, how)
+        .map_err(|failure| anyhow::anyhow!("QEMU's dump of the same death: {}", failure.chain()))?;
+    let file = folder.join(QEMU_SIGNATURE);
+    std::fs::write(&file, analysis.signature.to_toml()?)?;
+    captures.qemu_signature = Some(file);
+    captures.compared(captures::differences(signature, &analysis.signature)?);
+    let why = captures.contradiction();
+    if why.is_some() {
+        write_signature(folder, signature)?;
+    }
+    Ok(why)
 }
 
 fn tail(error: &RunError) -> Vec<String> {

@@ -5,6 +5,7 @@ use recrash_signature::compare::{Comparison, Verdict};
 use serde::Serialize;
 use std::path::PathBuf;
 
+use crate::captures::Captures;
 use crate::exit::Exit;
 use crate::expect::{self, Expect};
 use crate::output::{self, BAD, GOOD};
@@ -51,6 +52,9 @@ pub(crate) struct Course {
     /// The last lines of the console of an inconclusive run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) console_tail: Vec<String>,
+    /// How the memory was saved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) capture: Option<Captures>,
     /// Where the time went.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) timings: Option<Timings>,

@@ -1,6 +1,7 @@
 //! The `recrash` command: reads its arguments, runs one of [`commands`], prints an error once, and
 //! ends with a documented exit code. The work is done in the library crates.
 mod aftermath;
+mod captures;
 mod commands;
 mod debug_cache;
 mod debug_files;

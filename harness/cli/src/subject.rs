@@ -75,6 +75,12 @@ impl Subject {
                 stage: Some(stage.to_string()),
                 why: reason,
             }),
+            Some(Ending::Crashed { .. }) if manifest.capture.equal == Some(false) => {
+                Ok(Self::Inconclusive {
+                    stage: None,
+                    why: "the two dumps of this run contradict each other".into(),
+                })
+            }
             Some(Ending::Crashed { .. }) => {
                 let file = folder.join(SIGNATURE);
                 if file.is_file() {

@@ -22,10 +22,11 @@ fn host(progress: &Progress, event: &HostEvent) {
         HostEvent::StageEnded { .. } => progress.end(),
         HostEvent::CrashSeen { line } => progress.detail(line),
         HostEvent::DumpProgress { bytes } => progress.bytes(*bytes),
-        HostEvent::DumpVerified { bytes, .. } => {
+        HostEvent::DumpVerified { bytes, .. } | HostEvent::QemuDumpVerified { bytes, .. } => {
             progress.detail(&format!("{}, whole", output::size(*bytes)));
         }
-        HostEvent::QemuExited { .. }
+        HostEvent::GuestStopped
+        | HostEvent::QemuExited { .. }
         | HostEvent::UnreadableReport { .. }
         | HostEvent::RecordsLeftOut { .. } => {}
     }
@@ -37,9 +38,11 @@ fn title(stage: Stage) -> &'static str {
         Stage::Prepare => "prepare",
         Stage::StartQemu => "start QEMU",
         Stage::Boot => "boot the kernel",
-        Stage::Modules => "load modules and the capture kernel",
+        Stage::Modules => "load modules",
         Stage::Device => "wait for the USB device",
         Stage::Scenario => "play the scenario",
+        Stage::Stop => "stop the guest",
+        Stage::QemuDump => "have QEMU write its dump",
         Stage::CaptureBoot => "boot the capture kernel",
         Stage::Dump => "write the vmcore",
         Stage::Shutdown => "shut down",

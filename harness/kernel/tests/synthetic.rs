@@ -13,7 +13,7 @@ use recrash_kernel::slub::PointerCoding;
 use recrash_kernel::unwind::{End, FrameSource};
 use recrash_kernel::{Crash, Kernel};
 use recrash_vmcore::{VirtAddr, Vmcore};
-use world::{CACHE, OBJECT, PRODUCT, SP, STACK, USB, World};
+use world::{CACHE, OBJECT, PRODUCT, SP, STACK, USB, World, variable};
 
 /// Bytes 128 to 136 of the product's string descriptor.
 fn middle() -> u64 {
@@ -27,6 +27,20 @@ fn check(world: World, look: impl FnOnce(&Kernel<'_>, Crash)) {
     let kernel = Kernel::open(&dump, dump.vmcoreinfo().unwrap(), dump.prstatus()).unwrap();
     let crash = Crash::read(&kernel);
     look(&kernel, crash);
+}
+
+#[test]
+fn a_cpu_in_the_middle_of_its_oops_is_the_one_that_died() {
+    let none = u64::from(u32::MAX);
+    let dying = |panic: u64, owner: u64| {
+        let mut world = World::new(128, middle());
+        world.words(variable("panic_cpu"), &[panic]);
+        world.words(variable("die_owner"), &[owner]);
+        world
+    };
+    check(dying(none, 1), |_, crash| assert_eq!(crash.cpu, Ok(1)));
+    check(dying(1, none), |_, crash| assert_eq!(crash.cpu, Ok(1)));
+    check(dying(none, none), |_, crash| assert!(crash.cpu.is_err()));
 }
 
 #[test]

@@ -2,12 +2,15 @@
 //! Documentation/driver-api/early-userspace/buffer-format.rst). The same entries give the same bytes:
 //! sorted, no times, numbered inodes.
 use crate::agent_binary::AGENT;
+use crate::capture::Capture;
 use crate::kmod::{self, KmodError, ModuleIndex};
 use crate::setup::Provisioned;
 use crate::target::Target;
 use cpio::newc::{self, ModeFileType};
 use recrash_agent::PLAN_PATH;
-use recrash_agent::plan::{Boot, CaptureKernel, DeviceId, ModuleToLoad, Plan, Scenario};
+use recrash_agent::plan::{
+    Boot, CaptureKernel, DeviceId, Makedumpfile, ModuleToLoad, Plan, Scenario,
+};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -16,6 +19,9 @@ const MODULES: &str = "/recrash/modules";
 const CAPTURE_KERNEL: &str = "/recrash/capture/vmlinuz";
 const CAPTURE_INITRAMFS: &str = "/recrash/capture/initramfs";
 const MAKEDUMPFILE: &str = "/usr/bin/makedumpfile";
+/// Gives QEMU the address of the kernel's VMCOREINFO (drivers/firmware/qemu_fw_cfg.c, since 4.17). A kernel without it
+/// is dumped all the same.
+const TELLS_VMCOREINFO: &str = "qemu_fw_cfg";
 
 /// Why an initramfs could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -179,11 +185,14 @@ pub struct FirstBoot<'a> {
     pub device: DeviceId,
     /// Parameters of repro-module; empty for none.
     pub module_params: &'a str,
+    /// How the memory is saved.
+    pub capture: &'a Capture,
     /// Command line of the capture kernel.
     pub capture_cmdline: &'a str,
 }
 
-/// The initramfs of the boot that crashes. Holds the capture kernel and `capture`, its packed initramfs.
+/// The initramfs of the boot that crashes. Holds the capture kernel and `capture`, its packed initramfs; neither where
+/// there is none.
 ///
 /// # Errors
 /// [`InitramfsError`].
@@ -191,28 +200,32 @@ pub fn first(
     provisioned: &Provisioned,
     target: &Target,
     boot: &FirstBoot<'_>,
-    capture: Vec<u8>,
+    capture: Option<Vec<u8>>,
 ) -> Result<Initramfs, InitramfsError> {
     let mut out = base()?;
-    let mut modules = add_modules(&mut out, provisioned, &target.boot.modules)?;
+    let by_qemu = boot.capture.mode.by_qemu();
+    let optional: &[&str] = if by_qemu { &[TELLS_VMCOREINFO] } else { &[] };
+    let mut modules = add_modules(&mut out, provisioned, &target.boot.modules, optional)?;
     let module_ko = format!("{MODULES}/repro.ko");
     out.add_host_file(&module_ko, 0o644, &provisioned.module_ko)?;
     modules.push(ModuleToLoad {
         path: module_ko,
         params: boot.module_params.into(),
     });
-    out.add_host_file(CAPTURE_KERNEL, 0o644, &provisioned.bzimage)?;
-    let capture = Entry::File {
-        mode: 0o644,
-        bytes: capture,
+    let capture = match capture {
+        None => None,
+        Some(bytes) => {
+            out.add_host_file(CAPTURE_KERNEL, 0o644, &provisioned.bzimage)?;
+            out.add(CAPTURE_INITRAMFS, Entry::File { mode: 0o644, bytes })?;
+            Some(CaptureKernel {
+                kernel: CAPTURE_KERNEL.into(),
+                initramfs: CAPTURE_INITRAMFS.into(),
+                cmdline: boot.capture_cmdline.into(),
+            })
+        }
     };
-    out.add(CAPTURE_INITRAMFS, capture)?;
     let plan = Boot::First {
-        capture: CaptureKernel {
-            kernel: CAPTURE_KERNEL.into(),
-            initramfs: CAPTURE_INITRAMFS.into(),
-            cmdline: boot.capture_cmdline.into(),
-        },
+        capture,
         scenario: boot.scenario.clone(),
         device: boot.device,
     };
@@ -224,16 +237,23 @@ pub fn first(
 ///
 /// # Errors
 /// [`InitramfsError`].
-pub fn capture(provisioned: &Provisioned, target: &Target) -> Result<Initramfs, InitramfsError> {
+pub fn capture(
+    provisioned: &Provisioned,
+    target: &Target,
+    how: &Capture,
+) -> Result<Initramfs, InitramfsError> {
     let mut out = base()?;
-    let modules = add_modules(&mut out, provisioned, &target.capture.modules)?;
+    let modules = add_modules(&mut out, provisioned, &target.capture.modules, &[])?;
     for file in provisioned.makedumpfile.iter().flatten() {
         out.add_host_file(&file.path, file.mode, &file.source)?;
     }
-    let makedumpfile = provisioned
-        .makedumpfile
-        .as_ref()
-        .map(|_| MAKEDUMPFILE.to_owned());
+    let form = how.kdump.filter(|_| provisioned.makedumpfile.is_some());
+    let makedumpfile = form.map(|form| Makedumpfile {
+        path: MAKEDUMPFILE.into(),
+        compression: form.compression,
+        level: form.level,
+        strict: how.strict,
+    });
     add_plan(&mut out, modules, Boot::Capture { makedumpfile })?;
     Ok(out)
 }
@@ -260,10 +280,12 @@ fn add_modules(
     out: &mut Initramfs,
     provisioned: &Provisioned,
     wanted: &[String],
+    optional: &[&str],
 ) -> Result<Vec<ModuleToLoad>, InitramfsError> {
     let index = ModuleIndex::load(&provisioned.modules_dir)?;
+    let wanted = [wanted, &index.known(optional)].concat();
     let mut modules = Vec::new();
-    for module in index.in_order(wanted)? {
+    for module in index.in_order(&wanted)? {
         let path = format!("{MODULES}/{}.ko", module.name);
         let bytes = kmod::read_module(&module.file)?;
         out.add(&path, Entry::File { mode: 0o644, bytes })?;

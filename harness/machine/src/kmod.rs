@@ -153,6 +153,17 @@ impl ModuleIndex {
         Ok(order.done)
     }
 
+    /// Those of `names` that are here, as a file or built in.
+    #[must_use]
+    pub fn known(&self, names: &[&str]) -> Vec<String> {
+        let is_here = |name: &&&str| {
+            let name = normalise(name);
+            self.files.contains_key(&name) || self.builtin.contains(&name)
+        };
+        let known = names.iter().filter(is_here);
+        known.map(|name| (*name).to_owned()).collect()
+    }
+
     fn visit(&self, name: &str, order: &mut Order) -> Result<(), KmodError> {
         if order.seen.contains(name) || self.builtin.contains(name) {
             return Ok(());

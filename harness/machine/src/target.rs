@@ -1,7 +1,8 @@
 //! A kernel to boot: where it comes from, its command lines, its machine. Reads `qemu/targets/*.toml`;
 //! fetches and builds nothing (that is [`crate::setup`]).
+use crate::capture::{Capture, CaptureMode, StopBy, Wanted};
 use crate::config::{self, ConfigError};
-use recrash_agent::plan::Property;
+use recrash_agent::plan::{Compression, Property};
 use serde::Deserialize;
 use std::path::Path;
 use std::time::Duration;
@@ -84,6 +85,27 @@ pub struct CaptureSettings {
     pub modules: Vec<String>,
     /// Debian package that brings `/usr/bin/makedumpfile`; without it the agent copies the vmcore itself.
     pub makedumpfile: Option<String>,
+    /// Who writes the vmcore, unless the command line says otherwise.
+    pub mode: Option<CaptureMode>,
+    /// By what QEMU learns of the death, where it writes.
+    pub stop_by: Option<StopBy>,
+    /// How pages are compressed.
+    pub compression: Option<Compression>,
+    /// Which pages makedumpfile leaves out.
+    pub level: Option<u8>,
+}
+
+impl CaptureSettings {
+    /// What the target wants.
+    #[must_use]
+    pub fn wanted(&self) -> Wanted {
+        Wanted {
+            mode: self.mode,
+            stop_by: self.stop_by,
+            compression: self.compression,
+            level: self.level,
+        }
+    }
 }
 
 /// What is run unless the command line names another.
@@ -182,6 +204,11 @@ impl Target {
         {
             return Some(format!("{name:?} is not the name of a Debian package"));
         }
+        let capture = &self.capture;
+        let brings = capture.makedumpfile.is_some();
+        if let Err(problem) = Capture::settle(Wanted::default(), capture.wanted(), brings) {
+            return Some(format!("capture: {problem}"));
+        }
         let d = &self.deadlines;
         if [d.boot, d.scenario, d.capture_boot, d.capture].contains(&0) {
             return Some("a deadline of 0 seconds cannot be met".into());
@@ -242,6 +269,19 @@ mod tests {
         let error =
             check(|text| text.replace("\"linux-image-amd64\"", "\"--assume-yes\"")).unwrap_err();
         assert!(error.contains("--assume-yes"), "{error}");
+    }
+
+    #[test]
+    fn a_target_may_say_how_it_is_captured() {
+        let with =
+            |text: &str| check(|all| all.replace("[capture]\n", &format!("[capture]\n{text}\n")));
+        let target = with("mode = \"qemu\"\ncompression = \"none\"").unwrap();
+        assert_eq!(target.capture.mode, Some(CaptureMode::Qemu));
+        assert_eq!(target.capture.compression, Some(Compression::None));
+        let error = with("level = 32").unwrap_err();
+        assert!(error.contains("dump level 32"), "{error}");
+        assert!(with("mode = \"qmeu\"").is_err());
+        assert!(with("mode = \"both\"\nstop-by = \"console\"").is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One file a subcommand: its arguments, and the calls into the libraries that carry it out.
 pub(crate) mod analyze;
+pub(crate) mod capture_args;
 pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod explain;

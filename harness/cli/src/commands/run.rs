@@ -1,5 +1,6 @@
 //! `recrash run`: one run from boot to verdict. Puts the parts together; each does its own work.
 use recrash_agent::plan::Scenario;
+use recrash_machine::capture::Capture;
 use recrash_machine::qemu::accel::AccelChoice;
 use recrash_machine::qemu::args::Accel;
 use recrash_machine::run::{self, Prune, RunRequest, StopFlag};
@@ -10,6 +11,7 @@ use recrash_machine::usbredir::Device;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::capture_args::{self, CaptureArgs};
 use super::{Outcome, TargetArg, config_file};
 use crate::aftermath::Aftermath;
 use crate::expect::Expect;
@@ -49,6 +51,8 @@ pub(crate) struct Args {
     /// What executes the guest; auto: KVM if a tiny guest runs on it, else TCG
     #[arg(long, value_name = "ACCEL", default_value = "auto")]
     accel: AccelArg,
+    #[command(flatten)]
+    capture: CaptureArgs,
     /// Set up what is missing first, as recrash setup does
     #[arg(long)]
     setup: bool,
@@ -92,6 +96,7 @@ struct Plan {
     scenario: Scenario,
     module_params: String,
     append: Vec<String>,
+    capture: Capture,
     root: PathBuf,
 }
 
@@ -108,6 +113,7 @@ impl Args {
         let golden = golden::find(&super::checkout()?.join("golden"), wanted)?;
         let progress = Progress::new(self.json, self.verbose);
         let provisioned = self.provision(&plan.target, &progress)?;
+        capture_args::check(&plan.capture, &provisioned)?;
         // From here on a signal ends the run in order; during set-up it just ends the process.
         let stop = StopFlag::from(interrupt::stop_flag()?);
 
@@ -150,7 +156,9 @@ impl Args {
             Some(dir) => dir.clone(),
             None => super::runs_folder()?,
         };
+        let capture = self.capture.settle(&target)?;
         Ok(Plan {
+            capture,
             append: words.map(str::to_owned).collect(),
             target,
             device_name,
@@ -193,6 +201,7 @@ impl Args {
             scenario_name: &plan.scenario_name,
             scenario: &plan.scenario,
             append: &plan.append,
+            capture: plan.capture,
             accel: self.accel.into(),
             root: &plan.root,
             module_params: &plan.module_params,

@@ -1,4 +1,5 @@
 //! `recrash runs`: lists the kept runs, and deletes those that are no longer wanted.
+use recrash_machine::capture::CaptureMode;
 use recrash_machine::run::folder::{self, Prune, RunSummary};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -68,6 +69,7 @@ struct Line<'a> {
     started: &'a str,
     target: &'a str,
     fault: &'a str,
+    capture: CaptureMode,
     bytes: u64,
     verdict: Option<&'a str>,
     title: Option<&'a str>,
@@ -155,6 +157,7 @@ fn line(run: &RunSummary) -> Line<'_> {
         started: &manifest.started,
         target: &manifest.target,
         fault: &manifest.fault,
+        capture: manifest.capture.mode,
         bytes: run.bytes,
         verdict: manifest.verdict.as_deref(),
         title: manifest.title.as_deref(),
@@ -163,7 +166,7 @@ fn line(run: &RunSummary) -> Line<'_> {
 }
 
 fn table(runs: &[RunSummary]) -> String {
-    let rows: Vec<[String; 6]> = runs
+    let rows: Vec<[String; 7]> = runs
         .iter()
         .map(|run| {
             let verdict = match (&run.manifest.verdict, run.active) {
@@ -176,13 +179,17 @@ fn table(runs: &[RunSummary]) -> String {
                 run.name.clone(),
                 run.manifest.target.clone(),
                 run.manifest.fault.clone(),
+                run.manifest.capture.mode.to_string(),
                 output::size(run.bytes),
                 verdict,
                 output::age(age),
             ]
         })
         .collect();
-    let head = ["run", "target", "fault", "size", "verdict", "age"].map(str::to_owned);
+    let head = [
+        "run", "target", "fault", "capture", "size", "verdict", "age",
+    ]
+    .map(str::to_owned);
     let mut widths = head.clone().map(|cell| cell.len());
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -204,7 +211,7 @@ fn table(runs: &[RunSummary]) -> String {
     out
 }
 
-fn cells(row: &[String; 6], widths: &[usize; 6]) -> String {
+fn cells(row: &[String; 7], widths: &[usize; 7]) -> String {
     let padded: Vec<String> = row
         .iter()
         .zip(widths)

@@ -7,29 +7,29 @@ use recrash_vmcore::{VirtAddr, VirtMem};
 /// The CPU that crashed.
 ///
 /// `panic_cpu` (kernel/panic.c) is set by whoever reaches panic or crash_kexec first; `crashing_cpu`
-/// (arch/x86/kernel/reboot.c) by the shutdown that precedes kexec. Either is -1 when its path was not taken.
+/// (arch/x86/kernel/reboot.c) by the shutdown that precedes kexec. Either is -1 when its path was not taken. A
+/// hypervisor may have saved the memory before either was: then `die_owner` (arch/x86/kernel/dumpstack.c) names the CPU
+/// that is in the middle of an oops, and is -1 when none is.
 ///
 /// # Errors
 /// [`Missing`] when neither names a CPU.
 pub fn crashing_cpu(kernel: &Kernel<'_>) -> Result<u32, Missing> {
     let count = kernel.cpu_count()?;
-    let mut reason = None;
-    for name in ["panic_cpu", "crashing_cpu"] {
-        match kernel
-            .own_symbol(name)
-            .and_then(|at| kernel.memory().u32_at(at).map_err(missing(name)))
-        {
-            Ok(cpu) if cpu < count => return Ok(cpu),
-            Ok(cpu) => {
-                reason = Some(Missing::Implausible(format!(
-                    "{name} is {}",
-                    cpu.cast_signed()
-                )))
-            }
-            Err(missing) => reason = Some(missing),
+    let read = |name: &str| {
+        let at = kernel.own_symbol(name)?;
+        match kernel.memory().u32_at(at).map_err(missing(name))? {
+            cpu if cpu < count => Ok(cpu),
+            cpu => Err(Missing::Implausible(format!(
+                "{name} is {}",
+                cpu.cast_signed()
+            ))),
         }
-    }
-    Err(reason.unwrap_or_else(|| Missing::Symbol("panic_cpu".into())))
+    };
+    let reason = match read("panic_cpu").or_else(|_| read("crashing_cpu")) {
+        Ok(cpu) => return Ok(cpu),
+        Err(reason) => reason,
+    };
+    read("die_owner").map_err(|_| reason)
 }
 
 /// The task that was running on a CPU: `current_task`, part of `pcpu_hot` from 6.2 to 6.14 (commit

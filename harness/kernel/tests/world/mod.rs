@@ -63,6 +63,7 @@ fn variables() -> Vec<(u64, char, &'static str)> {
         "init_on_alloc",
         "modules",
         "sys_call_table",
+        "die_owner",
     ];
     (DATA..)
         .step_by(0x100)

@@ -51,6 +51,17 @@ pub struct Machine {
     pub pcap: PathBuf,
     /// Whether QEMU confines itself with seccomp (not every build can).
     pub sandbox: bool,
+    /// What it has for saving the guest's memory from outside.
+    pub dump: DumpDevices,
+}
+
+/// Devices for a dump that QEMU writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DumpDevices {
+    /// The guest's kernel can say where its VMCOREINFO is, so that the dump has the note.
+    pub vmcoreinfo: bool,
+    /// The guest can say at this I/O port that it dies; then it is stopped, not reset.
+    pub pvpanic: Option<u16>,
 }
 
 /// QEMU's ends of connected sockets, inherited by number: no names in the file system, so no two runs can
@@ -63,8 +74,8 @@ pub struct Sockets {
     pub qmp: RawFd,
     /// virtio-serial port of the agent's events.
     pub events: RawFd,
-    /// virtio-serial port of the vmcore.
-    pub vmcore: RawFd,
+    /// virtio-serial port of the vmcore; `None` where no capture kernel writes one.
+    pub vmcore: Option<RawFd>,
     /// The usb-redir device.
     pub usb: RawFd,
 }
@@ -98,8 +109,17 @@ impl Machine {
             .socket("qmp", sockets.qmp)
             .pair("-mon", "chardev=qmp,mode=control")
             .pair("-device", "virtio-serial-pci,id=ports")
-            .port("events", EVENTS_PORT, sockets.events)
-            .port("vmcore", VMCORE_PORT, sockets.vmcore);
+            .port("events", EVENTS_PORT, sockets.events);
+        if let Some(vmcore) = sockets.vmcore {
+            args.port("vmcore", VMCORE_PORT, vmcore);
+        }
+        if self.dump.vmcoreinfo {
+            args.pair("-device", "vmcoreinfo");
+        }
+        if let Some(port) = self.dump.pvpanic {
+            args.pair("-device", format!("pvpanic,ioport={port},events=1"))
+                .pair("-action", "panic=pause");
+        }
         let mut usb = OsString::from("usb-redir,bus=usb.0,chardev=usb,pcap=");
         usb.push(escape(self.pcap.as_os_str()));
         args.pair("-device", format!("{},id=usb", self.usb_controller))
@@ -178,7 +198,7 @@ mod tests {
         console: 10,
         qmp: 11,
         events: 12,
-        vmcore: 13,
+        vmcore: Some(13),
         usb: 14,
     };
 
@@ -195,6 +215,7 @@ mod tests {
             usb_controller: "qemu-xhci".into(),
             pcap: "usb.pcap".into(),
             sandbox: true,
+            dump: DumpDevices::default(),
         }
     }
 
@@ -261,6 +282,29 @@ mod tests {
                 "socket,id=usb,fd=14",
             ],
         );
+    }
+
+    #[test]
+    fn a_guest_that_qemu_dumps_can_say_that_it_dies_and_is_not_reset() {
+        let machine = Machine {
+            dump: DumpDevices {
+                vmcoreinfo: true,
+                pvpanic: Some(0x505),
+            },
+            ..machine()
+        };
+        let args = machine.args(&Sockets {
+            vmcore: None,
+            ..SOCKETS
+        });
+        let line = shell_line("qemu", &args);
+        assert!(line.contains("-device vmcoreinfo"), "{line}");
+        assert!(
+            line.contains("-device pvpanic,ioport=1285,events=1"),
+            "{line}"
+        );
+        assert!(line.contains("-action panic=pause"), "{line}");
+        assert!(!line.contains(VMCORE_PORT), "{line}");
     }
 
     #[test]

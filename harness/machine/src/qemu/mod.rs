@@ -2,6 +2,7 @@
 //! stages, faults or dumps (that is [`crate::run`]).
 pub mod accel;
 pub mod args;
+pub mod formats;
 pub mod process;
 pub mod qmp;
 

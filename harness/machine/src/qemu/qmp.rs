@@ -1,7 +1,10 @@
 //! QEMU's control socket (QMP): commands with a time limit, events as they come. Interprets no answer.
 //! Protocol: QEMU's `docs/interop/qmp-spec.txt`.
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Map, Value, json};
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -54,6 +57,28 @@ pub enum QmpError {
     },
 }
 
+/// A command.
+#[derive(Debug, Default)]
+pub struct QmpCommand {
+    /// Its name, for example `cont`.
+    pub name: &'static str,
+    /// Its arguments; null for none.
+    pub arguments: Value,
+    /// A descriptor that goes with it (`getfd`).
+    pub fd: Option<OwnedFd>,
+}
+
+impl QmpCommand {
+    /// A command without arguments.
+    #[must_use]
+    pub fn plain(name: &'static str) -> Self {
+        Self {
+            name,
+            ..Self::default()
+        }
+    }
+}
+
 /// How often the stop flag is looked at.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -101,14 +126,35 @@ impl Qmp {
     /// [`QmpError`]
     pub fn execute(
         &mut self,
-        command: &str,
+        command: &'static str,
         limit: Duration,
         stop: &StopFlag,
     ) -> Result<Value, QmpError> {
+        self.run(QmpCommand::plain(command), limit, stop)
+    }
+
+    /// Runs a command and returns its answer. Our copy of the descriptor that goes with it is closed.
+    ///
+    /// # Errors
+    /// [`QmpError`]
+    pub fn run(
+        &mut self,
+        command: QmpCommand,
+        limit: Duration,
+        stop: &StopFlag,
+    ) -> Result<Value, QmpError> {
+        let QmpCommand {
+            name: command,
+            arguments,
+            fd,
+        } = command;
         self.next_id += 1;
         let id = self.next_id;
-        let request = json!({"execute": command, "id": id});
-        self.stream.write_all(format!("{request}\n").as_bytes())?;
+        let mut request = json!({"execute": command, "id": id});
+        if !arguments.is_null() {
+            request["arguments"] = arguments;
+        }
+        self.send(format!("{request}\n").as_bytes(), fd)?;
         let mut answer = self.wait(command, limit, stop, |answer| {
             answer.get("id").and_then(Value::as_u64) == Some(id)
         })?;
@@ -126,6 +172,22 @@ impl Qmp {
             .get_mut("return")
             .map(Value::take)
             .unwrap_or_default())
+    }
+
+    /// The descriptor travels with the first byte (unix(7), `SCM_RIGHTS`).
+    fn send(&mut self, bytes: &[u8], fd: Option<OwnedFd>) -> io::Result<()> {
+        let sent = match fd {
+            None => 0,
+            Some(fd) => {
+                let fds = [fd.as_fd()];
+                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+                let mut control = SendAncillaryBuffer::new(&mut space);
+                control.push(SendAncillaryMessage::ScmRights(&fds));
+                let slices = [IoSlice::new(bytes)];
+                sendmsg(&self.stream, &slices, &mut control, SendFlags::NOSIGNAL)?
+            }
+        };
+        self.stream.write_all(bytes.get(sent..).unwrap_or_default())
     }
 
     fn wait(
@@ -235,6 +297,46 @@ mod tests {
             .unwrap();
         assert_eq!(answer["status"], "running");
         assert_eq!(events.recv().unwrap().name, "RESUME");
+    }
+
+    #[test]
+    fn a_descriptor_travels_with_its_command() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (_, answers) = mpsc::sync_channel(1);
+        let mut qmp = Qmp {
+            stream: ours,
+            answers,
+            next_id: 0,
+        };
+        let (reader, writer) = io::pipe().unwrap();
+        let command = QmpCommand {
+            name: "getfd",
+            arguments: json!({"fdname": "dump"}),
+            fd: Some(writer.into()),
+        };
+        // Nobody answers; the command is sent all the same.
+        let limit = Duration::from_millis(1);
+        assert!(qmp.run(command, limit, &StopFlag::default()).is_err());
+        let mut line = [0; 200];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = rustix::net::RecvAncillaryBuffer::new(&mut space);
+        let received = rustix::net::recvmsg(
+            &theirs,
+            &mut [io::IoSliceMut::new(&mut line)],
+            &mut control,
+            rustix::net::RecvFlags::empty(),
+        )
+        .unwrap();
+        let sent: Value = serde_json::from_slice(&line[..received.bytes]).unwrap();
+        assert_eq!(sent["arguments"]["fdname"], "dump");
+        let mut fds = control.drain().flat_map(|message| match message {
+            rustix::net::RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<_>>(),
+            _ => Vec::new(),
+        });
+        let fd = fds.next().unwrap();
+        io::PipeWriter::from(fd).write_all(b"x").unwrap();
+        // The writer that is left is closed too: the pipe ends.
+        assert_eq!(io::read_to_string(reader).unwrap(), "x");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use serde_json::Value;
 pub enum Line {
     /// The kernel dies; the text is the message without its time stamp.
     Crash(String),
+    /// A panic is over: the kernel stays where it is (`panic()` in kernel/panic.c, 4.18 to 6.12).
+    Halted,
     /// repro-module reports.
     Module(Value),
     /// Anything else.
@@ -42,6 +44,9 @@ const DEATHS: &[&str] = &[
     "traps: PANIC",
 ];
 
+/// Begin of a panic's last line.
+const HALTED: &str = "---[ end Kernel panic - not syncing";
+
 /// What this line means.
 #[must_use]
 pub fn read(line: &str) -> Line {
@@ -55,6 +60,9 @@ pub fn read(line: &str) -> Line {
     }
     if DEATHS.iter().any(|begin| message.starts_with(begin)) {
         return Line::Crash(message.trim_end().to_owned());
+    }
+    if message.starts_with(HALTED) {
+        return Line::Halted;
     }
     Line::Other
 }
@@ -104,6 +112,18 @@ mod tests {
         check(
             "[    1.0] Kernel panic - not syncing: No working init found.",
             &crash("Kernel panic - not syncing: No working init found."),
+        );
+    }
+
+    #[test]
+    fn the_last_line_of_a_panic_ends_it() {
+        check(
+            "[    3.2] ---[ end Kernel panic - not syncing: Fatal exception ]---",
+            &Line::Halted,
+        );
+        check(
+            "[    3.2] ---[ end trace 0000000000000000 ]---",
+            &Line::Other,
         );
     }
 

@@ -66,6 +66,15 @@ pub enum HostEvent {
         /// The line.
         line: String,
     },
+    /// QEMU has stopped the guest, and dumps its memory.
+    GuestStopped,
+    /// QEMU's dump is whole: QEMU says so, and the pipe has ended.
+    QemuDumpVerified {
+        /// Bytes.
+        bytes: u64,
+        /// SHA-256 in hexadecimal.
+        sha256: String,
+    },
     /// Bytes of the vmcore so far; given to the observer, not kept.
     DumpProgress {
         /// Bytes.

@@ -19,6 +19,10 @@ pub const PCAP: &str = "usb.pcap";
 pub const VMCORE: &str = "vmcore";
 /// What there is of a vmcore that was cut short.
 pub const VMCORE_PARTIAL: &str = "vmcore.partial";
+/// QEMU's own dump, where a capture kernel wrote [`VMCORE`].
+pub const VMCORE_QEMU: &str = "vmcore.qemu";
+/// What there is of a dump that QEMU has not ended.
+pub const VMCORE_QEMU_PARTIAL: &str = "vmcore.qemu.partial";
 /// QEMU's stdout and stderr.
 pub const QEMU_LOG: &str = "qemu.log";
 /// QEMU's command line.

@@ -18,12 +18,16 @@ use super::events::{EventLog, HostEvent, Observer, Record, Said};
 use super::evidence::Evidence;
 use super::folder::{self, RunFolder};
 use super::manifest::StageTime;
+use super::qemu_dump::{self, Errand};
 use super::readers::{self, Message, Port, QmpEvents};
 use super::stage::{CrashSeen, End, FailureKind, Input, Limits, Machine as Stages, Stage};
 use super::stop::StopFlag;
+use crate::capture::{Capture, StopBy};
 use crate::qemu::args::{Machine, Sockets, shell_line};
 use crate::qemu::process::{Launch, Process, describe_exit};
-use crate::qemu::qmp::{Qmp, QmpError, QmpEvent};
+use crate::qemu::qmp::{Qmp, QmpCommand, QmpError, QmpEvent};
+
+mod dump;
 
 /// How often the stop flag is looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -42,6 +46,8 @@ pub struct Guest<'a> {
     pub machine: &'a Machine,
     /// QEMU.
     pub program: OsString,
+    /// How its memory is saved.
+    pub capture: &'a Capture,
     /// Limits of the stages.
     pub limits: Limits,
     /// Largest vmcore that is taken, in bytes.
@@ -71,8 +77,12 @@ impl DeviceSink {
 pub struct GuestResult {
     /// How it ended.
     pub end: End,
-    /// The vmcore, if whole.
+    /// The capture kernel's vmcore, if whole.
     pub whole: Option<Whole>,
+    /// QEMU's dump, if whole.
+    pub qemu_whole: Option<Whole>,
+    /// What the capture kernel wrote its vmcore with.
+    pub tool: Option<String>,
     /// The crash as the console told it.
     pub crash: Option<CrashSeen>,
     /// What looked like one and was none, as the guest then said that it had survived.
@@ -103,12 +113,13 @@ pub fn run<D>(
     let (console, console_far) = UnixStream::pair()?;
     let (qmp, qmp_far) = UnixStream::pair()?;
     let (events, events_far) = UnixStream::pair()?;
-    let (vmcore, vmcore_far) = UnixStream::pair()?;
+    let port = guest.capture.mode.by_kdump();
+    let (vmcore, vmcore_far) = port.then(UnixStream::pair).transpose()?.unzip();
     let sockets = Sockets {
         console: console_far.as_raw_fd(),
         qmp: qmp_far.as_raw_fd(),
         events: events_far.as_raw_fd(),
-        vmcore: vmcore_far.as_raw_fd(),
+        vmcore: vmcore_far.as_ref().map(AsRawFd::as_raw_fd),
         usb: usb.as_raw_fd(),
     };
     let args = guest.machine.args(&sockets);
@@ -121,23 +132,33 @@ pub fn run<D>(
         sender.clone(),
     )?;
     readers::events(events, sender.clone())?;
-    readers::vmcore(
-        vmcore,
-        guest.folder.file(folder::VMCORE_PARTIAL),
-        guest.vmcore_limit,
-        sender.clone(),
-    )?;
+    let mut open = vec![Port::Console, Port::Events, Port::Qmp];
+    if let Some(vmcore) = vmcore {
+        open.push(Port::Vmcore);
+        readers::vmcore(
+            vmcore,
+            guest.folder.file(folder::VMCORE_PARTIAL),
+            guest.vmcore_limit,
+            sender.clone(),
+        )?;
+    }
     let mut driver = Driver {
         guest,
         observer,
         log: EventLog::create(&guest.folder.file(folder::EVENTS))?,
-        stages: Stages::new(guest.limits),
+        stages: Stages::new(guest.limits, guest.capture.mode),
         stage_since: guest.clock.elapsed(),
         times: Vec::new(),
         evidence: Evidence::default(),
         tail: VecDeque::new(),
         whole: None,
-        open: vec![Port::Console, Port::Events, Port::Vmcore, Port::Qmp],
+        qemu_dump: None,
+        qemu_whole: None,
+        tool: None,
+        sender: sender.clone(),
+        qmp: None,
+        errands: VecDeque::new(),
+        open,
         exited: None,
         started: Duration::ZERO,
         last_byte: None,
@@ -155,13 +176,16 @@ pub fn run<D>(
             args,
             cwd: guest.folder.path().into(),
             log,
-            inherit: vec![
-                console_far.into(),
-                qmp_far.into(),
-                events_far.into(),
-                vmcore_far.into(),
-                usb,
-            ],
+            inherit: [
+                Some(console_far.into()),
+                Some(qmp_far.into()),
+                Some(events_far.into()),
+                vmcore_far.map(Into::into),
+                Some(usb),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
         },
         move |status| {
             let clean = status.as_ref().is_ok_and(|status| status.success());
@@ -192,6 +216,15 @@ struct Driver<'a> {
     evidence: Evidence,
     tail: VecDeque<String>,
     whole: Option<Whole>,
+    /// Once QEMU has been asked for its dump.
+    qemu_dump: Option<qemu_dump::Progress>,
+    qemu_whole: Option<Whole>,
+    tool: Option<String>,
+    sender: SyncSender<Message>,
+    /// QEMU's control socket, unless it is out on an errand.
+    qmp: Option<Qmp>,
+    /// Errands that wait for it.
+    errands: VecDeque<(Errand, Vec<QmpCommand>)>,
     open: Vec<Port>,
     exited: Option<Exited>,
     started: Duration,
@@ -234,10 +267,11 @@ impl Driver<'_> {
                 return Ok(self.stages.fail(FailureKind::Host, &error.to_string()));
             }
         };
+        self.qmp = Some(qmp);
         self.feed(Input::QemuReady)?;
         let end = self.until_end(messages, stop)?;
         // A QEMU that quits by itself completes its record of the USB traffic.
-        self.quit(messages, qmp)?;
+        self.quit(messages)?;
         Ok(end)
     }
 
@@ -262,13 +296,22 @@ impl Driver<'_> {
                     return Ok(self.stages.fail(FailureKind::QemuDied, "QEMU is gone"));
                 }
             }
-            if self.whole.is_some() {
+            if self.last_dump().is_some() {
                 // Nothing that the guest could still do matters: its powering off costs time only.
                 return Ok(End::Crashed);
             }
             if let Some(end) = self.drained()? {
                 return Ok(end);
             }
+        }
+    }
+
+    /// The dump that is the last one to come, if whole.
+    fn last_dump(&self) -> Option<&Whole> {
+        if self.guest.capture.mode.by_kdump() {
+            self.whole.as_ref()
+        } else {
+            self.qemu_whole.as_ref()
         }
     }
 
@@ -302,12 +345,13 @@ impl Driver<'_> {
         Ok(None)
     }
 
-    fn quit(&mut self, messages: &Receiver<Message>, mut qmp: Qmp) -> io::Result<()> {
-        if self.exited.is_some() {
+    fn quit(&mut self, messages: &Receiver<Message>) -> io::Result<()> {
+        // A QEMU that is still busy for us is killed: a run that ends then has failed.
+        let Some(mut qmp) = self.qmp.take().filter(|_| self.exited.is_none()) else {
             return Ok(());
-        }
+        };
         let until = self.now() + QUIT_LIMIT;
-        // On its own thread: QEMU may be waiting for us to take messages.
+        // On a thread of its own, as every errand.
         std::thread::Builder::new()
             .name("qmp-quit".into())
             .spawn(move || drop(qmp.execute("quit", QUIT_LIMIT, &StopFlag::default())))?;
@@ -352,6 +396,25 @@ impl Driver<'_> {
                 };
                 return Ok(end);
             }
+            Message::QemuDumpBytes(bytes) => {
+                self.say(Said::Host(HostEvent::DumpProgress { bytes }))?;
+                return self.feed(Input::QemuDumpBytes);
+            }
+            Message::QemuDump(Ok(whole)) => {
+                if let Some(dump) = &mut self.qemu_dump {
+                    dump.arrived(whole);
+                }
+                return self.qemu_dumped();
+            }
+            Message::QemuDump(Err(error)) => {
+                let kind = match &error {
+                    CaptureError::Write { .. } => FailureKind::Host,
+                    _ => FailureKind::NoVmcore,
+                };
+                let detail = format!("QEMU's dump: {error}");
+                return Ok(Some(self.stages.fail(kind, &detail)));
+            }
+            Message::Answered(qmp, errand, result) => return self.answered(qmp, errand, result),
             Message::Closed(port) => self.open.retain(|open| *open != port),
             Message::HostFailed(what, error) => {
                 return Ok(Some(
@@ -376,13 +439,23 @@ impl Driver<'_> {
         let reason = reason
             .filter(|_| event.name == "SHUTDOWN")
             .map(str::to_owned);
-        self.say(Said::Qmp {
-            event: event.name,
-            data: event.data,
-        })?;
-        match reason {
-            Some(reason) => self.feed(Input::QemuShutdown(&reason)),
-            None => Ok(None),
+        let QmpEvent { name, data } = event.clone();
+        self.say(Said::Qmp { event: name, data })?;
+        if let Some(reason) = reason {
+            return self.feed(Input::QemuShutdown(&reason));
+        }
+        match event.name.as_str() {
+            "GUEST_PANICKED" => self.stopped(),
+            "DUMP_COMPLETED" => {
+                let Some(dump) = &mut self.qemu_dump else {
+                    return Ok(None);
+                };
+                match dump.completed(&event.data) {
+                    Ok(()) => self.qemu_dumped(),
+                    Err(why) => Ok(Some(self.stages.fail(FailureKind::NoVmcore, &why))),
+                }
+            }
+            _ => Ok(None),
         }
     }
 
@@ -395,7 +468,8 @@ impl Driver<'_> {
         self.say(Said::Console(line))?;
         match meaning {
             Line::Crash(line) => {
-                let first = self.stages.crash().is_none();
+                // QEMU may have told of it before the console did.
+                let first = self.stages.crash().is_none_or(|seen| seen.title.is_empty());
                 let end = self.feed(Input::Crash(&line))?;
                 if first {
                     self.host(HostEvent::CrashSeen { line })?;
@@ -404,6 +478,13 @@ impl Driver<'_> {
             }
             Line::Module(report) => {
                 self.say(Said::Module(report))?;
+                Ok(None)
+            }
+            Line::Halted => {
+                let wanted = self.guest.capture.stop_by == Some(StopBy::Console);
+                if wanted && self.stages.stage() == Stage::Stop {
+                    self.send(Errand::Stop, Errand::Stop.commands())?;
+                }
                 Ok(None)
             }
             Line::Other => Ok(None),
@@ -421,6 +502,9 @@ impl Driver<'_> {
         // The agent reads these from the kernel log, which is also the console: they are noted once, there.
         if matches!(event, GuestEvent::ModuleReport { .. }) {
             return Ok(None);
+        }
+        if let GuestEvent::DumpStarted { tool } = &event {
+            self.tool = Some(tool.clone());
         }
         self.feed(Input::Guest(&event))
     }
@@ -460,7 +544,7 @@ impl Driver<'_> {
         if !matches!(end, End::Failed(_)) {
             logged?;
         }
-        let until = match (&self.whole, &self.exited) {
+        let until = match (self.last_dump(), &self.exited) {
             (Some(_), _) => self.last_byte,
             (None, Some(exited)) => Some(exited.at),
             (None, None) => None,
@@ -472,6 +556,8 @@ impl Driver<'_> {
             crash: self.stages.crash().cloned(),
             taken_back: self.stages.taken_back().cloned(),
             whole: self.whole,
+            qemu_whole: self.qemu_whole,
+            tool: self.tool,
             evidence: self.evidence,
             stages: self.times,
             console_tail: self.tail.into(),

@@ -1,11 +1,15 @@
 //! `manifest.json`: what a run was, what came of it, and which files it left. The one file by which a folder
 //! is known as a run. Knows no signature: the verdict is text that the command adds.
+use recrash_agent::plan::Compression;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::path::Path;
 
 use super::evidence::Evidence;
+use super::folder::{VMCORE, VMCORE_QEMU};
+use super::guest::GuestResult;
 use super::stage::{FailureKind, Stage};
+use crate::capture::{Capture, CaptureMode, KdumpForm, StopBy};
 use crate::qemu::args::Accel;
 use crate::setup::LockedPackage;
 
@@ -13,6 +17,8 @@ use crate::setup::LockedPackage;
 pub const MANIFEST: &str = "manifest.json";
 /// Version of the manifest's form.
 pub const SCHEMA: u32 = 1;
+/// The agent's name of makedumpfile.
+const MAKEDUMPFILE: &str = "makedumpfile";
 /// Largest manifest that is read, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
 
@@ -46,6 +52,9 @@ pub struct Manifest {
     pub append: Vec<String>,
     /// The whole command line.
     pub cmdline: String,
+    /// How the memory was saved; in manifests from before that was a choice, as it was then.
+    #[serde(default)]
+    pub capture: CaptureNote,
     /// Wall time of each stage, in order.
     pub stages: Vec<StageTime>,
     /// From the run's start to its end, in milliseconds.
@@ -64,6 +73,102 @@ pub struct Manifest {
     pub verdict: Option<String>,
     /// The signature's title, once there is one.
     pub title: Option<String>,
+}
+
+/// How the memory was saved.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureNote {
+    /// Who was to write.
+    pub mode: CaptureMode,
+    /// By what QEMU was to learn of the death.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_by: Option<StopBy>,
+    /// What was asked of makedumpfile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kdump: Option<KdumpForm>,
+    /// What was asked of QEMU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qemu: Option<Compression>,
+    /// The dumps that came of it, whole and verified, in the order in which they were made.
+    #[serde(default)]
+    pub dumps: Vec<DumpNote>,
+    /// With two dumps: whether their signatures are the same, once compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equal: Option<bool>,
+}
+
+/// Who wrote a dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Writer {
+    /// QEMU.
+    Qemu,
+    /// makedumpfile in the capture kernel.
+    Makedumpfile,
+    /// The agent in the capture kernel: `/proc/vmcore` as it is.
+    ElfCopy,
+}
+
+/// A dump of the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DumpNote {
+    /// Name inside the folder.
+    pub file: String,
+    /// Who wrote it.
+    pub by: Writer,
+    /// How its pages are compressed.
+    pub compression: Compression,
+    /// Which pages makedumpfile left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<u8>,
+    /// Bytes.
+    pub bytes: u64,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+impl CaptureNote {
+    /// What is going to be done.
+    #[must_use]
+    pub fn of(capture: &Capture) -> Self {
+        Self {
+            mode: capture.mode,
+            stop_by: capture.stop_by,
+            kdump: capture.kdump,
+            qemu: capture.qemu,
+            dumps: Vec::new(),
+            equal: None,
+        }
+    }
+
+    /// What came of it.
+    pub(super) fn note(&mut self, result: &GuestResult) {
+        let by_kdump = self.mode.by_kdump();
+        if let (Some(whole), Some(compression)) = (&result.qemu_whole, self.qemu) {
+            let file = if by_kdump { VMCORE_QEMU } else { VMCORE };
+            self.dumps.push(DumpNote {
+                file: file.into(),
+                by: Writer::Qemu,
+                compression,
+                level: None,
+                bytes: whole.bytes,
+                sha256: whole.sha256.clone(),
+            });
+        }
+        if let Some(whole) = &result.whole {
+            let form = self
+                .kdump
+                .filter(|_| result.tool.as_deref() == Some(MAKEDUMPFILE));
+            self.dumps.push(DumpNote {
+                file: VMCORE.into(),
+                by: form.map_or(Writer::ElfCopy, |_| Writer::Makedumpfile),
+                compression: form.map_or(Compression::None, |form| form.compression),
+                level: form.map(|form| form.level),
+                bytes: whole.bytes,
+                sha256: whole.sha256.clone(),
+            });
+        }
+    }
 }
 
 /// Wall time of a stage.
@@ -171,6 +276,16 @@ impl Manifest {
         manifest.store(folder)
     }
 
+    /// Adds whether the signatures of two dumps are the same.
+    ///
+    /// # Errors
+    /// As [`Manifest::load`] and [`Manifest::store`].
+    pub fn set_equal(folder: &Path, equal: bool) -> io::Result<()> {
+        let mut manifest = Self::load(folder)?;
+        manifest.capture.equal = Some(equal);
+        manifest.store(folder)
+    }
+
     /// Notes which files are there and how large they are.
     ///
     /// # Errors
@@ -218,6 +333,7 @@ pub(super) mod tests {
             fault: "f".into(),
             append: Vec::new(),
             cmdline: String::new(),
+            capture: CaptureNote::default(),
             stages: vec![StageTime {
                 stage: Stage::Boot,
                 from_ms: 1,

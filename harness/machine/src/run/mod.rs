@@ -8,6 +8,7 @@ pub mod folder;
 pub mod guest;
 pub mod lines;
 pub mod manifest;
+mod qemu_dump;
 mod readers;
 pub mod stage;
 mod stop;
@@ -16,7 +17,7 @@ pub use events::{HostEvent, Observer, Record, Said};
 pub use evidence::Evidence;
 pub use folder::{Prune, RunFolder, RunSummary, list, prune};
 pub use guest::DeviceSink;
-pub use manifest::{CrashNote, Ending, Manifest};
+pub use manifest::{CaptureNote, CrashNote, DumpNote, Ending, Manifest, Writer};
 pub use stage::{FailureKind, Stage};
 pub use stop::StopFlag;
 
@@ -28,9 +29,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::capture::Capture;
 use crate::initramfs::{self, FirstBoot, InitramfsError};
 use crate::qemu::accel::{AccelChoice, AccelError, Chosen, Prober};
-use crate::qemu::args::Machine;
+use crate::qemu::args::{DumpDevices, Machine};
 use crate::setup::Provisioned;
 use crate::target::Target;
 use crate::usbredir::{Device, DeviceServer};
@@ -54,6 +56,8 @@ pub struct RunRequest<'a> {
     pub scenario: &'a Scenario,
     /// Added to the first kernel's command line.
     pub append: &'a [String],
+    /// How its memory is saved.
+    pub capture: Capture,
     /// Which accelerator.
     pub accel: AccelChoice,
     /// Folder of the run folders, for example `target/recrash`.
@@ -82,6 +86,8 @@ pub enum Outcome {
         vmcore: PathBuf,
         /// Its SHA-256 in hexadecimal.
         sha256: String,
+        /// QEMU's dump of the same death, where `vmcore` is the capture kernel's.
+        other: Option<PathBuf>,
         /// First line of the kernel's message; empty if the console did not tell.
         title: String,
     },
@@ -158,6 +164,7 @@ pub fn run(
         let guest = Guest {
             machine: &machine,
             program: request.provisioned.qemu.clone().into(),
+            capture: &request.capture,
             limits: limits(request.target),
             vmcore_limit: u64::from(machine.memory_mib) << 22,
             scenario: request.scenario,
@@ -172,7 +179,7 @@ pub fn run(
     let outcome = match result {
         Ok(result) => {
             note_result(&mut manifest, &result);
-            settle(&folder, request.scenario, result)
+            settle(&folder, request, result)
         }
         Err(error) => Err(error),
     };
@@ -192,11 +199,20 @@ pub fn run(
 /// Packs the first boot's initramfs, which holds the capture boot's.
 fn pack(request: &RunRequest<'_>, scratch: &Path) -> Result<PathBuf, InitramfsError> {
     let (target, provisioned) = (request.target, request.provisioned);
-    let capture = initramfs::capture(provisioned, target)?.to_bytes()?;
+    let capture = if request.capture.mode.by_kdump() {
+        Some(initramfs::capture(provisioned, target, &request.capture)?.to_bytes()?)
+    } else {
+        None
+    };
+    let module_params = match request.capture.pvpanic() {
+        Some(port) => format!("{} stop_port={port:#x}", request.module_params),
+        None => request.module_params.to_owned(),
+    };
     let boot = FirstBoot {
         scenario: request.scenario,
         device: request.device.id(),
-        module_params: request.module_params,
+        module_params: &module_params,
+        capture: &request.capture,
         capture_cmdline: &target.capture.cmdline,
     };
     let bytes = initramfs::first(provisioned, target, &boot, capture)?.to_bytes()?;
@@ -234,11 +250,15 @@ fn machine(request: &RunRequest<'_>, accel: &Chosen, initramfs: PathBuf) -> Mach
         usb_controller: settings.usb_controller.clone(),
         pcap: folder::PCAP.into(),
         sandbox: accel.sandbox,
+        dump: DumpDevices {
+            vmcoreinfo: request.capture.mode.by_qemu(),
+            pvpanic: request.capture.pvpanic(),
+        },
     }
 }
 
 fn cmdline(request: &RunRequest<'_>) -> String {
-    let mut cmdline = request.target.boot.cmdline.clone();
+    let mut cmdline = request.capture.cmdline(&request.target.boot.cmdline);
     for word in request.append {
         cmdline.push(' ');
         cmdline.push_str(word);
@@ -255,6 +275,8 @@ fn limits(target: &Target) -> Limits {
         modules: deadlines.boot(),
         device: deadlines.scenario(),
         scenario: deadlines.scenario(),
+        // The kernel prints its last lines on a serial port.
+        stop: Duration::from_secs(30),
         capture_boot: deadlines.capture_boot(),
         dump: deadlines.capture(),
         // makedumpfile thinks for a while before the first byte; after that it flows.
@@ -295,6 +317,7 @@ fn first_manifest(
         fault: request.scenario.fault.clone(),
         append: request.append.to_vec(),
         cmdline: cmdline(request),
+        capture: CaptureNote::of(&request.capture),
         stages: Vec::new(),
         total_ms: 0,
         qemu_ms: 0,
@@ -321,6 +344,7 @@ fn note_result(manifest: &mut Manifest, result: &GuestResult) {
     manifest.stages.clone_from(&result.stages);
     manifest.qemu_ms = guest::millis(result.qemu_time);
     manifest.evidence.clone_from(&result.evidence);
+    manifest.capture.note(result);
     let crash = result.crash.as_ref().or(result.taken_back.as_ref());
     manifest.crash = crash.map(|crash| CrashNote {
         stage: crash.stage,
@@ -331,7 +355,7 @@ fn note_result(manifest: &mut Manifest, result: &GuestResult) {
 /// What the guest's end means.
 fn settle(
     folder: &Arc<RunFolder>,
-    scenario: &Scenario,
+    request: &RunRequest<'_>,
     result: GuestResult,
 ) -> Result<Outcome, RunError> {
     let failed = |failure: Failure| RunError {
@@ -343,31 +367,47 @@ fn settle(
     };
     match result.end {
         End::Failed(failure) => Err(failed(failure)),
-        End::Survived => Ok(survived(&result, scenario)),
-        End::Crashed => {
-            let sha256 = result.whole.map(|whole| whole.sha256).unwrap_or_default();
-            let vmcore = folder.file(folder::VMCORE);
-            std::fs::rename(folder.file(folder::VMCORE_PARTIAL), &vmcore)
-                .map_err(|error| RunError::host(Stage::Dump, Some(folder), error))?;
-            let (stage, title) = result
-                .crash
-                .map_or((Stage::Scenario, String::new()), |crash| {
-                    (crash.stage, crash.title)
-                });
-            Ok(if stage < Stage::Scenario {
-                Outcome::Inconclusive {
-                    stage,
-                    reason: format!("the kernel died before the scenario began: {title}"),
-                }
-            } else {
-                Outcome::Crashed {
-                    vmcore,
-                    sha256,
-                    title,
-                }
-            })
-        }
+        End::Survived => Ok(survived(&result, request.scenario)),
+        End::Crashed => crashed(folder, &request.capture, result),
     }
+}
+
+/// A crash with its dumps: all of those that were to be made, or it says nothing.
+fn crashed(
+    folder: &Arc<RunFolder>,
+    capture: &Capture,
+    result: GuestResult,
+) -> Result<Outcome, RunError> {
+    let vmcore = folder.file(folder::VMCORE);
+    if result.whole.is_some() {
+        std::fs::rename(folder.file(folder::VMCORE_PARTIAL), &vmcore)
+            .map_err(|error| RunError::host(Stage::Dump, Some(folder), error))?;
+    }
+    let (stage, title) = result
+        .crash
+        .map_or((Stage::Scenario, String::new()), |crash| {
+            (crash.stage, crash.title)
+        });
+    if stage < Stage::Scenario {
+        return Ok(Outcome::Inconclusive {
+            stage,
+            reason: format!("the kernel died before the scenario began: {title}"),
+        });
+    }
+    if capture.mode.by_qemu() && result.qemu_whole.is_none() {
+        return Ok(Outcome::Inconclusive {
+            stage: Stage::Stop,
+            reason: "the capture kernel wrote its vmcore, but QEMU was never told that the kernel dies, so its own dump is missing".into(),
+        });
+    }
+    let both = result.whole.is_some() && result.qemu_whole.is_some();
+    let whole = result.whole.or(result.qemu_whole);
+    Ok(Outcome::Crashed {
+        vmcore,
+        sha256: whole.map(|whole| whole.sha256).unwrap_or_default(),
+        other: both.then(|| folder.file(folder::VMCORE_QEMU)),
+        title,
+    })
 }
 
 /// A survived run says something only if it did what it was to do, and looked alive all the time.

@@ -2,7 +2,7 @@
 //! Decide nothing.
 use serde_json::Value;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, PipeReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::capture::{self, CaptureError, Whole};
 use super::lines::{LineReader, LineSplitter};
-use crate::qemu::qmp::QmpEvent;
+use super::qemu_dump::{self, Errand};
+use crate::qemu::qmp::{Qmp, QmpCommand, QmpError, QmpEvent};
+use crate::run::StopFlag;
 
 /// Largest `console.log`, in bytes; the rest is read and dropped.
 const MAX_CONSOLE: u64 = 256 << 20;
@@ -41,6 +43,12 @@ pub(super) enum Message {
     DumpBytes(u64),
     /// The vmcore's end.
     Dump(Result<Whole, CaptureError>),
+    /// QEMU's dump has this many bytes.
+    QemuDumpBytes(u64),
+    /// The end of the pipe that QEMU writes its dump to.
+    QemuDump(Result<Whole, CaptureError>),
+    /// QEMU's control socket is free again: what it was sent for, and how that came out.
+    Answered(Qmp, Errand, Result<(), QmpError>),
     /// A port is at its end; nothing more comes from it.
     Closed(Port),
     /// The host failed at something.
@@ -146,6 +154,45 @@ fn take_vmcore(
             told = Some(Instant::now());
             let _ = to.send(Message::DumpBytes(bytes));
         }
+    })
+}
+
+/// Reads QEMU's dump into the file.
+pub(super) fn qemu_dump(
+    pipe: PipeReader,
+    path: PathBuf,
+    limit: u64,
+    to: Messages,
+) -> io::Result<()> {
+    spawn("qemu-dump", move || {
+        let mut told: Option<Instant> = None;
+        let result = File::create_new(path)
+            .map_err(|source| CaptureError::Write { bytes: 0, source })
+            .and_then(|mut file| {
+                qemu_dump::receive(pipe, &mut file, limit, |bytes| {
+                    if told.is_none_or(|at| at.elapsed() >= PROGRESS_PAUSE) {
+                        told = Some(Instant::now());
+                        let _ = to.send(Message::QemuDumpBytes(bytes));
+                    }
+                })
+            });
+        let _ = to.send(Message::QemuDump(result));
+    })
+}
+
+/// Runs commands on QEMU's control socket, on a thread of its own: QEMU may be waiting for us to take messages.
+pub(super) fn errand(
+    mut qmp: Qmp,
+    errand: Errand,
+    commands: Vec<QmpCommand>,
+    limit: Duration,
+    to: Messages,
+) -> io::Result<()> {
+    spawn("qmp-errand", move || {
+        let never = StopFlag::default();
+        let mut commands = commands.into_iter();
+        let result = commands.try_for_each(|command| qmp.run(command, limit, &never).map(drop));
+        let _ = to.send(Message::Answered(qmp, errand, result));
     })
 }
 

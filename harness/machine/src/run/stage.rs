@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
+use crate::capture::CaptureMode;
+
 /// A part of a run with a deadline of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -21,7 +23,11 @@ pub enum Stage {
     Device,
     /// Until the kernel dies or the scenario ends.
     Scenario,
-    /// From the crash until the second init reports.
+    /// From the crash until QEMU has stopped the guest, where QEMU dumps.
+    Stop,
+    /// Until QEMU's dump is whole.
+    QemuDump,
+    /// From the crash, or from QEMU's dump, until the second init reports.
     CaptureBoot,
     /// Until the vmcore and its trailer are here and fit each other.
     Dump,
@@ -38,6 +44,8 @@ impl fmt::Display for Stage {
             Self::Modules => "modules",
             Self::Device => "device",
             Self::Scenario => "scenario",
+            Self::Stop => "stop",
+            Self::QemuDump => "qemu-dump",
             Self::CaptureBoot => "capture-boot",
             Self::Dump => "dump",
             Self::Shutdown => "shutdown",
@@ -46,12 +54,14 @@ impl fmt::Display for Stage {
 }
 
 /// Those in which something is waited for.
-const STAGES_WITH_LIMIT: [Stage; 8] = [
+const STAGES_WITH_LIMIT: [Stage; 10] = [
     Stage::StartQemu,
     Stage::Boot,
     Stage::Modules,
     Stage::Device,
     Stage::Scenario,
+    Stage::Stop,
+    Stage::QemuDump,
     Stage::CaptureBoot,
     Stage::Dump,
     Stage::Shutdown,
@@ -70,11 +80,13 @@ pub struct Limits {
     pub device: Duration,
     /// [`Stage::Scenario`].
     pub scenario: Duration,
+    /// [`Stage::Stop`].
+    pub stop: Duration,
     /// [`Stage::CaptureBoot`].
     pub capture_boot: Duration,
-    /// [`Stage::Dump`].
+    /// [`Stage::Dump`] and [`Stage::QemuDump`].
     pub dump: Duration,
-    /// In [`Stage::Dump`]: longest pause between two pieces of the vmcore.
+    /// In [`Stage::Dump`] and [`Stage::QemuDump`]: longest pause between two pieces of the vmcore.
     pub dump_pause: Duration,
     /// [`Stage::Shutdown`].
     pub shutdown: Duration,
@@ -97,8 +109,9 @@ impl Limits {
             Stage::Modules => self.modules,
             Stage::Device => self.device,
             Stage::Scenario => self.scenario,
+            Stage::Stop => self.stop,
             Stage::CaptureBoot => self.capture_boot,
-            Stage::Dump => self.dump,
+            Stage::Dump | Stage::QemuDump => self.dump,
             Stage::Shutdown => self.shutdown,
         }
     }
@@ -115,6 +128,12 @@ pub enum Input<'a> {
     Guest(&'a GuestEvent),
     /// The console says that the kernel dies.
     Crash(&'a str),
+    /// QEMU has stopped the guest, because it dies.
+    Stopped,
+    /// QEMU's dump has more bytes.
+    QemuDumpBytes,
+    /// QEMU's dump is whole.
+    QemuDumpWhole,
     /// The vmcore has this many bytes so far.
     DumpBytes(u64),
     /// The vmcore is whole.
@@ -180,7 +199,7 @@ pub enum FailureKind {
 pub struct CrashSeen {
     /// In which stage the kernel died.
     pub stage: Stage,
-    /// First line of the message; empty if only the capture boot told of it.
+    /// First line of the message; empty if only the capture boot, or QEMU, told of it.
     pub title: String,
 }
 
@@ -188,6 +207,7 @@ pub struct CrashSeen {
 #[derive(Debug, Clone)]
 pub struct Machine {
     limits: Limits,
+    mode: CaptureMode,
     stage: Stage,
     since: Duration,
     started: Option<Duration>,
@@ -196,15 +216,19 @@ pub struct Machine {
     taken_back: Option<CrashSeen>,
     survived: bool,
     shutdown: Option<String>,
+    /// QEMU's dump is whole.
+    qemu_whole: bool,
+    /// The last dump is whole.
     whole: bool,
 }
 
 impl Machine {
     /// A run that begins.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, mode: CaptureMode) -> Self {
         Self {
             limits,
+            mode,
             stage: Stage::Prepare,
             since: Duration::ZERO,
             started: None,
@@ -213,6 +237,7 @@ impl Machine {
             taken_back: None,
             survived: false,
             shutdown: None,
+            qemu_whole: false,
             whole: false,
         }
     }
@@ -240,7 +265,9 @@ impl Machine {
     pub fn deadline(&self) -> Duration {
         let stage = self.since.saturating_add(self.limits.of(self.stage));
         let pause = match self.last_byte {
-            Some(last) if self.stage == Stage::Dump => last.saturating_add(self.limits.dump_pause),
+            Some(last) if matches!(self.stage, Stage::Dump | Stage::QemuDump) => {
+                last.saturating_add(self.limits.dump_pause)
+            }
             _ => Duration::MAX,
         };
         stage.min(pause).min(self.last_deadline())
@@ -262,6 +289,9 @@ impl Machine {
             Input::QemuReady => self.forward(now, Stage::Boot),
             Input::Guest(event) => return self.guest(now, event),
             Input::Crash(line) => self.crashed(now, line),
+            Input::Stopped => self.stopped(now),
+            Input::QemuDumpBytes => self.last_byte = Some(now),
+            Input::QemuDumpWhole => self.dumped_by_qemu(now),
             Input::DumpBytes(_) => {
                 self.last_byte = Some(now);
                 self.dumping(now);
@@ -294,7 +324,10 @@ impl Machine {
         }
         let spent = now.saturating_sub(self.since).as_secs_f64();
         let what = match (self.stage, self.last_byte) {
-            (Stage::Dump, Some(last)) => format!(
+            (Stage::Stop, _) => {
+                format!("the kernel died, and QEMU was not told to stop it within {spent:.0} s")
+            }
+            (Stage::Dump | Stage::QemuDump, Some(last)) => format!(
                 "no end after {spent:.0} s, last byte {:.0} s ago",
                 now.saturating_sub(last).as_secs_f64()
             ),
@@ -323,12 +356,15 @@ impl Machine {
         match event {
             GuestEvent::Init { boot, .. } if boot == "capture" => self.capture_init(now),
             GuestEvent::Init { .. } => self.forward(now, Stage::Modules),
-            GuestEvent::CaptureKernelLoaded => self.forward(now, Stage::Device),
+            GuestEvent::CaptureKernelLoaded | GuestEvent::CaptureLeftToHost => {
+                self.forward(now, Stage::Device);
+            }
             GuestEvent::ScenarioStarted { .. } => self.forward(now, Stage::Scenario),
             GuestEvent::ScenarioSurvived => {
                 // The console's word is only a hint: a line that looks like an oops did not kill it. Once:
                 // a guest that says so again and again must not start a deadline anew each time.
-                if !self.survived && matches!(self.stage, Stage::Scenario | Stage::CaptureBoot) {
+                let may = [Stage::Scenario, Stage::Stop, Stage::CaptureBoot];
+                if !self.survived && !self.qemu_whole && may.contains(&self.stage) {
                     self.survived = true;
                     self.taken_back = self.crash.take();
                     self.enter(now, Stage::Shutdown);
@@ -354,17 +390,59 @@ impl Machine {
     fn crashed(&mut self, now: Duration, title: &str) {
         // The first one counts. A capture kernel that dies resets, so QEMU ends; and behind a whole vmcore
         // nothing matters any more.
-        if self.crash.is_none() && !self.whole {
-            self.crash = Some(CrashSeen {
-                stage: self.stage,
-                title: title.into(),
-            });
+        if self.whole {
+            return;
+        }
+        match &mut self.crash {
+            // QEMU's word of the stop may come before the console's last lines.
+            Some(seen) if seen.title.is_empty() && !self.qemu_whole => seen.title = title.into(),
+            Some(_) => {}
+            None => {
+                self.crash = Some(CrashSeen {
+                    stage: self.stage,
+                    title: title.into(),
+                });
+                let next = if self.mode.by_qemu() {
+                    Stage::Stop
+                } else {
+                    Stage::CaptureBoot
+                };
+                self.enter(now, next);
+            }
+        }
+    }
+
+    /// Once: a guest that is let go on and stopped again has had its dump.
+    fn stopped(&mut self, now: Duration) {
+        let early = self.stage < Stage::QemuDump || self.stage == Stage::Shutdown;
+        if self.whole || self.qemu_whole || !early || !self.mode.by_qemu() {
+            return;
+        }
+        self.crash.get_or_insert(CrashSeen {
+            stage: self.stage,
+            title: String::new(),
+        });
+        self.enter(now, Stage::QemuDump);
+    }
+
+    fn dumped_by_qemu(&mut self, now: Duration) {
+        if self.stage != Stage::QemuDump {
+            return;
+        }
+        self.qemu_whole = true;
+        // The other dump's pauses are its own.
+        self.last_byte = None;
+        if self.mode.by_kdump() {
             self.enter(now, Stage::CaptureBoot);
+        } else {
+            self.whole = true;
+            self.enter(now, Stage::Shutdown);
         }
     }
 
     fn capture_init(&mut self, now: Duration) {
-        if self.whole {
+        // While QEMU has it stopped the guest says nothing new.
+        if self.whole || self.stage == Stage::QemuDump || !self.mode.by_kdump() {
             return;
         }
         if self.crash.is_none() {
@@ -377,7 +455,7 @@ impl Machine {
     }
 
     fn dumping(&mut self, now: Duration) {
-        if !self.whole {
+        if !self.whole && self.stage != Stage::QemuDump {
             self.enter(now, Stage::Dump);
         }
     }

@@ -8,6 +8,7 @@ const LIMITS: Limits = Limits {
     modules: Duration::from_secs(61),
     device: Duration::from_secs(62),
     scenario: Duration::from_secs(63),
+    stop: Duration::from_secs(15),
     capture_boot: Duration::from_secs(64),
     dump: Duration::from_secs(100),
     dump_pause: Duration::from_secs(20),
@@ -24,6 +25,7 @@ fn event(word: &str) -> GuestEvent {
         "init" => init("first"),
         "init2" => init("capture"),
         "loaded" => GuestEvent::CaptureKernelLoaded,
+        "left" => GuestEvent::CaptureLeftToHost,
         "scenario" => GuestEvent::ScenarioStarted {
             comm: "x".into(),
             cpu: 0,
@@ -47,6 +49,9 @@ fn feed(machine: &mut Machine, now: Duration, word: &str) -> Option<End> {
         "start" => Input::Start,
         "ready" => Input::QemuReady,
         "oops" => Input::Crash("general protection fault"),
+        "stopped" => Input::Stopped,
+        "qbytes" => Input::QemuDumpBytes,
+        "qwhole" => Input::QemuDumpWhole,
         "bytes" => Input::DumpBytes(1),
         "whole" => Input::DumpWhole,
         "cut" => Input::DumpFailed("cut short"),
@@ -70,7 +75,11 @@ fn feed(machine: &mut Machine, now: Duration, word: &str) -> Option<End> {
 
 /// Plays a transcript, a second a word. `expected` is the stage at the end, then how it ended.
 fn check(transcript: &str, expected: &str) -> Machine {
-    let mut machine = Machine::new(LIMITS);
+    check_in(CaptureMode::Kdump, transcript, expected)
+}
+
+fn check_in(mode: CaptureMode, transcript: &str, expected: &str) -> Machine {
+    let mut machine = Machine::new(LIMITS, mode);
     let mut end = None;
     for (second, word) in (0..).zip(transcript.split(' ')) {
         assert!(end.is_none(), "ended before {word}");
@@ -196,7 +205,7 @@ fn a_guest_that_survives_again_and_again_stops_the_clock_once() {
 fn the_deadlines_of_all_stages_end_the_run_whatever_it_does() {
     let mut machine = check("start ready", "boot, goes on");
     machine.since = Duration::from_secs(1_000_000);
-    let all = 5 + 60 + 61 + 62 + 63 + 64 + 100 + 10;
+    let all = 5 + 60 + 61 + 62 + 63 + 15 + 100 + 64 + 100 + 10;
     assert_eq!(machine.deadline(), Duration::from_secs(all));
 }
 
@@ -297,14 +306,144 @@ fn a_guest_that_cannot_power_off_after_its_dump_still_has_a_result() {
     assert_eq!(machine.timed_out(machine.deadline()), End::Crashed);
 }
 
+const BY_QEMU: CaptureMode = CaptureMode::Qemu;
+
+#[test]
+fn a_crash_that_qemu_dumps_is_a_crash() {
+    let machine = check_in(
+        BY_QEMU,
+        "start ready init left scenario oops stopped qbytes qwhole exit",
+        "shutdown, crashed",
+    );
+    assert_eq!(
+        machine.crash(),
+        Some(&CrashSeen {
+            stage: Stage::Scenario,
+            title: "general protection fault".into()
+        })
+    );
+}
+
+#[test]
+fn the_console_may_tell_of_the_crash_after_qemu_has_stopped_it() {
+    let machine = check_in(
+        BY_QEMU,
+        "start ready init left scenario stopped oops qbytes",
+        "qemu-dump, goes on",
+    );
+    assert_eq!(
+        machine.crash(),
+        Some(&CrashSeen {
+            stage: Stage::Scenario,
+            title: "general protection fault".into()
+        })
+    );
+}
+
+#[test]
+fn a_crash_after_which_nobody_stops_the_guest_is_a_stall() {
+    let machine = check_in(
+        BY_QEMU,
+        "start ready init left scenario oops",
+        "stop, goes on",
+    );
+    let End::Failed(failure) = machine.timed_out(machine.deadline()) else {
+        panic!("there is no dump");
+    };
+    assert_eq!(failure.stage, Stage::Stop);
+    assert_eq!(
+        failure.detail,
+        "the kernel died, and QEMU was not told to stop it within 15 s"
+    );
+}
+
+#[test]
+fn a_qemu_that_ends_before_its_dump_is_whole_has_none() {
+    check_in(
+        BY_QEMU,
+        "start ready init left scenario oops stopped qbytes killed",
+        "qemu-dump, NoVmcore: the kernel died, QEMU was killed by signal 9, and there is no whole vmcore",
+    );
+}
+
+#[test]
+fn a_guest_that_qemu_dumps_cannot_pretend_to_have_a_capture_kernel() {
+    check_in(
+        BY_QEMU,
+        "start ready init left scenario init2 dumping",
+        "scenario, goes on",
+    );
+}
+
+#[test]
+fn a_line_that_looked_like_an_oops_is_taken_back_while_a_stop_is_awaited() {
+    let machine = check_in(
+        BY_QEMU,
+        "start ready init left scenario oops survived off exit",
+        "shutdown, survived",
+    );
+    assert!(machine.taken_back().is_some());
+}
+
+#[test]
+fn a_crash_while_powering_off_is_dumped_too() {
+    let machine = check_in(
+        BY_QEMU,
+        "start ready init left scenario survived oops stopped qwhole",
+        "shutdown, goes on",
+    );
+    assert_eq!(
+        machine.crash().map(|crash| crash.stage),
+        Some(Stage::Shutdown)
+    );
+}
+
+#[test]
+fn two_dumps_of_one_death_come_one_after_the_other() {
+    check_in(
+        CaptureMode::Both,
+        "start ready init loaded scenario oops stopped qbytes qwhole init2 bytes whole exit",
+        "shutdown, crashed",
+    );
+    let machine = check_in(
+        CaptureMode::Both,
+        "start ready init loaded scenario oops stopped qbytes qwhole",
+        "capture-boot, goes on",
+    );
+    // From QEMU's dump on: the time that it took is not the capture kernel's.
+    assert_eq!(machine.deadline(), Duration::from_secs(8 + 64));
+}
+
+#[test]
+fn a_second_stop_begins_no_second_dump() {
+    check_in(
+        CaptureMode::Both,
+        "start ready init loaded scenario oops stopped qwhole stopped",
+        "capture-boot, goes on",
+    );
+}
+
+#[test]
+fn a_death_that_qemu_never_heard_of_still_has_the_vmcore_of_the_capture_kernel() {
+    check_in(
+        CaptureMode::Both,
+        "start ready init loaded scenario oops init2 bytes whole exit",
+        "shutdown, crashed",
+    );
+}
+
 proptest! {
     #[test]
-    fn whatever_a_guest_says_it_ends(words in proptest::collection::vec(0_usize..12, 0..200)) {
-        const WORDS: [&str; 12] = [
+    fn whatever_a_guest_says_it_ends(
+        words in proptest::collection::vec(0_usize..15, 0..200),
+        mode in 0_usize..3,
+    ) {
+        const WORDS: [&str; 15] = [
             "ready", "init", "init2", "loaded", "scenario", "survived", "dumping", "written", "oops",
-            "bytes", "cut", "whole",
+            "bytes", "cut", "whole", "stopped", "qbytes", "qwhole",
         ];
-        let mut machine = Machine::new(LIMITS);
+        let mode = [CaptureMode::Kdump, CaptureMode::Qemu, CaptureMode::Both][mode];
+        let mut machine = Machine::new(LIMITS, mode);
         feed(&mut machine, Duration::ZERO, "start");
         let mut changes = 0;
         for word in words {
@@ -315,7 +454,7 @@ proptest! {
             changes += u32::from(machine.stage() != before);
         }
         // The stages are few and none starts anew for ever, so the deadlines add up to an end.
-        prop_assert!(changes < 12, "{changes}");
+        prop_assert!(changes < 14, "{changes}");
         let _ = machine.timed_out(machine.deadline());
     }
 }
