@@ -3,7 +3,7 @@
 use crate::capture::{Capture, CaptureMode, StopBy, Wanted};
 use crate::config::{self, ConfigError};
 use crate::controller::Controller;
-use recrash_agent::plan::Compression;
+use recrash_agent::plan::{Compression, Property};
 use serde::Deserialize;
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +17,9 @@ pub struct Target {
     pub name: String,
     /// One line for people.
     pub summary: String,
+    /// What the kernel is like, as far as scenarios ask for it (their `needs`).
+    #[serde(default)]
+    pub provides: Vec<Property>,
     /// Where the kernel comes from.
     pub kernel: KernelSource,
     /// The virtual machine.

@@ -9,7 +9,7 @@ use recrash_machine::target::Target;
 use recrash_signature::store::Golden;
 use std::path::PathBuf;
 
-use super::super::{checkout, config_file, runs_folder};
+use super::super::{checkout, config_file, fits, runs_folder};
 use super::Args;
 use super::hardware::Named;
 use crate::failure::Failure;
@@ -41,15 +41,19 @@ impl Args {
         let mut target = self.target.load()?;
         let or =
             |name: &Option<String>, default: &str| name.as_deref().unwrap_or(default).to_owned();
-        let device_name = or(&self.device, &target.default.device);
+        let scenario_name = or(&self.scenario, &target.default.scenario);
+        let file = config_file("scenarios", &scenario_name)?;
+        let mut scenario = scenario::load(&file).map_err(Failure::usage)?;
+        fits::check(&target, &scenario_name, &scenario)?;
+        let device_name = or(
+            &self.device,
+            scenario.device.as_ref().unwrap_or(&target.default.device),
+        );
         let Named {
             name: device_name,
             mut device,
         } = self.hardware.device(&device_name)?;
         let together = self.hardware.assemble(&mut target, &mut device)?;
-        let scenario_name = or(&self.scenario, &target.default.scenario);
-        let file = config_file("scenarios", &scenario_name)?;
-        let mut scenario = scenario::load(&file).map_err(Failure::usage)?;
         if let Some(fault) = &self.fault {
             scenario = scenario::with_fault(scenario, fault)
                 .map_err(|why| Failure::usage(anyhow::anyhow!("--fault {fault}: {why}")))?;
@@ -84,9 +88,11 @@ impl Args {
     }
 
     /// The golden that the outcome is held against.
-    pub(super) fn golden(&self, target: &Target) -> Result<Golden, Failure> {
+    pub(super) fn golden(&self, plan: &Plan) -> Result<Golden, Failure> {
         let wanted = self.golden.as_deref();
-        let wanted = wanted.unwrap_or(&target.default.golden);
+        let wanted = wanted
+            .or(plan.scenario.golden.as_deref())
+            .unwrap_or(&plan.target.default.golden);
         Ok(golden::find(&checkout()?.join("golden"), wanted)?)
     }
 }

@@ -115,7 +115,7 @@ fn prepare(args: &Args, point: &Point, rules: &Rules) -> Result<Prepared, Failur
         (plan, Ok(())) => (plan, None),
         (plan, Err(misfit)) => (plan, Some(misfit.to_string())),
     };
-    let golden = one.golden(&plan.target)?;
+    let golden = one.golden(&plan)?;
     let speed = plan.device.speed().map(|speed| speed.name());
     let key = Key {
         target: plan.target.name.clone(),
