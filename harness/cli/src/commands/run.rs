@@ -157,11 +157,12 @@ impl Args {
 
     fn provision(&self, target: &Target, progress: &Progress) -> Result<Provisioned, Failure> {
         if !self.setup {
-            return setup::load(target).map_err(|error| {
-                Failure::usage(error).hint(format!(
+            return setup::load(target).map_err(|error| match error {
+                added @ setup::SetupError::Added { .. } => super::setup::failure(added),
+                other => Failure::usage(other).hint(format!(
                     "recrash setup --target {}, or run with --setup",
                     target.name
-                ))
+                )),
             });
         }
         let options = SetupOptions {

@@ -235,6 +235,17 @@ fn is_library(name: &str) -> bool {
     name.starts_with("lib") || name.starts_with("zlib1g")
 }
 
+/// A tool and the library packages that it depends on, as apt knows them now.
+///
+/// # Errors
+/// [`SetupError::UnknownPackage`], [`SetupError::Metadata`].
+pub(super) fn resolve_tool(
+    source: &dyn Source,
+    tool: &str,
+) -> Result<Vec<LockedPackage>, SetupError> {
+    tool_closure(source, tool)
+}
+
 /// A tool and the library packages that it depends on, however indirectly. perl is left out: only
 /// makedumpfile-R.pl needs it.
 fn tool_closure(source: &dyn Source, tool: &str) -> Result<Vec<LockedPackage>, SetupError> {

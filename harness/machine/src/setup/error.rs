@@ -77,6 +77,14 @@ pub enum SetupError {
         /// What was wrong, and where.
         what: String,
     },
+    /// A kernel of the user's own cannot be used as it is.
+    #[error("{what}")]
+    Added {
+        /// What is wrong.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// A file operation failed.
     #[error("{doing} {}: {source}", file.display())]
     Io {

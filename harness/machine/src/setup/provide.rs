@@ -1,4 +1,5 @@
 //! The steps of set-up in order: resolve, install, fetch, unpack, build; and what of it is there already.
+use super::added;
 use super::apt::{self, Apt};
 use super::cache::{self, Cache, Lock};
 use super::module::Build;
@@ -24,6 +25,9 @@ pub fn ensure(
     options: &SetupOptions,
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<Provisioned, SetupError> {
+    if target.kernel == KernelSource::Added {
+        return added::ensure(target, options, on);
+    }
     let sources = root::find()?.join("repro-module");
     let cache = Cache::find()?;
     let _held = cache.exclusive(on)?;
@@ -62,6 +66,9 @@ pub fn ensure(
 /// # Errors
 /// [`SetupError::NotSetUp`] naming what is missing.
 pub fn load(target: &Target) -> Result<Provisioned, SetupError> {
+    if target.kernel == KernelSource::Added {
+        return added::load(target);
+    }
     let sources = root::find()?.join("repro-module");
     let cache = Cache::find()?;
     let missing = |what: &str| SetupError::NotSetUp {
@@ -99,7 +106,12 @@ fn resolve(
     options: &SetupOptions,
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<Lock, SetupError> {
-    let KernelSource::Debian { image, headers } = &target.kernel;
+    let KernelSource::Debian { image, headers } = &target.kernel else {
+        return Err(SetupError::NotSetUp {
+            target: target.name.clone(),
+            missing: "the added kernel is".into(),
+        });
+    };
     if options.update {
         // Without root, what apt knows already has to do.
         match host::update_lists("", options.install_host_packages, on) {
@@ -143,6 +155,18 @@ fn packages(cache: &Cache, lock: &Lock, on: &mut dyn FnMut(SetupEvent)) -> Resul
     match &place.tools {
         Some(tools) if !place.tools_are_there() => unpack(cache, tools, lock, TOOLS, on),
         _ => Ok(()),
+    }
+}
+
+/// Fetches and unpacks the tools of a lock file.
+pub(super) fn unpack_tools(
+    cache: &Cache,
+    lock: &Lock,
+    on: &mut dyn FnMut(SetupEvent),
+) -> Result<(), SetupError> {
+    match Place::of(cache, lock).tools {
+        Some(tree) => unpack(cache, &tree, lock, TOOLS, on),
+        None => Ok(()),
     }
 }
 
@@ -345,6 +369,7 @@ impl Place {
             headers_key: &self.kernel_key,
             release: &lock.release,
             compiler: &lock.compiler,
+            variables: &[],
         }
     }
 
@@ -372,6 +397,7 @@ impl Place {
             kernel_release: release,
             module_ko,
             makedumpfile: self.makedumpfile(target)?,
+            debug_dir: None,
             packages: lock.packages,
             qemu: host::qemu()?,
             cache: cache.root().into(),
