@@ -167,7 +167,7 @@ pub(super) fn inner_headers_key(root: &Path) -> Result<String, SetupError> {
 pub(super) fn outer_headers_key(headers: &Path) -> Result<String, SetupError> {
     let mut hasher = Sha256::new();
     for name in [
-        "include/config/kernel.release",
+        "include/generated/utsrelease.h",
         "include/generated/autoconf.h",
         "Module.symvers",
     ] {
@@ -182,14 +182,15 @@ pub(super) fn outer_headers_key(headers: &Path) -> Result<String, SetupError> {
     Ok(hash::hex(&hasher.finalize()))
 }
 
-/// What release a header tree is of; `None` if it does not say.
+/// What release a header tree is of; `None` if it does not say. It is utsrelease.h that modules get theirs from:
+/// Debian's kernel.release says 6.1.192 where `uname -r` says 6.1.0-57-amd64.
 pub(super) fn headers_release(headers: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(headers.join("include/config/kernel.release")).ok();
-    if let Some(text) = text {
-        return Some(text.trim().to_owned());
+    let text = std::fs::read_to_string(headers.join("include/generated/utsrelease.h")).ok();
+    if let Some(release) = text.as_deref().and_then(|text| text.split('"').nth(1)) {
+        return Some(release.to_owned());
     }
-    let text = std::fs::read_to_string(headers.join("include/generated/utsrelease.h")).ok()?;
-    text.split('"').nth(1).map(str::to_owned)
+    let text = std::fs::read_to_string(headers.join("include/config/kernel.release")).ok()?;
+    Some(text.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -64,7 +64,11 @@ pub fn add(
     std::fs::create_dir_all(&root).map_err(SetupError::io("making", &root))?;
 
     let filled = request.source.fill(&root, on)?;
+    on(SetupEvent::Started {
+        what: "checking what was found".into(),
+    });
     let mut record = examine(request, &folder, filled)?;
+    on(SetupEvent::Done);
     let kernel = Kernel {
         folder: &folder,
         record: &record,

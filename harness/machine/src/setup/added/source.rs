@@ -1,7 +1,7 @@
 //! Brings a kernel's files into one folder, laid out as an installed system has them (`boot/`, `lib/modules/`,
 //! `usr/src/`, `usr/lib/debug/`), from packages, a built tree or an installed system. Judges nothing.
 use super::record::is_release;
-use super::{Origin, refuse, rpm};
+use super::{Origin, find, refuse, rpm};
 use crate::setup::unpack::{Folder, Limits};
 use crate::setup::{LockedPackage, Role, SetupError, SetupEvent, apt, deb, hash, kernel};
 use std::fs::File;
@@ -234,12 +234,11 @@ fn built_tree(
 }
 
 fn tree_release(tree: &Path) -> Result<String, SetupError> {
-    let file = tree.join("include/config/kernel.release");
-    let release = read_list(&file)?.map(|text| text.trim().to_owned());
+    let release = find::headers_release(tree);
     release.filter(|release| is_release(release)).ok_or_else(|| {
         refuse(
             format!(
-                "{} is no tree that a kernel was built in: it has no include/config/kernel.release",
+                "{} is no tree that a kernel was built in: it has no include/generated/utsrelease.h",
                 tree.display()
             ),
             "give the folder in which make ran, or the one that O= named",
