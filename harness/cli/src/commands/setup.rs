@@ -97,6 +97,7 @@ fn failure(error: SetupError) -> Failure {
         SetupError::NeedsRoot { .. }
         | SetupError::NotSetUp { .. }
         | SetupError::NoRoot(_)
+        | SetupError::NoMirror { .. }
         | SetupError::UnknownPackage { .. } => Failure::usage(error),
         _ => Failure::inconclusive(error),
     }

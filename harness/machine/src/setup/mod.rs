@@ -2,6 +2,8 @@
 //! Everything lies in the cache ([`cache`]) and is found again by [`load`]. Prints nothing: whoever calls
 //! draws the [`SetupEvent`]s. Boots nothing.
 pub mod apt;
+pub mod apt_root;
+mod apt_sources;
 pub mod cache;
 mod child;
 pub mod closure;
@@ -15,6 +17,8 @@ pub mod kernel;
 pub mod module;
 mod provide;
 pub mod root;
+#[cfg(test)]
+mod test_repository;
 
 pub use error::SetupError;
 pub use provide::{ensure, load};
