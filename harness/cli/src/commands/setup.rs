@@ -103,6 +103,7 @@ pub(crate) fn failure(error: SetupError) -> Failure {
         SetupError::NeedsRoot { .. }
         | SetupError::NotSetUp { .. }
         | SetupError::NoRoot(_)
+        | SetupError::NoMirror { .. }
         | SetupError::UnknownPackage { .. } => Failure::usage(error),
         _ => Failure::inconclusive(error),
     }

@@ -31,6 +31,22 @@ pub enum SetupError {
         /// What may help.
         hint: String,
     },
+    /// The machine's apt has no mirror to take a suite from.
+    #[error("no place to fetch {suite} from: {what}")]
+    NoMirror {
+        /// The suite.
+        suite: String,
+        /// What is missing, and where was looked.
+        what: String,
+    },
+    /// The mirror does not have a suite.
+    #[error("this machine's mirror does not serve {suites}:\n{output}")]
+    NoSuite {
+        /// The suites asked for.
+        suites: String,
+        /// apt's own words.
+        output: String,
+    },
     /// apt's answer cannot be used.
     #[error("apt's record of {package}: {what}")]
     Metadata {

@@ -3,6 +3,8 @@
 //! draws the [`SetupEvent`]s. Boots nothing.
 pub mod added;
 pub mod apt;
+pub mod apt_root;
+mod apt_sources;
 pub mod cache;
 mod child;
 pub mod closure;
@@ -16,6 +18,8 @@ pub mod kernel;
 pub mod module;
 mod provide;
 pub mod root;
+#[cfg(test)]
+mod test_repository;
 mod tools;
 mod unpack;
 

@@ -124,7 +124,7 @@ fn resolve(
             what: format!("asking apt for {image} and what belongs to it"),
         });
         let makedumpfile = target.capture.makedumpfile.as_deref();
-        let plan = apt::resolve(&Apt, image, headers, makedumpfile)?;
+        let plan = apt::resolve(&Apt::system(), image, headers, makedumpfile)?;
         on(SetupEvent::Done);
         Ok(Lock::from(plan))
     };
@@ -177,7 +177,8 @@ fn unpack(
     roles: &[Role],
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<(), SetupError> {
-    fetch(cache, lock, roles, on)?;
+    let wanted: Vec<&LockedPackage> = lock.of(roles).collect();
+    fetch(cache, &Apt::system(), &wanted, on)?;
     cache::remove(tree)?;
     cache.build_folder(tree, &mut |inside| {
         for package in lock.of(roles) {
@@ -219,18 +220,22 @@ fn is_wanted(role: Role, path: &Path) -> bool {
     }
 }
 
-/// Downloads the packages that are not there, or are not what the lock file says.
-fn fetch(
+/// Downloads the packages that are not there ([`Cache::deb`]), or are not what the lock file says.
+///
+/// # Errors
+/// [`SetupError::Child`] with apt's words, [`SetupError::Hash`].
+pub(super) fn fetch(
     cache: &Cache,
-    lock: &Lock,
-    roles: &[Role],
+    apt: &Apt,
+    packages: &[&LockedPackage],
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<(), SetupError> {
     let is_right = |package: &LockedPackage| {
         hash::file(&cache.deb(package)).is_ok_and(|hash| hash == package.sha256)
     };
-    let missing: Vec<&LockedPackage> = lock
-        .of(roles)
+    let missing: Vec<&LockedPackage> = packages
+        .iter()
+        .copied()
         .filter(|package| !is_right(package))
         .collect();
     if missing.is_empty() {
@@ -245,7 +250,7 @@ fn fetch(
     });
     cache.folder("downloads")?;
     let scratch = cache.scratch()?;
-    apt::download(&missing, scratch.path(), on)?;
+    apt::download(apt, &missing, scratch.path(), on)?;
     for package in missing {
         let file = downloaded(scratch.path(), &package.name)?;
         let actual = hash::file(&file)?;

@@ -75,7 +75,7 @@ impl Machine for Here {
     }
 
     fn is_packaged(&self, package: &str) -> bool {
-        apt::Apt
+        apt::Apt::system()
             .records(&[package.to_owned()])
             .is_ok_and(|records| records.iter().any(|record| record.name == package))
     }
