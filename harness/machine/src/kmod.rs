@@ -97,7 +97,9 @@ impl ModuleIndex {
                 .filter_map(|line| name_of(Path::new(line)))
                 .collect();
         }
-        match read_optional(&dir.join("modules.dep"))? {
+        // Some packages bring an empty one, for depmod to fill when they are installed.
+        let list = read_optional(&dir.join("modules.dep"))?;
+        match list.filter(|text| !text.trim().is_empty()) {
             Some(text) => index.parse_dependencies(&text)?,
             None => collect(dir, 0, &mut index.files)?,
         }
@@ -375,7 +377,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn without_modules_dep_the_modules_themselves_are_asked() {
+    fn without_modules_dep_or_with_an_empty_one_the_modules_themselves_are_asked() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("kernel/usb")).unwrap();
         let module = |name: &str, depends: &str| {
@@ -385,6 +387,7 @@ pub(crate) mod tests {
         module("xhci-pci.ko", "xhci-hcd,usbcore");
         module("xhci-hcd.ko", "usbcore");
         module("usbcore.ko", "");
+        std::fs::write(dir.path().join("modules.dep"), "\n").unwrap();
         let index = ModuleIndex::load(dir.path()).unwrap();
         let order = index.in_order(&["xhci-pci".into()]).unwrap();
         let names: Vec<&str> = order.iter().map(|module| module.name.as_str()).collect();

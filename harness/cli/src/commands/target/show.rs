@@ -39,6 +39,9 @@ pub(super) struct Shown {
     ready: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     missing: Option<String>,
+    /// The built module, once it is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    module_ko: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     added: Option<Own>,
 }
@@ -100,6 +103,7 @@ impl Shown {
             file,
             ready: loaded.is_ok(),
             missing: loaded.as_ref().err().map(ToString::to_string),
+            module_ko: loaded.as_ref().ok().map(|found| shown(&found.module_ko)),
             kernel_release: loaded.ok().map(|found| found.kernel_release),
             added: None,
         }
@@ -143,7 +147,7 @@ impl Shown {
             output::printable(&self.summary)
         );
         let mut row = |name: &str, value: &str| {
-            let _ = writeln!(out, "  {name:<9} {}", output::printable(value));
+            let _ = writeln!(out, "  {name:<8}  {}", output::printable(value));
         };
         if let Some(own) = &self.added {
             row("from", &own.origin_text);
@@ -169,6 +173,9 @@ impl Shown {
             row("module", &module);
         } else if let Some(release) = &self.kernel_release {
             row("kernel", &format!("Linux {release}"));
+        }
+        if let Some(module) = &self.module_ko {
+            row("", module);
         }
         row("settings", &self.file);
         let missing = self.missing.as_deref();
