@@ -97,7 +97,9 @@ impl ModuleIndex {
                 .filter_map(|line| name_of(Path::new(line)))
                 .collect();
         }
-        match read_optional(&dir.join("modules.dep"))? {
+        // Some packages bring an empty one, for depmod to fill when they are installed.
+        let list = read_optional(&dir.join("modules.dep"))?;
+        match list.filter(|text| !text.trim().is_empty()) {
             Some(text) => index.parse_dependencies(&text)?,
             None => collect(dir, 0, &mut index.files)?,
         }
@@ -164,6 +166,15 @@ impl ModuleIndex {
         known.map(|name| (*name).to_owned()).collect()
     }
 
+    /// Some module of this kernel: what it says about itself, all of them say.
+    #[must_use]
+    pub fn any(&self) -> Option<&Path> {
+        self.files
+            .values()
+            .find(|file| file.is_file())
+            .map(PathBuf::as_path)
+    }
+
     fn visit(&self, name: &str, order: &mut Order) -> Result<(), KmodError> {
         if order.seen.contains(name) || self.builtin.contains(name) {
             return Ok(());
@@ -227,6 +238,19 @@ pub fn read_module(file: &Path) -> Result<Vec<u8>, KmodError> {
 
 /// `depends=` of a module's `.modinfo`: names separated by commas.
 fn depends(module: &[u8]) -> Result<Vec<String>, String> {
+    let value = modinfo(module, "depends")?.unwrap_or_default();
+    Ok(value
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(normalise)
+        .collect())
+}
+
+/// The first `key=` of a module's `.modinfo`, as modinfo(8) shows it; `None` if it has none.
+///
+/// # Errors
+/// When the bytes are no ELF file with a `.modinfo`, or the value is no text.
+pub fn modinfo(module: &[u8], key: &str) -> Result<Option<String>, String> {
     let elf = goblin::elf::Elf::parse(module).map_err(|error| error.to_string())?;
     let section = elf
         .section_headers
@@ -237,16 +261,13 @@ fn depends(module: &[u8]) -> Result<Vec<String>, String> {
         .file_range()
         .and_then(|range| module.get(range))
         .ok_or(".modinfo lies outside of the file")?;
-    let value = bytes
-        .split(|&byte| byte == 0)
-        .find_map(|entry| entry.strip_prefix(b"depends="))
-        .unwrap_or_default();
-    let value = std::str::from_utf8(value).map_err(|_| ".modinfo: depends= is not text")?;
-    Ok(value
-        .split(',')
-        .filter(|name| !name.is_empty())
-        .map(normalise)
-        .collect())
+    let value = bytes.split(|&byte| byte == 0).find_map(|entry| {
+        let rest = entry.strip_prefix(key.as_bytes())?;
+        rest.strip_prefix(b"=")
+    });
+    let Some(value) = value else { return Ok(None) };
+    let value = std::str::from_utf8(value).map_err(|_| format!(".modinfo: {key}= is not text"))?;
+    Ok(Some(value.to_owned()))
 }
 
 fn collect(dir: &Path, depth: u32, files: &mut BTreeMap<String, PathBuf>) -> Result<(), KmodError> {
@@ -292,7 +313,7 @@ fn normalise(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn check(dep: &str, builtin: &str, wanted: &[&str]) -> Result<Vec<String>, String> {
@@ -367,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn without_modules_dep_the_modules_themselves_are_asked() {
+    fn without_modules_dep_or_with_an_empty_one_the_modules_themselves_are_asked() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("kernel/usb")).unwrap();
         let module = |name: &str, depends: &str| {
@@ -377,6 +398,7 @@ mod tests {
         module("xhci-pci.ko", "xhci-hcd,usbcore");
         module("xhci-hcd.ko", "usbcore");
         module("usbcore.ko", "");
+        std::fs::write(dir.path().join("modules.dep"), "\n").unwrap();
         let index = ModuleIndex::load(dir.path()).unwrap();
         let order = index.in_order(&["xhci-pci".into()]).unwrap();
         let names: Vec<&str> = order.iter().map(|module| module.name.as_str()).collect();
@@ -400,7 +422,7 @@ mod tests {
     }
 
     /// An ELF64 file of header, `.modinfo`, `.shstrtab` and three section headers.
-    fn elf_with_modinfo(info: &[u8]) -> Vec<u8> {
+    pub(crate) fn elf_with_modinfo(info: &[u8]) -> Vec<u8> {
         let names = b"\0.modinfo\0.shstrtab\0";
         let info_at = 64_u64;
         let names_at = info_at + info.len() as u64;

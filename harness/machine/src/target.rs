@@ -45,6 +45,8 @@ pub enum KernelSource {
         /// Meta package that depends on the current headers.
         headers: String,
     },
+    /// A kernel that a person has added; its parts are in the record beside the target's file.
+    Added,
 }
 
 /// The virtual machine.
@@ -192,12 +194,11 @@ impl Target {
                 machine.cpus
             ));
         }
-        let KernelSource::Debian { image, headers } = &self.kernel;
-        let packages = [
-            Some(image),
-            Some(headers),
-            self.capture.makedumpfile.as_ref(),
-        ];
+        let kernel = match &self.kernel {
+            KernelSource::Debian { image, headers } => [Some(image), Some(headers)],
+            KernelSource::Added => [None, None],
+        };
+        let packages = [kernel[0], kernel[1], self.capture.makedumpfile.as_ref()];
         if let Some(name) = packages
             .into_iter()
             .flatten()

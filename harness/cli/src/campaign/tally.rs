@@ -143,7 +143,7 @@ pub(super) mod tests {
         Record {
             number,
             verdict,
-            exit: crate::expect::decide(crate::expect::Expect::SameCrash, verdict),
+            exit: crate::expect::decide_verdict(crate::expect::Expect::SameCrash, verdict),
             why: format!("why {number}"),
             failure: None,
             took: Duration::from_secs(seconds),

@@ -11,12 +11,13 @@ pub(crate) mod inspect;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod setup;
+pub(crate) mod target;
 pub(crate) mod titles;
 pub(crate) mod triage;
 
 use recrash_machine::setup::root;
 use recrash_machine::target::Target;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -30,6 +31,7 @@ pub(crate) enum Command {
     Run(run::Args),
     Setup(setup::Args),
     Doctor(doctor::Args),
+    Target(target::Args),
     Analyze(analyze::Args),
     Import(import::Args),
     Inspect(inspect::Args),
@@ -48,6 +50,7 @@ impl Command {
             Self::Run(args) => args.run(),
             Self::Setup(args) => args.run(),
             Self::Doctor(args) => args.run(),
+            Self::Target(args) => args.run(),
             Self::Analyze(args) => args.run(),
             Self::Import(args) => args.run(),
             Self::Inspect(args) => args.run(),
@@ -64,7 +67,7 @@ impl Command {
 /// `--target NAME`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct TargetArg {
-    /// The kernel to boot: a file in qemu/targets, without .toml
+    /// The kernel to boot: a file in qemu/targets, without .toml, or one that recrash target add has added
     #[arg(long, default_value = "debian", value_name = "NAME")]
     target: String,
 }
@@ -84,8 +87,7 @@ impl TargetArg {
 
     /// Reads the target's file.
     pub(crate) fn load(&self) -> Result<Target, Failure> {
-        let file = config_file("targets", &self.target)?;
-        Target::load(&file).map_err(Failure::usage)
+        target::load(&self.target)
     }
 }
 
@@ -101,23 +103,29 @@ pub(crate) fn runs_folder() -> Result<PathBuf, Failure> {
 
 /// `qemu/<folder>/<name>.toml`, or an error that lists the names there are.
 pub(crate) fn config_file(folder: &str, name: &str) -> Result<PathBuf, Failure> {
-    let dir = checkout()?.join("qemu").join(folder);
-    let file = dir.join(format!("{name}.toml"));
-    let plain = !name.is_empty() && !name.contains(['/', '\0']) && !name.starts_with('.');
-    if plain && file.is_file() {
+    if let Some(file) = config_path(folder, name)? {
         return Ok(file);
     }
-    let names = config_names(folder)?;
+    let dir = checkout()?.join("qemu").join(folder);
     Err(
         Failure::usage(anyhow::anyhow!("there is no {name:?} in {}", dir.display()))
-            .hint(format!("one of: {}", names.join(", "))),
+            .hint(format!("one of: {}", config_names(&dir).join(", "))),
     )
 }
 
-/// Names of the files in `qemu/<folder>`, sorted; empty if there is no such folder.
-pub(crate) fn config_names(folder: &str) -> Result<Vec<String>, Failure> {
-    let dir = checkout()?.join("qemu").join(folder);
-    let mut names: Vec<String> = std::fs::read_dir(&dir)
+/// `qemu/<folder>/<name>.toml`, if there is such a file.
+pub(crate) fn config_path(folder: &str, name: &str) -> Result<Option<PathBuf>, Failure> {
+    let file = checkout()?
+        .join("qemu")
+        .join(folder)
+        .join(format!("{name}.toml"));
+    let plain = !name.is_empty() && !name.contains(['/', '\0']) && !name.starts_with('.');
+    Ok((plain && file.is_file()).then_some(file))
+}
+
+/// The names of a folder's files, without .toml, sorted.
+pub(crate) fn config_names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(dir)
         .into_iter()
         .flatten()
         .flatten()
@@ -127,5 +135,5 @@ pub(crate) fn config_names(folder: &str) -> Result<Vec<String>, Failure> {
         })
         .collect();
     names.sort();
-    Ok(names)
+    names
 }

@@ -73,12 +73,7 @@ pub(crate) fn ensure(
     options: &SetupOptions,
     progress: &Progress,
 ) -> Result<Provisioned, Failure> {
-    let result = setup::ensure(target, options, &mut |event| match event {
-        SetupEvent::Started { what } => progress.stage(&what),
-        SetupEvent::Progress { bytes, total } => progress.bytes_of(bytes, total),
-        SetupEvent::Done => progress.end(),
-        SetupEvent::Log { line } => progress.console(&line),
-    });
+    let result = setup::ensure(target, options, &mut |event| show(progress, event));
     match result {
         Ok(provisioned) => {
             progress.end();
@@ -91,12 +86,24 @@ pub(crate) fn ensure(
     }
 }
 
+/// Draws a step of set-up.
+pub(crate) fn show(progress: &Progress, event: SetupEvent) {
+    match event {
+        SetupEvent::Started { what } => progress.stage(&what),
+        SetupEvent::Progress { bytes, total } => progress.bytes_of(bytes, total),
+        SetupEvent::Done => progress.end(),
+        SetupEvent::Log { line } => progress.console(&line),
+    }
+}
+
 /// What a person has to do or has got wrong is one thing; a network, a disk or a build that failed another.
-fn failure(error: SetupError) -> Failure {
+pub(crate) fn failure(error: SetupError) -> Failure {
     match error {
+        SetupError::Added { what, hint } => Failure::usage(anyhow::anyhow!(what)).hint(hint),
         SetupError::NeedsRoot { .. }
         | SetupError::NotSetUp { .. }
         | SetupError::NoRoot(_)
+        | SetupError::NoMirror { .. }
         | SetupError::UnknownPackage { .. } => Failure::usage(error),
         _ => Failure::inconclusive(error),
     }

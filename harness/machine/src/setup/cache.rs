@@ -189,6 +189,17 @@ impl Lock {
             && self.packages.iter().all(usable)
     }
 
+    /// A lock file of tools only, for kernels that come from elsewhere.
+    pub(super) fn of_tools(packages: Vec<LockedPackage>) -> Self {
+        Self {
+            schema: SCHEMA,
+            release: "none".into(),
+            compiler: "none".into(),
+            host_libraries: Vec::new(),
+            packages,
+        }
+    }
+
     /// The packages of these roles.
     pub fn of<'a>(&'a self, roles: &'a [Role]) -> impl Iterator<Item = &'a LockedPackage> {
         self.packages

@@ -1,16 +1,20 @@
-//! Unpacks Debian packages (deb(5)) without dpkg, into a folder that is not the system's root. A package is
-//! untrusted: nothing is written outside of the folder, through no link, and not without limit. Maintainer
-//! scripts are not run.
+//! Reads Debian packages (deb(5)) without dpkg. A package is untrusted: what becomes of its entries is for
+//! [`super::unpack`]. Maintainer scripts are not run.
+use super::unpack::{Folder, Limited, Limits, inside};
 use super::{SetupError, decompress};
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, symlink};
-use std::path::{Component, Path, PathBuf};
+use std::io::{self, Read};
+use std::path::Path;
 
-/// Most entries a package may have; linux-headers-common has some 14,000.
-const MAX_ENTRIES: u64 = 500_000;
-/// Most bytes the unpacked package may have; linux-image has 400 MB.
-const MAX_BYTES: u64 = 8 << 30;
+/// Of a package: linux-headers-common has some 14,000 entries, linux-image 400 MB.
+const LIMITS: Limits = Limits {
+    entries: 500_000,
+    bytes: 8 << 30,
+};
+/// Most bytes of a member when decompressed, wanted or not; linux-image-dbg has 6 GB.
+const MAX_STREAM: u64 = 16 << 30;
+/// Most bytes of the control file; it has some hundred.
+const MAX_CONTROL: u64 = 1 << 20;
 
 /// Unpacks what `wanted` picks (paths relative, without `./`) into `root`. Absolute links are made
 /// relative to `root`.
@@ -18,6 +22,55 @@ const MAX_BYTES: u64 = 8 << 30;
 /// # Errors
 /// [`SetupError::Package`] naming the entry, [`SetupError::Io`].
 pub fn unpack(deb: &Path, root: &Path, wanted: &dyn Fn(&Path) -> bool) -> Result<(), SetupError> {
+    unpack_into(deb, &mut Folder::new(root, LIMITS), wanted)
+}
+
+/// The same into a folder whose limits several packages share.
+///
+/// # Errors
+/// As [`unpack`].
+pub(super) fn unpack_into(
+    deb: &Path,
+    folder: &mut Folder<'_>,
+    wanted: &dyn Fn(&Path) -> bool,
+) -> Result<(), SetupError> {
+    member(deb, "data.tar", |data| {
+        unpack_tar(deb, Limited::new(data, MAX_STREAM), folder, wanted)
+    })
+}
+
+/// The control file: a stanza of deb822(5).
+///
+/// # Errors
+/// As [`unpack`].
+pub(super) fn control(deb: &Path) -> Result<String, SetupError> {
+    member(deb, "control.tar", |data| {
+        let mut archive = tar::Archive::new(Limited::new(data, MAX_STREAM));
+        let entries = archive.entries().map_err(SetupError::io("reading", deb))?;
+        for entry in entries {
+            let entry = entry.map_err(|error| refuse(deb, &format!("control.tar: {error}")))?;
+            let path = entry
+                .path()
+                .map_err(|error| refuse(deb, &error.to_string()))?;
+            if inside(&path).is_some_and(|path| path == Path::new("control")) {
+                let mut text = String::new();
+                entry
+                    .take(MAX_CONTROL)
+                    .read_to_string(&mut text)
+                    .map_err(|error| refuse(deb, &format!("control: {error}")))?;
+                return Ok(text);
+            }
+        }
+        Err(refuse(deb, "control.tar has no file control"))
+    })
+}
+
+/// Hands over a decompressed member of the package, by the beginning of its name.
+fn member<T>(
+    deb: &Path,
+    wanted: &str,
+    then: impl FnOnce(&mut dyn Read) -> Result<T, SetupError>,
+) -> Result<T, SetupError> {
     let file = File::open(deb).map_err(SetupError::io("reading", deb))?;
     let mut archive = ar::Archive::new(io::BufReader::new(file));
     let mut first = true;
@@ -34,29 +87,26 @@ pub fn unpack(deb: &Path, root: &Path, wanted: &dyn Fn(&Path) -> bool) -> Result
             if name != "debian-binary" || !version.starts_with(b"2.") {
                 return Err(refuse(deb, "expected a Debian package of format 2"));
             }
-        } else if name.starts_with("data.tar") {
-            let data = decompress::reader(member).map_err(SetupError::io("decompressing", deb))?;
-            return unpack_tar(deb, data.take(MAX_BYTES), root, wanted);
+        } else if name.starts_with(wanted) {
+            let mut data =
+                decompress::reader(member).map_err(SetupError::io("decompressing", deb))?;
+            return then(&mut data);
         }
     }
-    Err(refuse(deb, "no member data.tar"))
+    Err(refuse(deb, &format!("no member {wanted}")))
 }
 
 fn unpack_tar(
     deb: &Path,
     data: impl Read,
-    root: &Path,
+    folder: &mut Folder<'_>,
     wanted: &dyn Fn(&Path) -> bool,
 ) -> Result<(), SetupError> {
     let mut archive = tar::Archive::new(data);
     let entries = archive.entries().map_err(SetupError::io("reading", deb))?;
-    let mut count = 0_u64;
     for entry in entries {
         let mut entry = entry.map_err(|error| refuse(deb, &format!("data.tar: {error}")))?;
-        count += 1;
-        if count > MAX_ENTRIES {
-            return Err(refuse(deb, &format!("more than {MAX_ENTRIES} entries")));
-        }
+        folder.count().map_err(|what| refuse(deb, &what))?;
         let path = entry
             .path()
             .map_err(|error| refuse(deb, &error.to_string()))?;
@@ -65,114 +115,34 @@ fn unpack_tar(
         if path.as_os_str().is_empty() || !wanted(&path) {
             continue;
         }
-        place(&mut entry, root, &path)
+        place(&mut entry, folder, &path)
             .map_err(|what| refuse(deb, &format!("{}: {what}", path.display())))?;
     }
     Ok(())
 }
 
-fn place(entry: &mut tar::Entry<'_, impl Read>, root: &Path, path: &Path) -> Result<(), String> {
+fn place(
+    entry: &mut tar::Entry<'_, impl Read>,
+    folder: &mut Folder<'_>,
+    path: &Path,
+) -> Result<(), String> {
     let text = |error: io::Error| error.to_string();
-    let to = root.join(path);
-    make_parents(root, path)?;
     let kind = entry.header().entry_type();
     let link = entry
         .link_name()
         .map_err(text)?
         .map(std::borrow::Cow::into_owned);
     match (kind, link) {
-        (tar::EntryType::Directory, _) => match std::fs::create_dir(&to) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_real_dir(&to) => {
-                Ok(())
-            }
-            other => other.map_err(text),
-        },
+        (tar::EntryType::Directory, _) => folder.dir(path),
         (tar::EntryType::Regular | tar::EntryType::Continuous, _) => {
             let executable = entry.header().mode().map_err(text)? & 0o111 != 0;
-            let mode = if executable { 0o755 } else { 0o644 };
-            let mut options = std::fs::OpenOptions::new();
-            // Never through a link, nor over what another entry has written.
-            let mut file = options
-                .write(true)
-                .create_new(true)
-                .mode(mode)
-                .open(&to)
-                .map_err(text)?;
-            io::copy(entry, &mut file)
-                .and_then(|_| file.flush())
-                .map_err(text)
+            let size = entry.size();
+            folder.file(path, executable, size, entry)
         }
-        (tar::EntryType::Symlink, Some(target)) => {
-            let target = link_target(path, &target)
-                .ok_or_else(|| format!("links to {}, outside", target.display()))?;
-            symlink(target, &to).map_err(text)
-        }
-        (tar::EntryType::Link, Some(target)) => {
-            let target =
-                inside(&target).ok_or_else(|| format!("links to {}, outside", target.display()))?;
-            make_parents(root, &target)?;
-            std::fs::hard_link(root.join(target), &to).map_err(text)
-        }
+        (tar::EntryType::Symlink, Some(target)) => folder.symlink(path, &target),
+        (tar::EntryType::Link, Some(target)) => folder.hard_link(path, &target),
         (kind, _) => Err(format!("unexpected kind of entry {kind:?}")),
     }
-}
-
-/// Every folder above the path, as a folder and not as a link to one.
-fn make_parents(root: &Path, path: &Path) -> Result<(), String> {
-    let mut at = root.to_path_buf();
-    for part in path.parent().into_iter().flat_map(Path::components) {
-        at.push(part);
-        if !is_real_dir(&at) {
-            std::fs::create_dir(&at)
-                .map_err(|error| format!("lies below {}: {error}", at.display()))?;
-        }
-    }
-    Ok(())
-}
-
-fn is_real_dir(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|found| found.is_dir())
-}
-
-/// `./a/b` → `a/b`; `None` if absolute or with `..`.
-fn inside(path: &Path) -> Option<PathBuf> {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => out.push(name),
-            Component::CurDir => {}
-            _ => return None,
-        }
-    }
-    Some(out)
-}
-
-/// The link's target so that it stays inside wherever the folder lies; `None` if it cannot.
-///
-/// `..` may only come first: behind another link it would climb from where that one points to.
-fn link_target(link: &Path, target: &Path) -> Option<PathBuf> {
-    let depth = link.parent()?.components().count();
-    let (climbs, rest) = match target.strip_prefix("/") {
-        Ok(absolute) => (depth, absolute.to_path_buf()),
-        Err(_) => {
-            let parts = target.components();
-            let climbs = parts
-                .take_while(|&part| part == Component::ParentDir)
-                .count();
-            (climbs, target.components().skip(climbs).collect())
-        }
-    };
-    if climbs > depth {
-        return None;
-    }
-    let ups: PathBuf = std::iter::repeat_n("..", climbs).collect();
-    let out = ups.join(inside(&rest)?);
-    // The folder that the link is in; a link cannot be empty.
-    Some(if out.as_os_str().is_empty() {
-        ".".into()
-    } else {
-        out
-    })
 }
 
 fn refuse(deb: &Path, what: &str) -> SetupError {

@@ -3,7 +3,7 @@
 use super::cache::{Cache, Lock};
 use super::provide::Place;
 use super::{child, host};
-use crate::target::Target;
+use crate::target::{KernelSource, Target};
 use std::path::Path;
 
 /// Free space that a first set-up and some runs need, in MiB: 90 of packages, 560 unpacked, 300 a run.
@@ -44,7 +44,11 @@ pub fn check(target: &Target) -> Vec<Check> {
     let mut out = programs(lock.as_ref());
     match &cache {
         Ok(cache) => {
-            out.extend(provided(target, cache, lock.as_ref()));
+            if target.kernel == KernelSource::Added {
+                out.extend(super::added::checks(target, cache));
+            } else {
+                out.extend(provided(target, cache, lock.as_ref()));
+            }
             out.push(disk(cache.root()));
         }
         Err(error) => out.push(Check {

@@ -31,6 +31,22 @@ pub enum SetupError {
         /// What may help.
         hint: String,
     },
+    /// The machine's apt has no mirror to take a suite from.
+    #[error("no place to fetch {suite} from: {what}")]
+    NoMirror {
+        /// The suite.
+        suite: String,
+        /// What is missing, and where was looked.
+        what: String,
+    },
+    /// The mirror does not have a suite.
+    #[error("this machine's mirror does not serve {suites}:\n{output}")]
+    NoSuite {
+        /// The suites asked for.
+        suites: String,
+        /// apt's own words.
+        output: String,
+    },
     /// apt's answer cannot be used.
     #[error("apt's record of {package}: {what}")]
     Metadata {
@@ -76,6 +92,14 @@ pub enum SetupError {
         file: PathBuf,
         /// What was wrong, and where.
         what: String,
+    },
+    /// A kernel of the user's own cannot be used as it is.
+    #[error("{what}")]
+    Added {
+        /// What is wrong.
+        what: String,
+        /// What to do about it.
+        hint: String,
     },
     /// A file operation failed.
     #[error("{doing} {}: {source}", file.display())]

@@ -1,7 +1,10 @@
 //! Provides what a run needs: host packages, the target's kernel, headers and tools, the built module.
 //! Everything lies in the cache ([`cache`]) and is found again by [`load`]. Prints nothing: whoever calls
 //! draws the [`SetupEvent`]s. Boots nothing.
+pub mod added;
 pub mod apt;
+pub mod apt_root;
+mod apt_sources;
 pub mod cache;
 mod child;
 pub mod closure;
@@ -15,6 +18,10 @@ pub mod kernel;
 pub mod module;
 mod provide;
 pub mod root;
+#[cfg(test)]
+mod test_repository;
+mod tools;
+mod unpack;
 
 pub use error::SetupError;
 pub use provide::{ensure, load};
@@ -70,6 +77,8 @@ pub struct Provisioned {
     pub module_ko: PathBuf,
     /// makedumpfile and all it needs to run; `None` if the target brings none.
     pub makedumpfile: Option<Vec<InitramfsFile>>,
+    /// Where vmlinux and modules with DWARF lie, as debug packages would have them; `None` if the target brings none.
+    pub debug_dir: Option<PathBuf>,
     /// The packages all of it came from.
     pub packages: Vec<LockedPackage>,
     /// `qemu-system-x86_64`.

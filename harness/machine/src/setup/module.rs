@@ -21,6 +21,8 @@ pub struct Build<'a> {
     pub release: &'a str,
     /// For example `gcc-12`.
     pub compiler: &'a str,
+    /// What make is told besides, for example `CC=gcc-12`; headers of packages know their compiler themselves.
+    pub variables: &'a [String],
 }
 
 impl Build<'_> {
@@ -49,6 +51,9 @@ impl Build<'_> {
             &version,
         ] {
             hash::part(&mut hasher, text.as_bytes());
+        }
+        for variable in self.variables {
+            hash::part(&mut hasher, variable.as_bytes());
         }
         let key = hash::hex(&hasher.finalize());
         Ok(cache
@@ -105,7 +110,7 @@ impl Build<'_> {
         on: &mut dyn FnMut(SetupEvent),
     ) -> Result<std::process::Output, SetupError> {
         let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let arguments = [
+        let mut arguments = vec![
             "-C".into(),
             self.headers.display().to_string(),
             format!("M={}", work.display()),
@@ -117,6 +122,7 @@ impl Build<'_> {
             format!("KCFLAGS=-ffile-prefix-map={}=repro-module", work.display()),
             "modules".into(),
         ];
+        arguments.extend_from_slice(self.variables);
         child::logged("make", &arguments, &mut |line| {
             on(SetupEvent::Log { line: line.into() })
         })
@@ -174,6 +180,7 @@ mod tests {
             headers_key: "key",
             release: "6.1.0",
             compiler: "true",
+            variables: &[],
         };
         let first = build.run(&cache, &mut |_| {});
         change(&sources);

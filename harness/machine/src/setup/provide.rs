@@ -1,4 +1,5 @@
 //! The steps of set-up in order: resolve, install, fetch, unpack, build; and what of it is there already.
+use super::added;
 use super::apt::{self, Apt};
 use super::cache::{self, Cache, Lock};
 use super::module::Build;
@@ -24,6 +25,9 @@ pub fn ensure(
     options: &SetupOptions,
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<Provisioned, SetupError> {
+    if target.kernel == KernelSource::Added {
+        return added::ensure(target, options, on);
+    }
     let sources = root::find()?.join("repro-module");
     let cache = Cache::find()?;
     let _held = cache.exclusive(on)?;
@@ -62,6 +66,9 @@ pub fn ensure(
 /// # Errors
 /// [`SetupError::NotSetUp`] naming what is missing.
 pub fn load(target: &Target) -> Result<Provisioned, SetupError> {
+    if target.kernel == KernelSource::Added {
+        return added::load(target);
+    }
     let sources = root::find()?.join("repro-module");
     let cache = Cache::find()?;
     let missing = |what: &str| SetupError::NotSetUp {
@@ -99,7 +106,12 @@ fn resolve(
     options: &SetupOptions,
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<Lock, SetupError> {
-    let KernelSource::Debian { image, headers } = &target.kernel;
+    let KernelSource::Debian { image, headers } = &target.kernel else {
+        return Err(SetupError::NotSetUp {
+            target: target.name.clone(),
+            missing: "the added kernel is".into(),
+        });
+    };
     if options.update {
         // Without root, what apt knows already has to do.
         match host::update_lists("", options.install_host_packages, on) {
@@ -112,7 +124,7 @@ fn resolve(
             what: format!("asking apt for {image} and what belongs to it"),
         });
         let makedumpfile = target.capture.makedumpfile.as_deref();
-        let plan = apt::resolve(&Apt, image, headers, makedumpfile)?;
+        let plan = apt::resolve(&Apt::system(), image, headers, makedumpfile)?;
         on(SetupEvent::Done);
         Ok(Lock::from(plan))
     };
@@ -146,6 +158,18 @@ fn packages(cache: &Cache, lock: &Lock, on: &mut dyn FnMut(SetupEvent)) -> Resul
     }
 }
 
+/// Fetches and unpacks the tools of a lock file.
+pub(super) fn unpack_tools(
+    cache: &Cache,
+    lock: &Lock,
+    on: &mut dyn FnMut(SetupEvent),
+) -> Result<(), SetupError> {
+    match Place::of(cache, lock).tools {
+        Some(tree) => unpack(cache, &tree, lock, TOOLS, on),
+        None => Ok(()),
+    }
+}
+
 fn unpack(
     cache: &Cache,
     tree: &Path,
@@ -153,7 +177,8 @@ fn unpack(
     roles: &[Role],
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<(), SetupError> {
-    fetch(cache, lock, roles, on)?;
+    let wanted: Vec<&LockedPackage> = lock.of(roles).collect();
+    fetch(cache, &Apt::system(), &wanted, on)?;
     cache::remove(tree)?;
     cache.build_folder(tree, &mut |inside| {
         for package in lock.of(roles) {
@@ -195,18 +220,22 @@ fn is_wanted(role: Role, path: &Path) -> bool {
     }
 }
 
-/// Downloads the packages that are not there, or are not what the lock file says.
-fn fetch(
+/// Downloads the packages that are not there ([`Cache::deb`]), or are not what the lock file says.
+///
+/// # Errors
+/// [`SetupError::Child`] with apt's words, [`SetupError::Hash`].
+pub(super) fn fetch(
     cache: &Cache,
-    lock: &Lock,
-    roles: &[Role],
+    apt: &Apt,
+    packages: &[&LockedPackage],
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<(), SetupError> {
     let is_right = |package: &LockedPackage| {
         hash::file(&cache.deb(package)).is_ok_and(|hash| hash == package.sha256)
     };
-    let missing: Vec<&LockedPackage> = lock
-        .of(roles)
+    let missing: Vec<&LockedPackage> = packages
+        .iter()
+        .copied()
         .filter(|package| !is_right(package))
         .collect();
     if missing.is_empty() {
@@ -221,7 +250,7 @@ fn fetch(
     });
     cache.folder("downloads")?;
     let scratch = cache.scratch()?;
-    apt::download(&missing, scratch.path(), on)?;
+    apt::download(apt, &missing, scratch.path(), on)?;
     for package in missing {
         let file = downloaded(scratch.path(), &package.name)?;
         let actual = hash::file(&file)?;
@@ -345,6 +374,7 @@ impl Place {
             headers_key: &self.kernel_key,
             release: &lock.release,
             compiler: &lock.compiler,
+            variables: &[],
         }
     }
 
@@ -372,6 +402,7 @@ impl Place {
             kernel_release: release,
             module_ko,
             makedumpfile: self.makedumpfile(target)?,
+            debug_dir: None,
             packages: lock.packages,
             qemu: host::qemu()?,
             cache: cache.root().into(),

@@ -3,6 +3,7 @@
 //! [`matrix`]'s.
 mod attempts;
 mod bench;
+mod exact;
 mod hardware;
 mod matrix;
 mod plan;
@@ -58,6 +59,8 @@ pub(crate) struct Args {
     /// What exit code 0 shall mean [default: same-crash; in a matrix, what qemu/matrix.toml says]
     #[arg(long, value_name = "VERDICT")]
     expect: Option<Expect>,
+    #[command(flatten)]
+    exact: exact::ExactArg,
     /// What executes the guest; auto: KVM if a tiny guest runs on it, else TCG
     #[arg(long, value_name = "ACCEL", default_value = "auto")]
     accel: AccelArg,
@@ -133,7 +136,7 @@ impl Args {
             plan: &plan,
             provisioned: &provisioned,
             golden: &golden,
-            expect: self.expect.unwrap_or(Expect::SameCrash),
+            expect: self.exact.expect(self.expect).unwrap_or(Expect::SameCrash),
             accel: self.accel.into(),
             snapshot: None,
         };
@@ -160,11 +163,12 @@ impl Args {
 
     fn provision(&self, target: &Target, progress: &Progress) -> Result<Provisioned, Failure> {
         if !self.setup {
-            return setup::load(target).map_err(|error| {
-                Failure::usage(error).hint(format!(
+            return setup::load(target).map_err(|error| match error {
+                added @ setup::SetupError::Added { .. } => super::setup::failure(added),
+                other => Failure::usage(other).hint(format!(
                     "recrash setup --target {}, or run with --setup",
                     target.name
-                ))
+                )),
             });
         }
         let options = SetupOptions {

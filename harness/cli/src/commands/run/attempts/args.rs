@@ -129,7 +129,7 @@ impl StopAt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::expect::{Expect, decide};
+    use crate::expect::{Expect, decide_verdict};
     use clap::ValueEnum;
     use recrash_machine::run::FailureKind;
     use std::time::Duration;
@@ -138,7 +138,7 @@ mod tests {
         Record {
             number: 1,
             verdict,
-            exit: decide(Expect::SameCrash, verdict),
+            exit: decide_verdict(Expect::SameCrash, verdict),
             why: String::new(),
             failure,
             took: Duration::ZERO,

@@ -2,7 +2,7 @@
 use recrash_machine::controller::Controller;
 use recrash_machine::scenario::FAULTS;
 
-use super::super::super::config_names;
+use super::super::super::target::of_checkout;
 use super::super::Args;
 use crate::commands::capture_args::ModeArg;
 use crate::failure::Failure;
@@ -41,7 +41,7 @@ impl Axes {
     /// The axes that these arguments span.
     pub(super) fn of(args: &Args) -> Result<Self, Failure> {
         let controllers: Vec<&str> = Controller::all().map(Controller::name).collect();
-        let targets = config_names("targets")?;
+        let targets = of_checkout()?;
         let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
         Ok(Self {
             targets: list("--target", args.target.name(), &targets)?,

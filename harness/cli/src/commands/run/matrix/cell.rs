@@ -60,6 +60,8 @@ pub(super) struct Wanted {
 #[derive(Debug, Clone)]
 pub(super) struct Got {
     pub(super) verdict: Verdict,
+    /// What a single run would end with.
+    pub(super) exit: Exit,
     pub(super) why: String,
     /// Differences that a rule explains.
     pub(super) explained: usize,
@@ -70,10 +72,16 @@ pub(super) struct Got {
 }
 
 impl Got {
-    /// From a run's comparison.
-    pub(super) fn new(comparison: &Comparison, took: Duration, run: Option<PathBuf>) -> Self {
+    /// From a run's comparison, under what was expected of it.
+    pub(super) fn new(
+        expect: Expect,
+        comparison: &Comparison,
+        took: Duration,
+        run: Option<PathBuf>,
+    ) -> Self {
         Self {
             verdict: comparison.verdict,
+            exit: expect::decide(expect, comparison),
             why: comparison.why.clone(),
             explained: comparison.explained.len(),
             unexplained: comparison
@@ -94,7 +102,7 @@ impl Cell {
         match &self.state {
             State::Impossible(_) => None,
             State::Waiting(_) => Some(Exit::Inconclusive),
-            State::Done(wanted, got) => Some(expect::decide(wanted.expect, got.verdict)),
+            State::Done(_, got) => Some(got.exit),
         }
     }
 }

@@ -132,7 +132,7 @@ fn prepare(args: &Args, point: &Point, rules: &Rules) -> Result<Prepared, Failur
     };
     let state = match misfit {
         Some(why) => State::Impossible(why),
-        None => State::Waiting(match args.expect {
+        None => State::Waiting(match args.exact.expect(args.expect) {
             Some(expect) => Wanted {
                 expect,
                 reason: "--expect says so".into(),
@@ -315,7 +315,7 @@ fn play(
             let run = aftermath.folder().map(Into::into);
             // A run that was cut short by the same signal has no result.
             if !stop.is_stopped() {
-                let got = Got::new(aftermath.comparison(), begin.elapsed(), run);
+                let got = Got::new(wanted.expect, aftermath.comparison(), begin.elapsed(), run);
                 cell.state = State::Done(wanted, got);
             }
         }

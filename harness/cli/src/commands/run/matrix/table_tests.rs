@@ -1,7 +1,7 @@
 //! Tables of made-up matrices.
 use super::super::cell::{Got, worst};
 use super::*;
-use crate::expect::Expect;
+use crate::expect::{Expect, decide_verdict};
 use recrash_signature::compare::Verdict;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ fn wanted(expect: Expect) -> Wanted {
 fn done(fault: &str, expect: Expect, verdict: Verdict, unexplained: &[&str]) -> Cell {
     let got = Got {
         verdict,
+        exit: decide_verdict(expect, verdict),
         why: "why so".into(),
         explained: 15,
         unexplained: unexplained.iter().map(|&field| field.into()).collect(),
