@@ -5,6 +5,7 @@
     clippy::panic,
     reason = "a test whose set-up fails has failed"
 )]
+#![expect(dead_code, reason = "the helpers serve other test binaries too")]
 mod support;
 
 use serde_json::Value;

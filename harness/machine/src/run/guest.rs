@@ -20,6 +20,7 @@ use super::folder::{self, RunFolder};
 use super::manifest::StageTime;
 use super::qemu_dump::{self, Errand};
 use super::readers::{self, Message, Port, QmpEvents};
+use super::snapshot::memory::OwnMemory;
 use super::stage::{CrashSeen, End, FailureKind, Input, Limits, Machine as Stages, Stage};
 use super::stop::StopFlag;
 use crate::capture::{Capture, StopBy};
@@ -51,6 +52,8 @@ pub struct Guest<'a> {
     pub program: OsString,
     /// Where it begins, and whether it is saved before its scenario.
     pub begin: Begin<'a>,
+    /// The file that is its memory, from which its vmcore is written; else QEMU dumps it.
+    pub(super) own_memory: Option<&'a OwnMemory>,
     /// How its memory is saved.
     pub capture: &'a Capture,
     /// Limits of the stages.
@@ -198,6 +201,7 @@ pub fn run<D>(
                 vmcore_far.map(Into::into),
                 usb,
                 state,
+                guest.own_memory.and_then(OwnMemory::for_qemu),
             ]
             .into_iter()
             .flatten()

@@ -171,8 +171,14 @@ pub fn run(
         .map_err(|error| prepare(&error))?;
     let result = (|| {
         let scratch = tempfile::tempdir().map_err(|error| prepare(&error))?;
+        let own_memory = match request.snapshot {
+            Some(snapshot) => snapshot
+                .own_memory(request)
+                .map_err(|error| prepare(&error))?,
+            None => None,
+        };
         let machine = match request.snapshot {
-            Some(snapshot) => snapshot.machine(machine(request, &accel, None)),
+            Some(snapshot) => snapshot.machine(machine(request, &accel, None), own_memory.as_ref()),
             None => {
                 let packed = pack(request, scratch.path(), false);
                 let initramfs = packed.map_err(|error| prepare(&error))?;
@@ -185,6 +191,7 @@ pub fn run(
                 Some(state) => Begin::Restore(state),
                 None => Begin::Boot,
             },
+            own_memory: own_memory.as_ref(),
             ..guest_of(request, &machine, &folder, clock)
         };
         let device = request.snapshot.map(|snapshot| snapshot.device().clone());
@@ -228,6 +235,7 @@ fn guest_of<'g>(
         machine,
         program: request.provisioned.qemu.clone().into(),
         begin: Begin::Boot,
+        own_memory: None,
         capture: &request.capture,
         limits: limits(request.target),
         vmcore_limit: u64::from(machine.memory_mib) << 22,

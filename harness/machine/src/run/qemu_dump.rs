@@ -75,6 +75,19 @@ pub(super) fn begin(compression: Compression) -> io::Result<(PipeReader, Vec<Qmp
     Ok((reader, vec![pass, dump]))
 }
 
+/// The same for a dump of hardly any memory: the processors and VMCOREINFO are in its notes, and the memory is elsewhere.
+///
+/// # Errors
+/// No pipe can be made.
+pub(super) fn begin_notes() -> io::Result<(PipeReader, Vec<QmpCommand>)> {
+    let (pipe, mut commands) = begin(Compression::None)?;
+    if let Some(dump) = commands.last_mut() {
+        dump.arguments["begin"] = json!(0);
+        dump.arguments["length"] = json!(ZEROS.len());
+    }
+    Ok((pipe, commands))
+}
+
 /// Copies the dump to `file` until the pipe ends, hashed on the way. Zeros become holes, of which most of a guest's memory
 /// is. `progress` gets the number of bytes so far.
 ///
@@ -255,5 +268,8 @@ mod tests {
         assert_eq!(commands[1].arguments["protocol"], "fd:vmcore");
         assert_eq!(commands[1].arguments["format"], "kdump-zlib");
         assert!(begin(Compression::Zstd).is_err());
+        let (_reader, commands) = begin_notes().unwrap();
+        assert_eq!(commands[1].arguments["format"], "elf");
+        assert_eq!(commands[1].arguments["length"], 4096);
     }
 }

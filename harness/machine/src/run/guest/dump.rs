@@ -1,5 +1,6 @@
 //! The driver's part for a dump that QEMU writes: stops the guest, has it dumped, and lets it go on where a capture
 //! kernel waits. Which commands that takes is [`qemu_dump`]'s, which stage follows [`super::stage`]'s.
+use std::fs::File;
 use std::io;
 
 use super::super::events::HostEvent;
@@ -9,6 +10,9 @@ use super::super::readers;
 use super::super::stage::{End, FailureKind, Input, Stage};
 use super::Driver;
 use crate::qemu::qmp::{Qmp, QmpCommand, QmpError};
+
+/// Largest dump that is taken for one of notes, in bytes: each processor has a few KiB.
+const MOST_NOTES: u64 = 16 << 20;
 
 impl Driver<'_> {
     /// QEMU has stopped the guest: it is dumped, once.
@@ -29,7 +33,10 @@ impl Driver<'_> {
         };
         if self.stages.stage() == Stage::QemuDump {
             self.host(HostEvent::GuestStopped)?;
-            let (pipe, commands) = qemu_dump::begin(compression)?;
+            let (pipe, commands) = match self.guest.own_memory {
+                Some(_) => qemu_dump::begin_notes()?,
+                None => qemu_dump::begin(compression)?,
+            };
             let file = self.guest.folder.file(folder::VMCORE_QEMU_PARTIAL);
             readers::qemu_dump(pipe, file, self.guest.vmcore_limit, self.sender.clone())?;
             self.qemu_dump = Some(qemu_dump::Progress::default());
@@ -92,6 +99,18 @@ impl Driver<'_> {
             folder::VMCORE
         };
         let partial = self.guest.folder.file(folder::VMCORE_QEMU_PARTIAL);
+        let whole = match self.guest.own_memory {
+            Some(memory) => {
+                if whole.bytes > MOST_NOTES {
+                    let what = format!("{} bytes are too many for notes", whole.bytes);
+                    return Ok(Some(self.stages.fail(FailureKind::NoVmcore, &what)));
+                }
+                let notes = std::fs::read(&partial)?;
+                let mut file = File::create(&partial)?;
+                memory.write_vmcore(&notes, &mut file)?
+            }
+            None => whole,
+        };
         std::fs::rename(partial, self.guest.folder.file(name))?;
         self.last_byte = Some(self.now());
         self.qemu_whole = Some(whole.clone());

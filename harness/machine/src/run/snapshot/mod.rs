@@ -1,6 +1,7 @@
 //! Snapshots: a guest that was booted once and saved right before its scenario, from which any number of runs go on.
 //! Its memory is a file that QEMU maps: shared while it is made, copied on write by each run, so a run costs no boot and
 //! hardly any copying. Makes, keeps and opens them; how QEMU saves and restores is [`super::guest::snapshot`]'s.
+pub(super) mod memory;
 mod record;
 
 pub use record::{MEMORY, Origin, RECORD, STATE, SnapshotError, SnapshotRecord};
@@ -16,10 +17,13 @@ use super::guest::{self, Guest};
 use super::stage::{End, FailureKind, Stage};
 use super::{Observer, RunError, RunFolder, RunRequest, StopFlag};
 use crate::agent_binary::AGENT;
+use crate::capture::{Capture, CaptureMode};
 use crate::qemu::accel::Chosen;
 use crate::qemu::args::{Accel, Machine, MemoryFile, Sockets, shell_line};
 use crate::usbredir::{DeviceServer, DeviceState};
+use memory::OwnMemory;
 use record::file_sha256;
+use recrash_agent::plan::Compression;
 
 /// Folder inside the snapshot's: what the boot said.
 pub const BOOT: &str = "boot";
@@ -188,12 +192,26 @@ impl Snapshot {
         self.folder.join(STATE)
     }
 
-    /// The machine that goes on from it: the same one, each with a memory of its own that begins as the snapshot's.
-    pub(super) fn machine(&self, machine: Machine) -> Machine {
+    /// A copy of its memory for one run, if that is a faster way to a vmcore than QEMU's.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub(super) fn own_memory(&self, request: &RunRequest<'_>) -> io::Result<Option<OwnMemory>> {
+        let Capture { mode, qemu, .. } = request.capture;
+        let plain = mode == CaptureMode::Qemu && qemu == Some(Compression::None);
+        if !plain || request.target.machine.memory_mib > memory::MOST_MIB {
+            return Ok(None);
+        }
+        OwnMemory::copy_of(&self.folder.join(MEMORY)).map(Some)
+    }
+
+    /// The machine that goes on from it: the same one, each with a memory that begins as the snapshot's. Without a copy
+    /// of its own QEMU copies the pages that the guest writes to.
+    pub(super) fn machine(&self, machine: Machine, own: Option<&OwnMemory>) -> Machine {
         Machine {
             memory: Some(MemoryFile {
-                path: self.folder.join(MEMORY),
-                shared: false,
+                path: own.map_or_else(|| self.folder.join(MEMORY), |own| own.path().to_owned()),
+                shared: own.is_some(),
             }),
             incoming: true,
             ..machine

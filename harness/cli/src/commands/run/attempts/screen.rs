@@ -18,7 +18,7 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// The last object that `--json` prints.
 #[derive(Serialize)]
-#[serde(tag = "type", rename = "campaign", rename_all = "kebab-case")]
+#[serde(tag = "type", rename = "campaign")]
 struct Line<'a> {
     name: String,
     path: &'a Path,
