@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::debug_files::DebugArgs;
 use crate::exit::Exit;
 use crate::expect::Expect;
 use crate::extract::How;
@@ -189,8 +190,12 @@ fn subject(
             places.vmcore = Some(vmcore.clone());
             let accelerator = record.manifest.accel.to_string();
             progress.named_stage("analyze", "analyse the vmcore");
+            let debug = record.manifest.debug_dir.as_deref();
+            let debug = debug.map(DebugArgs::in_folder);
             let how = How {
                 accelerator: Some(&accelerator),
+                debug: debug.as_ref(),
+                lines: debug.is_some(),
                 ..How::default()
             };
             match extract::analyze(vmcore, how) {
