@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::campaign::record::Record;
 use crate::captures::{self, Captures};
+use crate::debug_files::DebugArgs;
 use crate::exit::Exit;
 use crate::expect::Expect;
 use crate::extract::How;
@@ -242,8 +243,12 @@ fn subject(
             places.vmcore = Some(vmcore.clone());
             let accelerator = record.manifest.accel.to_string();
             progress.named_stage("analyze", "analyse the vmcore");
+            let debug = record.manifest.debug_dir.as_deref();
+            let debug = debug.map(DebugArgs::in_folder);
             let how = How {
                 accelerator: Some(&accelerator),
+                debug: debug.as_ref(),
+                lines: debug.is_some(),
                 ..How::default()
             };
             let signature = match extract::analyze(vmcore, how) {

@@ -57,6 +57,14 @@ impl Default for DebugArgs {
 }
 
 impl DebugArgs {
+    /// The debug files of a target, found by build id as those of debug packages are.
+    pub(crate) fn in_folder(dir: &Path) -> Self {
+        Self {
+            debug_dir: dir.to_owned(),
+            ..Self::default()
+        }
+    }
+
     /// Opens the files named and looks for the others. `info` is the dump's VMCOREINFO, where it has one.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod setup;
 pub(crate) mod target;
+pub(crate) mod targets;
 pub(crate) mod titles;
 pub(crate) mod triage;
 

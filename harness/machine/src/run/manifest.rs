@@ -39,6 +39,9 @@ pub struct Manifest {
     pub kernel_release: String,
     /// Packages that the target came from.
     pub packages: Vec<LockedPackage>,
+    /// Where the target's debug symbols lie, if it brings them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debug_dir: Option<std::path::PathBuf>,
     /// First line of `qemu --version`.
     pub qemu_version: String,
     /// What executed the guest.
@@ -344,6 +347,7 @@ pub(super) mod tests {
             target: "t".into(),
             kernel_release: "6.1.0".into(),
             packages: Vec::new(),
+            debug_dir: None,
             qemu_version: "QEMU emulator version 7.2".into(),
             accel: Accel::Tcg,
             why_not_kvm: None,

@@ -382,6 +382,7 @@ fn first_manifest(
         target: request.target.name.clone(),
         kernel_release: request.provisioned.kernel_release.clone(),
         packages: request.provisioned.packages.clone(),
+        debug_dir: request.provisioned.debug_dir.clone(),
         qemu_version: qemu_version(&request.provisioned.qemu),
         accel: accel.accel,
         why_not_kvm: accel.why_not_kvm.clone(),

@@ -12,12 +12,14 @@ pub mod deb;
 pub mod decompress;
 pub mod doctor;
 pub mod error;
+pub mod foreign;
 pub mod hash;
 pub mod host;
 pub mod kernel;
 pub mod module;
 mod provide;
 pub mod root;
+pub mod status;
 #[cfg(test)]
 mod test_repository;
 mod tools;
@@ -108,6 +110,8 @@ pub enum Role {
     Headers,
     /// makedumpfile and its libraries.
     Tools,
+    /// A compiler of another release, the libraries of its build tools, all run from the cache.
+    Toolchain,
 }
 
 /// A package in the lock file.

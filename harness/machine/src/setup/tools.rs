@@ -50,7 +50,7 @@ pub(super) fn ensure(
         return Ok(());
     }
     let attempt = |on: &mut dyn FnMut(SetupEvent)| {
-        let packages = apt::resolve_tool(&Apt::system(), package)?;
+        let packages = apt::tool_closure(&Apt::system(), package)?;
         let lock = Lock::of_tools(packages);
         if in_place(cache, lock.clone()).is_none() {
             provide::unpack_tools(cache, &lock, on)?;

@@ -1,18 +1,19 @@
 //! `recrash target`: the kernels that can be booted, and a person's own among them. What a name stands for is
 //! decided here for every command.
 mod add;
+mod list;
 mod remove;
 mod show;
 
 use recrash_machine::setup::SetupError;
 use recrash_machine::setup::added::Store;
-use recrash_machine::target::Target;
+use recrash_machine::target::{self, Target};
 use std::path::{Path, PathBuf};
 
 use super::Outcome;
 use crate::failure::Failure;
 
-/// Adds, shows and removes kernels to boot.
+/// Lists the kernels that can be booted; adds, shows and removes kernels of your own.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -24,6 +25,7 @@ enum Action {
     Add(add::Args),
     Show(show::Args),
     Remove(remove::Args),
+    List(list::Args),
 }
 
 impl Args {
@@ -31,6 +33,7 @@ impl Args {
     pub(crate) fn run(self) -> Outcome {
         match self.action {
             Action::Add(args) => args.run(),
+            Action::List(args) => args.run(),
             Action::Show(args) => args.run(),
             Action::Remove(args) => args.run(),
         }
@@ -38,10 +41,8 @@ impl Args {
 }
 
 /// The targets of the checkout, sorted.
-pub(crate) fn of_checkout() -> Result<Vec<String>, Failure> {
-    Ok(super::config_names(
-        &super::checkout()?.join("qemu/targets"),
-    ))
+fn of_checkout() -> Result<Vec<String>, Failure> {
+    target::names(&super::checkout()?.join("qemu/targets")).map_err(Failure::usage)
 }
 
 /// Names of the kernels that were added, sorted.

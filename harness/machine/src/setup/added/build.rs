@@ -73,6 +73,7 @@ impl Kernel<'_> {
             release: &self.record.release,
             compiler: &compiler.program,
             variables: &compiler.variables,
+            toolchain: None,
         })
     }
 

@@ -1,5 +1,6 @@
 //! Configurations, images and modules with something wrong in them.
 use super::*;
+use crate::kmod::tests::elf_with_modinfo;
 
 const GOOD: &str = "CONFIG_MODULES=y\nCONFIG_KPROBES=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_DEVTMPFS=y\nCONFIG_PROC_FS=y\n\
 CONFIG_SYSFS=y\nCONFIG_SERIAL_8250_CONSOLE=y\nCONFIG_CRASH_DUMP=y\nCONFIG_PROC_VMCORE=y\nCONFIG_KEXEC_FILE=y\n\
@@ -135,6 +136,55 @@ fn what_is_no_module_is_no_repro_module() {
     let index = ModuleIndex::load(dir.path()).unwrap();
     let error = prebuilt(&file, "6.1", &index).unwrap_err().to_string();
     assert!(error.contains("repro.ko is no kernel module"), "{error}");
+}
+
+/// A kernel with one module, and a repro.ko beside it.
+fn check_prebuilt(own: &str, name: &str, magic: &str, tail: &str) -> Result<bool, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let module = |name: &str, magic: &str| {
+        elf_with_modinfo(format!("name={name}\0vermagic={magic}\0").as_bytes())
+    };
+    std::fs::write(dir.path().join("usbcore.ko"), module("usbcore", own)).unwrap();
+    let index = ModuleIndex::load(dir.path()).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let file = other.path().join("repro.ko");
+    let bytes = [module(name, magic), tail.into()].concat();
+    std::fs::write(&file, bytes).unwrap();
+    prebuilt(&file, "6.1.0-56-amd64", &index).map_err(|error| {
+        error
+            .to_string()
+            .replace(&file.display().to_string(), "FILE")
+    })
+}
+
+const MAGIC: &str = "6.1.0-56-amd64 SMP preempt mod_unload modversions ";
+
+#[test]
+fn a_prebuilt_module_of_this_kernel_is_taken_signed_or_not() {
+    assert_eq!(check_prebuilt(MAGIC, "repro", MAGIC, ""), Ok(false));
+    let signature = "~Module signature appended~\n";
+    assert_eq!(check_prebuilt(MAGIC, "repro", MAGIC, signature), Ok(true));
+}
+
+#[test]
+fn a_prebuilt_module_of_another_kernel_is_refused() {
+    for (name, magic, expected) in [
+        (
+            "repro",
+            MAGIC.replace("-56-", "-55-"),
+            "FILE is built for Linux 6.1.0-55-amd64, the kernel is Linux 6.1.0-56-amd64",
+        ),
+        (
+            "repro",
+            MAGIC.replace(" preempt", ""),
+            "FILE is built for a kernel of another configuration: its vermagic says \"SMP mod_unload modversions\", \
+             the kernel's modules say \"SMP preempt mod_unload modversions\"",
+        ),
+        ("other", MAGIC.into(), "FILE is the module other, not repro"),
+    ] {
+        let error = check_prebuilt(MAGIC, name, &magic, "").unwrap_err();
+        assert_eq!(error, expected);
+    }
 }
 
 proptest::proptest! {

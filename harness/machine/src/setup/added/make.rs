@@ -325,6 +325,8 @@ fn target_text(request: &AddRequest<'_>, record: &Record) -> Result<String, Setu
         toml::from_str(&read(file)?).map_err(|error| refused(error.to_string()))?;
     let summary = format!("Linux {}, from {}", record.release, record.origin);
     let kernel = toml::Table::from_iter([("kind".to_owned(), "added".into())]);
+    // That is of the template's kernel.
+    table.remove("left-out");
     table.insert("summary".into(), summary.into());
     table.insert("kernel".into(), kernel.into());
     let body = toml::to_string(&table).map_err(|error| refused(error.to_string()))?;

@@ -2,7 +2,7 @@
 use recrash_machine::controller::Controller;
 use recrash_machine::scenario::FAULTS;
 
-use super::super::super::target::of_checkout;
+use super::super::super::targets;
 use super::super::Args;
 use crate::commands::capture_args::ModeArg;
 use crate::failure::Failure;
@@ -41,8 +41,14 @@ impl Axes {
     /// The axes that these arguments span.
     pub(super) fn of(args: &Args) -> Result<Self, Failure> {
         let controllers: Vec<&str> = Controller::all().map(Controller::name).collect();
-        let targets = of_checkout()?;
-        let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+        let known = targets::all()?;
+        // Who asks for all of them means those that can be booted; one that is named and cannot says why.
+        let is_meant = |left_out: bool| args.target.name() != ALL || !left_out;
+        let targets: Vec<&str> = known
+            .iter()
+            .filter(|target| is_meant(target.left_out.is_some()))
+            .map(|target| target.name.as_str())
+            .collect();
         Ok(Self {
             targets: list("--target", args.target.name(), &targets)?,
             controllers: axis(
