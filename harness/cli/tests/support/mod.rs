@@ -17,7 +17,7 @@ pub(crate) fn one_at_a_time() -> MutexGuard<'static, ()> {
 pub(crate) fn scratch() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e");
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME"));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
         dir.canonicalize().unwrap()
@@ -101,6 +101,13 @@ impl Finished {
             .flatten()
             .filter_map(|difference| difference["rule"].as_str())
             .collect()
+    }
+
+    /// The reports of repro-module of this kind.
+    pub(crate) fn reports(&self, kind: &str) -> Vec<Value> {
+        let mut found = self.said("module");
+        found.retain(|report| report["event"] == kind);
+        found
     }
 
     /// What a source (`device`, `module`, `guest`, …) said in the run, from its record.

@@ -266,7 +266,10 @@ fn is_library(name: &str) -> bool {
 
 /// A tool and the library packages that it depends on, however indirectly. perl is left out: only
 /// makedumpfile-R.pl needs it.
-fn tool_closure(source: &dyn Source, tool: &str) -> Result<Vec<LockedPackage>, SetupError> {
+pub(super) fn tool_closure(
+    source: &dyn Source,
+    tool: &str,
+) -> Result<Vec<LockedPackage>, SetupError> {
     let mut packages = Vec::new();
     let mut seen = BTreeSet::from([tool.to_owned()]);
     let mut level = vec![tool.to_owned()];

@@ -4,6 +4,7 @@
 pub mod apt;
 pub mod apt_root;
 mod apt_sources;
+pub mod built;
 pub mod cache;
 mod child;
 pub mod closure;
@@ -52,6 +53,13 @@ pub enum SetupEvent {
         /// Bytes in all.
         total: u64,
     },
+    /// How far a build is.
+    Files {
+        /// Files compiled so far.
+        done: u32,
+        /// About how many in all.
+        about: u32,
+    },
     /// The step that began last has ended well.
     Done,
     /// A line that a child wrote (apt-get, make).
@@ -74,6 +82,8 @@ pub struct Provisioned {
     pub module_ko: PathBuf,
     /// makedumpfile and all it needs to run; `None` if the target brings none.
     pub makedumpfile: Option<Vec<InitramfsFile>>,
+    /// Where vmlinux and modules with DWARF lie, as debug packages would have them; `None` if the target brings none.
+    pub debug_dir: Option<PathBuf>,
     /// The packages all of it came from.
     pub packages: Vec<LockedPackage>,
     /// `qemu-system-x86_64`.
@@ -103,6 +113,8 @@ pub enum Role {
     Headers,
     /// makedumpfile and its libraries.
     Tools,
+    /// A source tree that set-up builds the kernel from.
+    Source,
 }
 
 /// A package in the lock file.
