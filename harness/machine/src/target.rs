@@ -1,5 +1,9 @@
 //! A kernel to boot: where it comes from, its command lines, its machine. Reads `qemu/targets/*.toml`;
 //! fetches and builds nothing (that is [`crate::setup`]).
+mod built;
+
+pub use built::BuiltKernel;
+
 use crate::capture::{Capture, CaptureMode, StopBy, Wanted};
 use crate::config::{self, ConfigError};
 use crate::controller::Controller;
@@ -53,6 +57,8 @@ pub enum KernelSource {
     },
     /// A kernel that a person has added; its parts are in the record beside the target's file.
     Added,
+    /// Built by set-up from a packaged source tree.
+    Built(BuiltKernel),
 }
 
 /// The virtual machine.
@@ -201,19 +207,26 @@ impl Target {
             ));
         }
         let mut packages = vec![self.capture.makedumpfile.as_ref()];
-        if let KernelSource::Debian {
-            image,
-            headers,
-            suites,
-        } = &self.kernel
-        {
-            if suites.iter().any(Vec::is_empty) {
-                return Some("kernel.suites has an alternative without a suite".into());
+        match &self.kernel {
+            KernelSource::Debian {
+                image,
+                headers,
+                suites,
+            } => {
+                if suites.iter().any(Vec::is_empty) {
+                    return Some("kernel.suites has an alternative without a suite".into());
+                }
+                if let Some(suite) = suites.iter().flatten().find(|name| !is_suite(name)) {
+                    return Some(format!("{suite:?} is not the name of a suite"));
+                }
+                packages.extend([Some(image), Some(headers)]);
             }
-            if let Some(suite) = suites.iter().flatten().find(|name| !is_suite(name)) {
-                return Some(format!("{suite:?} is not the name of a suite"));
+            KernelSource::Built(kernel) => {
+                if let Some(problem) = kernel.problem() {
+                    return Some(problem);
+                }
             }
-            packages.extend([Some(image), Some(headers)]);
+            KernelSource::Added => {}
         }
         if let Some(name) = packages
             .into_iter()

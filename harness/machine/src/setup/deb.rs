@@ -96,7 +96,11 @@ fn member<T>(
     Err(refuse(deb, &format!("no member {wanted}")))
 }
 
-fn unpack_tar(
+/// The same of a tar archive that a package brought; `deb` names it in errors.
+///
+/// # Errors
+/// As [`unpack`].
+pub(super) fn unpack_tar(
     deb: &Path,
     data: impl Read,
     folder: &mut Folder<'_>,

@@ -160,7 +160,11 @@ fn in_cache(target: &Target, cache: &Cache, lock: Option<&Lock>) -> Vec<Check> {
             fix,
         )];
     };
-    let place = Place::of(cache, lock);
+    let place = match Place::of(cache, target, lock) {
+        Ok(place) => place,
+        // A kernel that is built here, without what it is built with.
+        Err(error) => return vec![there_or("kernel", false, error.to_string(), fix)],
+    };
     let absent = lock
         .packages
         .iter()

@@ -91,6 +91,29 @@ pub enum SetupError {
         /// The whole output.
         log: PathBuf,
     },
+    /// A step of building a target's kernel failed.
+    #[error("Linux {release} does not build: {step} failed; all of the output is in {}:\n{output}", log.display())]
+    Kernel {
+        /// Kernel release.
+        release: String,
+        /// Which step, for people.
+        step: String,
+        /// Its last lines.
+        output: String,
+        /// The whole output of the step.
+        log: PathBuf,
+    },
+    /// The kernel's configuration did not come out as asked for.
+    #[error("{}: Linux {release} did not take {} of its options:{}\n\
+             rename or drop them, or add what they depend on", file.display(), refused.len(), rows(refused))]
+    Options {
+        /// The fragment.
+        file: PathBuf,
+        /// Kernel release.
+        release: String,
+        /// Which, and what came out.
+        refused: Vec<super::built::Refused>,
+    },
     /// A download is not what apt's metadata promise.
     #[error("{}: SHA-256 is {actual}, expected {expected}", file.display())]
     Hash {
@@ -135,6 +158,10 @@ fn tail(output: &str) -> String {
     } else {
         format!(":\n{output}")
     }
+}
+
+fn rows(refused: &[super::built::Refused]) -> String {
+    refused.iter().map(|row| format!("\n    {row}")).collect()
 }
 
 impl SetupError {

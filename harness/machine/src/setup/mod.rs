@@ -5,6 +5,7 @@ pub mod added;
 pub mod apt;
 pub mod apt_root;
 mod apt_sources;
+pub mod built;
 pub mod cache;
 mod child;
 pub mod closure;
@@ -56,6 +57,13 @@ pub enum SetupEvent {
         bytes: u64,
         /// Bytes in all.
         total: u64,
+    },
+    /// How far a build is.
+    Files {
+        /// Files compiled so far.
+        done: u32,
+        /// About how many in all.
+        about: u32,
     },
     /// The step that began last has ended well.
     Done,
@@ -110,6 +118,8 @@ pub enum Role {
     Headers,
     /// makedumpfile and its libraries.
     Tools,
+    /// A source tree that set-up builds the kernel from.
+    Source,
     /// A compiler of another release, the libraries of its build tools, all run from the cache.
     Toolchain,
 }

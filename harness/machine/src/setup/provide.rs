@@ -5,8 +5,8 @@ use super::apt_root::AptRoot;
 use super::cache::{self, Cache, Lock};
 use super::module::{Build, Toolchain};
 use super::{
-    InitramfsFile, LockedPackage, Provisioned, Role, SetupError, SetupEvent, SetupOptions, closure,
-    deb, foreign, hash, host, kernel, root,
+    InitramfsFile, LockedPackage, Provisioned, Role, SetupError, SetupEvent, SetupOptions, built,
+    closure, deb, foreign, hash, host, kernel, root,
 };
 use crate::target::{KernelSource, Target};
 use sha2::{Digest, Sha256};
@@ -48,9 +48,9 @@ pub fn ensure(
     };
     install(&lock, options, on)?;
     if options.verify {
-        verify(&cache, &lock, on)?;
+        verify(&cache, target, &lock, on)?;
     }
-    if let Err(error) = packages(&cache, &lock, on) {
+    if let Err(error) = packages(&cache, target, &lock, on) {
         // The version may have left the archive, or apt's lists be older than it.
         if !matches!(error, SetupError::Child { .. }) {
             return Err(error);
@@ -60,12 +60,12 @@ pub fn ensure(
         }
         lock = resolve(&cache, target, options, on)?;
         install(&lock, options, on)?;
-        packages(&cache, &lock, on)?;
+        packages(&cache, target, &lock, on)?;
     }
     if found.as_ref() != Some(&lock) {
         cache.write_lock(&target.name, &lock)?;
     }
-    let place = Place::of(&cache, &lock);
+    let place = Place::of(&cache, target, &lock)?;
     let module_ko = place.build(&sources, &lock).run(&cache, on)?;
     place.provisioned(&cache, target, lock, module_ko)
 }
@@ -96,7 +96,7 @@ pub fn load(target: &Target) -> Result<Provisioned, SetupError> {
             what: "its file has changed".into(),
         });
     }
-    let place = Place::of(&cache, &lock);
+    let place = Place::of(&cache, target, &lock)?;
     let module_ko = place
         .build(&sources, &lock)
         .place(&cache)?
@@ -132,7 +132,18 @@ fn left_out(target: &Target, why: &str) -> SetupError {
 
 /// Whether the lock file is of what the target's file asks for now.
 pub(super) fn is_current(target: &Target, lock: &Lock) -> bool {
+    let fits = |kernel| {
+        let checkout = root::find()?;
+        Ok::<_, SetupError>(built::Inputs::read(&checkout, kernel)?.is_meant_by(lock))
+    };
     lock.inputs == inputs(target)
+        && match &target.kernel {
+            KernelSource::Debian { .. } => true,
+            // The end of its release is written in the configuration.
+            KernelSource::Built(kernel) => fits(kernel).unwrap_or(false),
+            // It has a record of its own.
+            KernelSource::Added => false,
+        }
 }
 
 /// Of what the target's file asks apt for; the rest of the file does not concern what is kept.
@@ -151,16 +162,23 @@ fn resolve(
     options: &SetupOptions,
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<Lock, SetupError> {
-    let KernelSource::Debian {
-        image,
-        headers,
-        suites,
-    } = &target.kernel
-    else {
-        return Err(SetupError::NotSetUp {
-            target: target.name.clone(),
-            missing: "the added kernel is".into(),
-        });
+    let (image, headers, suites) = match &target.kernel {
+        KernelSource::Debian {
+            image,
+            headers,
+            suites,
+        } => (image, headers, suites),
+        KernelSource::Built(kernel) => {
+            let plan = built::Inputs::read(&root::find()?, kernel)?.resolve(cache, target, on)?;
+            // The tools are of the machine's own release; the source knows its suites.
+            return Ok(Lock::new(plan, &[], inputs(target)));
+        }
+        KernelSource::Added => {
+            return Err(SetupError::NotSetUp {
+                target: target.name.clone(),
+                missing: "the added kernel is".into(),
+            });
+        }
     };
     let wanted = apt::Wanted {
         image,
@@ -276,10 +294,25 @@ fn install(
 }
 
 /// Fetches and unpacks what is not unpacked yet.
-fn packages(cache: &Cache, lock: &Lock, on: &mut dyn FnMut(SetupEvent)) -> Result<(), SetupError> {
-    let place = Place::of(cache, lock);
+fn packages(
+    cache: &Cache,
+    target: &Target,
+    lock: &Lock,
+    on: &mut dyn FnMut(SetupEvent),
+) -> Result<(), SetupError> {
+    let place = Place::of(cache, target, lock)?;
     if !place.kernel_is_there(&lock.release) {
-        unpack(cache, &place.kernel, lock, KERNEL, on)?;
+        match &target.kernel {
+            // An added one does not come here.
+            KernelSource::Debian { .. } | KernelSource::Added => {
+                unpack(cache, &place.kernel, lock, KERNEL, on)?;
+            }
+            KernelSource::Built(kernel) => {
+                let inputs = built::Inputs::read(&root::find()?, kernel)?;
+                inputs.make(cache, &place.kernel, lock, on)?;
+                seal(cache, &place.kernel, on)?;
+            }
+        }
     }
     if let Some(toolchain) = &place.toolchain
         && !place.toolchain_is_there(&lock.compiler)
@@ -298,7 +331,7 @@ pub(super) fn unpack_tools(
     lock: &Lock,
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<(), SetupError> {
-    match Place::of(cache, lock).tools {
+    match tools_tree(cache, lock) {
         Some(tree) => unpack(cache, &tree, lock, TOOLS, on),
         None => Ok(()),
     }
@@ -335,8 +368,13 @@ fn unpack(
         }
         Ok(())
     })?;
+    seal(cache, tree, on)
+}
+
+/// Writes down what the tree is, which says too that it is whole.
+fn seal(cache: &Cache, tree: &Path, on: &mut dyn FnMut(SetupEvent)) -> Result<(), SetupError> {
     on(SetupEvent::Started {
-        what: "hashing what was unpacked".into(),
+        what: format!("hashing {}", tree.display()),
     });
     let digest = hash::tree(tree, &|_| false)?;
     let dir = cache.folder("trees")?;
@@ -351,6 +389,8 @@ fn is_wanted(role: Role, path: &Path) -> bool {
     match role {
         Role::Image => below(&["boot", "lib/modules", "usr/lib/modules"]),
         Role::Headers => below(&["usr/src", "usr/lib", "lib/modules"]),
+        // Unpacked where it is built.
+        Role::Source => false,
         Role::Tools => {
             let library = path
                 .parent()
@@ -432,8 +472,13 @@ fn downloaded(dir: &Path, name: &str) -> Result<PathBuf, SetupError> {
 
 /// Removes trees that are no longer what was unpacked; they are unpacked anew then. The packages themselves are
 /// hashed whenever they are unpacked.
-fn verify(cache: &Cache, lock: &Lock, on: &mut dyn FnMut(SetupEvent)) -> Result<(), SetupError> {
-    let place = Place::of(cache, lock);
+fn verify(
+    cache: &Cache,
+    target: &Target,
+    lock: &Lock,
+    on: &mut dyn FnMut(SetupEvent),
+) -> Result<(), SetupError> {
+    let place = Place::of(cache, target, lock)?;
     for tree in std::iter::once(&place.kernel)
         .chain(&place.tools)
         .chain(&place.toolchain)
@@ -444,7 +489,7 @@ fn verify(cache: &Cache, lock: &Lock, on: &mut dyn FnMut(SetupEvent)) -> Result<
         let expected = std::fs::read_to_string(digest_file(tree)).unwrap_or_default();
         if tree.is_dir() && hash::tree(tree, &|_| false)? != expected {
             on(SetupEvent::Log {
-                line: format!("{} was changed and is unpacked anew", tree.display()),
+                line: format!("{} was changed and is made anew", tree.display()),
             });
             cache::remove(tree)?;
         }
@@ -457,6 +502,31 @@ fn digest_file(tree: &Path) -> PathBuf {
     tree.with_extension("sha256")
 }
 
+/// Name of the tree that these packages are unpacked to; `wrapped`: with programs that start by their own loader.
+fn key(lock: &Lock, roles: &[Role], wrapped: bool) -> String {
+    let mut hasher = Sha256::new();
+    hash::part(&mut hasher, TREE_FORMAT.as_bytes());
+    if wrapped {
+        hash::part(&mut hasher, WRAPPED.as_bytes());
+    }
+    lock.of(roles)
+        .for_each(|package| hash::part(&mut hasher, package.sha256.as_bytes()));
+    let mut key = hash::hex(&hasher.finalize());
+    key.truncate(24);
+    key
+}
+
+/// Where the tools of a lock file lie, if it has any.
+pub(super) fn tools_tree(cache: &Cache, lock: &Lock) -> Option<PathBuf> {
+    lock.of(TOOLS).next()?;
+    Some(cache.root().join("trees").join(key(lock, TOOLS, false)))
+}
+
+/// Whether the tree has them, whole.
+pub(super) fn tools_are_in(tree: &Path) -> bool {
+    tree.join("usr/bin/makedumpfile").is_file() && digest_file(tree).is_file()
+}
+
 /// Where the parts of one lock file lie.
 pub(super) struct Place {
     kernel_key: String,
@@ -467,31 +537,26 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn of(cache: &Cache, lock: &Lock) -> Self {
-        let has = |roles| lock.of(roles).next().is_some();
-        let key = |roles: &[Role], wrapped: bool| {
-            let mut hasher = Sha256::new();
-            hash::part(&mut hasher, TREE_FORMAT.as_bytes());
-            if wrapped {
-                hash::part(&mut hasher, WRAPPED.as_bytes());
+    /// # Errors
+    /// Of a kernel that is built: when what it is built from or with is not there.
+    pub(super) fn of(cache: &Cache, target: &Target, lock: &Lock) -> Result<Self, SetupError> {
+        let wrapped = lock.of(TOOLCHAIN).next().is_some();
+        let kernel_key = match &target.kernel {
+            // An added one has no lock file, and so no such place.
+            KernelSource::Debian { .. } | KernelSource::Added => key(lock, KERNEL, wrapped),
+            KernelSource::Built(kernel) => {
+                built::Inputs::read(&root::find()?, kernel)?.key(lock)?
             }
-            lock.of(roles)
-                .for_each(|package| hash::part(&mut hasher, package.sha256.as_bytes()));
-            let mut key = hash::hex(&hasher.finalize());
-            key.truncate(24);
-            key
         };
-        let wrapped = has(TOOLCHAIN);
-        let kernel_key = key(KERNEL, wrapped);
-        let toolchain_key = key(TOOLCHAIN, wrapped);
+        let toolchain_key = key(lock, TOOLCHAIN, wrapped);
         let trees = cache.root().join("trees");
-        Self {
+        Ok(Self {
             kernel: trees.join(&kernel_key),
-            tools: has(TOOLS).then(|| trees.join(key(TOOLS, false))),
+            tools: tools_tree(cache, lock),
             toolchain: wrapped.then(|| trees.join(&toolchain_key)),
             kernel_key,
             toolchain_key,
-        }
+        })
     }
 
     fn boot_file(&self, name: &str, release: &str) -> PathBuf {
@@ -521,9 +586,7 @@ impl Place {
     }
 
     pub(super) fn tools_are_there(&self) -> bool {
-        self.tools.as_ref().is_some_and(|tools| {
-            tools.join("usr/bin/makedumpfile").is_file() && digest_file(tools).is_file()
-        })
+        self.tools.as_deref().is_some_and(tools_are_in)
     }
 
     pub(super) fn toolchain_is_there(&self, compiler: &str) -> bool {
@@ -574,7 +637,7 @@ impl Place {
             kernel_release: release,
             module_ko,
             makedumpfile: self.makedumpfile(target)?,
-            debug_dir: None,
+            debug_dir: Some(self.kernel.join(built::DEBUG)).filter(|dir| dir.is_dir()),
             packages: lock.packages,
             qemu: host::qemu()?,
             cache: cache.root().into(),

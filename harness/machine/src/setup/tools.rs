@@ -1,7 +1,7 @@
 //! makedumpfile and its libraries for kernels that bring no packages of their own: one lock file for all of them.
 use super::apt::{self, Apt};
 use super::cache::{Cache, Lock};
-use super::provide::{self, Place};
+use super::provide;
 use super::{InitramfsFile, LockedPackage, SetupError, SetupEvent, SetupOptions, closure, host};
 use std::path::PathBuf;
 
@@ -32,9 +32,10 @@ pub(super) fn load(package: &str, cache: &Cache) -> Option<Tools> {
 }
 
 fn in_place(cache: &Cache, lock: Lock) -> Option<Tools> {
-    let place = Place::of(cache, &lock);
+    let tree = provide::tools_tree(cache, &lock)?;
+    provide::tools_are_in(&tree).then_some(())?;
     Some(Tools {
-        tree: place.tools.clone().filter(|_| place.tools_are_there())?,
+        tree,
         packages: lock.packages,
     })
 }
