@@ -2,6 +2,7 @@
 //! Boots nothing.
 use recrash_machine::run::{self, Manifest, RunError, RunRecord};
 use recrash_signature::Signature;
+use recrash_signature::compare::Verdict;
 use recrash_signature::store::{self, Golden};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -182,7 +183,11 @@ impl Aftermath {
         let verdict = self.judged.comparison.verdict.to_string();
         let noted = Manifest::set_verdict(&folder, &verdict, title.as_deref());
         warned("the verdict", noted.map_err(Into::into));
-        if let (Subject::Crash(signature), Exit::Differs) = (subject, self.exit()) {
+        // A same crash with another value than `--exact` wants is the golden's crash all the same.
+        let is_the_goldens = self.judged.comparison.verdict == Verdict::SameCrash;
+        if let (Subject::Crash(signature), Exit::Differs, false) =
+            (subject, self.exit(), is_the_goldens)
+        {
             let proposal = store::propose(golden, signature, store::under_ci());
             self.proposal = warned("the proposed golden", proposal.map_err(Into::into)).flatten();
         }

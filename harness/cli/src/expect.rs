@@ -1,11 +1,13 @@
 //! What a caller expects, and the one place where a verdict becomes an exit code. Prints nothing.
-use recrash_signature::compare::Verdict;
+use recrash_signature::compare::{Comparison, Exactness, Verdict};
 
 use crate::exit::Exit;
 
 /// What the caller expects a comparison to end in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Expect {
+    /// The same crash, with the golden's own value in the corrupted pointer.
+    Exact,
     /// The same corruption in the same place.
     SameCrash,
     /// The same corruption, wherever it struck.
@@ -22,6 +24,7 @@ impl Expect {
     /// The word of the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Exact => "exact",
             Self::SameCrash => "same-crash",
             Self::SameBug => "same-bug",
             Self::Different => "different",
@@ -31,14 +34,17 @@ impl Expect {
     }
 }
 
-/// The exit code for this verdict under this expectation.
+/// The exit code for this comparison under this expectation.
 ///
-/// A same crash is the same bug too, so it meets `same-bug`.
-pub(crate) fn decide(expect: Expect, verdict: Verdict) -> Exit {
-    match (verdict, expect) {
+/// A same crash is the same bug too, so it meets `same-bug`; an exact one is the same crash too. The verdict alone
+/// cannot tell whether a crash is exact, so nothing but the comparison decides.
+pub(crate) fn decide(expect: Expect, comparison: &Comparison) -> Exit {
+    let exact = comparison.exactness() == Exactness::Exact;
+    match (comparison.verdict, expect) {
         (Verdict::Inconclusive, _) => Exit::Inconclusive,
         (Verdict::NoCrash, Expect::NoCrash) => Exit::Met,
         (Verdict::NoCrash, _) | (_, Expect::NoCrash) => Exit::CrashOrNot,
+        (Verdict::SameCrash, Expect::Exact) if exact => Exit::Met,
         (_, Expect::Crash)
         | (Verdict::SameCrash, Expect::SameCrash | Expect::SameBug)
         | (Verdict::SameBug, Expect::SameBug)
@@ -50,9 +56,24 @@ pub(crate) fn decide(expect: Expect, verdict: Verdict) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use recrash_signature::compare::{Difference, Part};
 
-    fn check(verdict: Verdict, expected: [Exit; 5]) {
+    /// `value`: whether the corrupted value is the golden's.
+    fn check(verdict: Verdict, value: bool, expected: [Exit; 6]) {
+        let mut comparison = Comparison::inconclusive("");
+        comparison.verdict = verdict;
+        if !value {
+            comparison.explained.push(Difference {
+                field: "corruption.observed".into(),
+                part: Part::Detail,
+                golden: "38 03".into(),
+                found: "74 00".into(),
+                rule: Some("freelist-mid-object"),
+                reason: String::new(),
+            });
+        }
         let expectations = [
+            Expect::Exact,
             Expect::SameCrash,
             Expect::SameBug,
             Expect::Different,
@@ -61,7 +82,7 @@ mod tests {
         ];
         for (expect, exit) in expectations.into_iter().zip(expected) {
             assert_eq!(
-                decide(expect, verdict),
+                decide(expect, &comparison),
                 exit,
                 "{verdict:?} under --expect {}",
                 expect.name()
@@ -72,14 +93,20 @@ mod tests {
     #[test]
     fn every_verdict_has_an_exit_code_under_every_expectation() {
         use Exit::{CrashOrNot, Differs, Inconclusive, Met};
-        check(Verdict::SameCrash, [Met, Met, Differs, Met, CrashOrNot]);
-        check(Verdict::SameBug, [Differs, Met, Differs, Met, CrashOrNot]);
-        check(Verdict::Different, [Differs, Differs, Met, Met, CrashOrNot]);
-        check(
-            Verdict::NoCrash,
-            [CrashOrNot, CrashOrNot, CrashOrNot, CrashOrNot, Met],
-        );
-        check(Verdict::Inconclusive, [Inconclusive; 5]);
+        let not_there = [
+            CrashOrNot, CrashOrNot, CrashOrNot, CrashOrNot, CrashOrNot, Met,
+        ];
+        for value in [true, false] {
+            let exact = if value { Met } else { Differs };
+            let same = [exact, Met, Met, Differs, Met, CrashOrNot];
+            check(Verdict::SameCrash, value, same);
+            let bug = [Differs, Differs, Met, Differs, Met, CrashOrNot];
+            check(Verdict::SameBug, value, bug);
+            let different = [Differs, Differs, Differs, Met, Met, CrashOrNot];
+            check(Verdict::Different, value, different);
+            check(Verdict::NoCrash, value, not_there);
+            check(Verdict::Inconclusive, value, [Inconclusive; 6]);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a comparison comes to for the caller: verdict, expectation, exit code, and how the three are
 //! printed. Compares nothing itself and reads no dump.
 use recrash_machine::run::FailureKind;
-use recrash_signature::compare::{Comparison, Verdict};
+use recrash_signature::compare::{Comparison, Exactness, Verdict};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -67,6 +67,8 @@ struct Line<'a> {
     exit: u8,
     expected: &'static str,
     golden: &'a str,
+    /// The same crash with the golden's value: what `--exact` demands.
+    exact: bool,
     #[serde(flatten)]
     comparison: &'a Comparison,
     #[serde(flatten)]
@@ -78,7 +80,7 @@ struct Line<'a> {
 impl Judged {
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
-        expect::decide(self.expect, self.comparison.verdict)
+        expect::decide(self.expect, &self.comparison)
     }
 
     /// The last object that `--json` prints.
@@ -87,6 +89,7 @@ impl Judged {
             exit: self.exit() as u8,
             expected: self.expect.name(),
             golden: &self.golden,
+            exact: self.comparison.exactness() == Exactness::Exact,
             comparison: &self.comparison,
             places,
             course,
@@ -103,19 +106,33 @@ impl Judged {
         let verdict = self.comparison.verdict;
         let expected = self.expect.name();
         if self.exit() == Exit::Met {
-            return format!("{GOOD}as expected{GOOD:#}: {verdict}\n");
+            let exactly = match self.expect {
+                Expect::Exact => ", with the golden's value",
+                _ => "",
+            };
+            return format!("{GOOD}as expected{GOOD:#}: {verdict}{exactly}\n");
         }
+        let value = match (self.expect, self.comparison.exactness()) {
+            (Expect::Exact, Exactness::OtherValue(value)) => {
+                format!(" with the value {} for {}", value.found, value.golden)
+            }
+            (Expect::Exact, Exactness::UnknownValue(gap)) => {
+                format!(" with an unknown value ({})", gap.reason)
+            }
+            _ => String::new(),
+        };
         let accept = match verdict {
             Verdict::Inconclusive => "an inconclusive outcome meets no expectation".to_owned(),
             other => format!("--expect {other} accepts this"),
         };
-        format!("{BAD}not as expected{BAD:#}: {verdict}, expected {expected} ({accept})\n")
+        format!("{BAD}not as expected{BAD:#}: {verdict}{value}, expected {expected} ({accept})\n")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use recrash_signature::compare::{Difference, Part};
 
     fn judged(comparison: Comparison, expect: Expect) -> Judged {
         Judged {
@@ -129,6 +146,31 @@ mod tests {
         assert_eq!(judged.exit(), exit);
         let text = anstream::adapter::strip_str(&judged.conclusion()).to_string();
         assert_eq!(text, format!("{conclusion}\n"));
+    }
+
+    #[test]
+    fn an_exact_expectation_names_both_values_where_they_differ() {
+        let mut comparison = Comparison::inconclusive("");
+        comparison.verdict = Verdict::SameCrash;
+        check(
+            &judged(comparison.clone(), Expect::Exact),
+            Exit::Met,
+            "as expected: same-crash, with the golden's value",
+        );
+        comparison.explained.push(Difference {
+            field: "corruption.observed".into(),
+            part: Part::Detail,
+            golden: "38 03".into(),
+            found: "74 00".into(),
+            rule: Some("freelist-mid-object"),
+            reason: String::new(),
+        });
+        check(
+            &judged(comparison, Expect::Exact),
+            Exit::Differs,
+            "not as expected: same-crash with the value 74 00 for 38 03, expected exact \
+             (--expect same-crash accepts this)",
+        );
     }
 
     #[test]

@@ -176,6 +176,15 @@ impl Progress {
         }
     }
 
+    /// How far a long stage is: beside the spinner each time, elsewhere a note each tenth.
+    pub(crate) fn count_of(&self, done: u32, about: u32, what: &str) {
+        let tenth = |count: u32| u64::from(count) * 10 / u64::from(about.max(1));
+        let is_new_tenth = tenth(done) > tenth(done.saturating_sub(1));
+        if self.style == Style::Terminal || is_new_tenth {
+            self.detail(&format!("{done} of about {about} {what}"));
+        }
+    }
+
     /// A line of the guest's console; shown only when asked for.
     pub(crate) fn console(&self, line: &str) {
         if !self.verbose {

@@ -1,5 +1,9 @@
 //! A kernel to boot: where it comes from, its command lines, its machine. Reads `qemu/targets/*.toml`;
 //! fetches and builds nothing (that is [`crate::setup`]).
+mod built;
+
+pub use built::BuiltKernel;
+
 use crate::capture::{Capture, CaptureMode, StopBy, Wanted};
 use crate::config::{self, ConfigError};
 use recrash_agent::plan::{Compression, Property};
@@ -44,6 +48,8 @@ pub enum KernelSource {
         /// Meta package that depends on the current headers.
         headers: String,
     },
+    /// Built by set-up from a packaged source tree.
+    Built(BuiltKernel),
 }
 
 /// The virtual machine.
@@ -191,12 +197,16 @@ impl Target {
                 machine.cpus
             ));
         }
-        let KernelSource::Debian { image, headers } = &self.kernel;
-        let packages = [
-            Some(image),
-            Some(headers),
-            self.capture.makedumpfile.as_ref(),
-        ];
+        let (image, headers) = match &self.kernel {
+            KernelSource::Debian { image, headers } => (Some(image), Some(headers)),
+            KernelSource::Built(kernel) => {
+                if let Some(problem) = kernel.problem() {
+                    return Some(problem);
+                }
+                (None, None)
+            }
+        };
+        let packages = [image, headers, self.capture.makedumpfile.as_ref()];
         if let Some(name) = packages
             .into_iter()
             .flatten()

@@ -1,4 +1,6 @@
 //! `recrash run`: one run from boot to verdict. Puts the parts together; each does its own work.
+mod exact;
+
 use recrash_agent::plan::Scenario;
 use recrash_machine::capture::Capture;
 use recrash_machine::qemu::accel::AccelChoice;
@@ -48,6 +50,8 @@ pub(crate) struct Args {
     /// What exit code 0 shall mean
     #[arg(long, value_name = "VERDICT", default_value = "same-crash")]
     expect: Expect,
+    #[command(flatten)]
+    exact: exact::ExactArg,
     /// What executes the guest; auto: KVM if a tiny guest runs on it, else TCG
     #[arg(long, value_name = "ACCEL", default_value = "auto")]
     accel: AccelArg,
@@ -122,7 +126,13 @@ impl Args {
         if ended.is_err() {
             progress.fail();
         }
-        let aftermath = Aftermath::of(ended, &golden, self.expect, &progress, begin);
+        let aftermath = Aftermath::of(
+            ended,
+            &golden,
+            self.exact.expect(self.expect),
+            &progress,
+            begin,
+        );
         aftermath.print(self.json, self.timings)?;
         self.prune(&plan.root);
         Ok(aftermath.exit())

@@ -1,6 +1,7 @@
 //! `recrash setup`: provides what runs need. Boots nothing.
 use recrash_machine::setup::{self, Provisioned, SetupError, SetupEvent, SetupOptions};
 use recrash_machine::target::Target;
+use std::path::Path;
 
 use super::{Outcome, TargetArg};
 use crate::exit::Exit;
@@ -37,6 +38,9 @@ pub(crate) struct Args {
 struct Ready<'a> {
     target: &'a str,
     kernel_release: &'a str,
+    /// Where vmlinux and modules with DWARF lie, if the target brings them: for `--debug-dir`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    debug_dir: Option<&'a Path>,
     packages: &'a [setup::LockedPackage],
 }
 
@@ -55,6 +59,7 @@ impl Args {
             output::print_json(&Ready {
                 target: &target.name,
                 kernel_release: &provisioned.kernel_release,
+                debug_dir: provisioned.debug_dir.as_deref(),
                 packages: &provisioned.packages,
             })?;
         } else {
@@ -76,6 +81,7 @@ pub(crate) fn ensure(
     let result = setup::ensure(target, options, &mut |event| match event {
         SetupEvent::Started { what } => progress.stage(&what),
         SetupEvent::Progress { bytes, total } => progress.bytes_of(bytes, total),
+        SetupEvent::Files { done, about } => progress.count_of(done, about, "files"),
         SetupEvent::Done => progress.end(),
         SetupEvent::Log { line } => progress.console(&line),
     });
@@ -97,6 +103,7 @@ fn failure(error: SetupError) -> Failure {
         SetupError::NeedsRoot { .. }
         | SetupError::NotSetUp { .. }
         | SetupError::NoRoot(_)
+        | SetupError::NoMirror { .. }
         | SetupError::UnknownPackage { .. } => Failure::usage(error),
         _ => Failure::inconclusive(error),
     }

@@ -1,8 +1,9 @@
 """Writes what drgn and crash say of the crash that `recrash run` makes, without addresses: the text that the
-end-to-end test holds recrash against where no peer is installed.
+end-to-end tests hold recrash against where no peer is installed.
 
     for each of some boots: crash VMLINUX DUMP < bt > BT
     drgn -q -c DUMP -s VMLINUX -s usbcore.ko... drgn_expected.py BT... > expected/debian-6.1.txt
+                                                                        (or expected/el8-layout.txt)
 
 Of the registers only those are kept that have the same value in every boot (KASLR moves the others).
 """
@@ -18,10 +19,11 @@ from drgn.helpers.linux.list import list_for_each_entry
 CACHE = "kmalloc-256"
 LAYOUTS = """task_struct mm_struct signal_struct files_struct cred kmem_cache kmem_cache_cpu kmem_cache_node slab page
 module pt_regs printk_ringbuffer printk_info list_head rq file inode dentry usb_device urb usb_hcd usb_bus""".split()
+# What a kernel does not have (5.10: struct slab; 6.1: task_struct.state) is left out.
 VALUES = {
     "kmem_cache": """flags min_partial size object_size offset cpu_partial oo.x min.x allocflags refcount inuse align
         red_left_pad useroffset usersize""",
-    "task_struct": """comm thread_info.cpu thread_info.status __state on_cpu on_rq prio static_prio normal_prio
+    "task_struct": """comm thread_info.cpu thread_info.status __state state cpu on_cpu on_rq prio static_prio normal_prio
         rt_priority policy nr_cpus_allowed exit_state exit_code in_execve personality""",
 }
 
@@ -34,7 +36,10 @@ def members(type_):
 
 
 def layout(name):
-    type_ = prog.type(f"struct {name}")
+    try:
+        type_ = prog.type(f"struct {name}")
+    except LookupError:
+        return
     print(f"sizeof {name} {type_.size}")
     for member, offset in members(type_):
         print(f"offsetof {name}.{member} {offset}")
@@ -42,7 +47,10 @@ def layout(name):
 
 def value(obj, path):
     for name in path.split("."):
-        obj = obj.member_(name)
+        try:
+            obj = obj.member_(name)
+        except LookupError:
+            return None
     kind = obj.type_
     while kind.kind == TypeKind.TYPEDEF:
         kind = kind.type
@@ -87,4 +95,6 @@ objects = {
 }
 for name, paths in VALUES.items():
     for path in paths.split():
-        print(f"value {name}.{path} {value(objects[name], path)}")
+        found = value(objects[name], path)
+        if found is not None:
+            print(f"value {name}.{path} {found}")

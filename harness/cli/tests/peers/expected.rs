@@ -1,9 +1,13 @@
-//! What drgn and crash said of the crash that `recrash run` makes on Debian 6.1, kept as text without addresses, for
-//! machines that have no peer. `drgn_expected.py` writes it. Runs nothing itself.
+//! What drgn and crash said of the crashes that `recrash run` makes, kept as text without addresses, for machines that
+//! have no peer. `drgn_expected.py` writes it. Runs nothing itself.
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-const TEXT: &str = include_str!("expected/debian-6.1.txt");
+/// By the kernel that crashed.
+const TEXTS: [(&str, &str); 2] = [
+    ("debian-6.1", include_str!("expected/debian-6.1.txt")),
+    ("el8-layout", include_str!("expected/el8-layout.txt")),
+];
 
 /// The stored text, by kind of line.
 pub(crate) struct Expected {
@@ -23,7 +27,10 @@ pub(crate) struct Expected {
 pub(crate) type Ask<'a> = &'a dyn Fn(&[&str]) -> Value;
 
 impl Expected {
-    pub(crate) fn read() -> Self {
+    /// `kernel` names one of the texts.
+    pub(crate) fn read(kernel: &str) -> Self {
+        let text = TEXTS.iter().find(|(name, _)| *name == kernel);
+        let (_, text) = text.unwrap_or_else(|| panic!("nothing is kept of {kernel}"));
         let mut out = Self {
             release: "",
             frames: Vec::new(),
@@ -31,7 +38,7 @@ impl Expected {
             layouts: Vec::new(),
             values: Vec::new(),
         };
-        for line in TEXT.lines() {
+        for line in text.lines() {
             let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
             let (name, value) = rest.split_once(' ').unwrap_or((rest, ""));
             match kind {

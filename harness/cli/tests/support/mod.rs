@@ -103,6 +103,13 @@ impl Finished {
             .collect()
     }
 
+    /// The reports of repro-module of this kind.
+    pub(crate) fn reports(&self, kind: &str) -> Vec<Value> {
+        let mut found = self.said("module");
+        found.retain(|report| report["event"] == kind);
+        found
+    }
+
     /// What a source (`device`, `module`, `guest`, …) said in the run, from its record.
     pub(crate) fn said(&self, source: &str) -> Vec<Value> {
         let file = self.folder().join("events.jsonl");

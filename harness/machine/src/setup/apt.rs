@@ -1,9 +1,9 @@
-//! Asks the machine's apt which packages a target needs, and has it download them. Works without root as long
+//! Asks apt which packages a target needs, and has it download them. Works without root as long
 //! as apt has its lists. Installs nothing ([`super::host`] does).
 use super::{LockedPackage, Role, SetupError, SetupEvent, child};
 use crate::target::is_package_name;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What apt knows about one version of a package.
@@ -30,7 +30,7 @@ impl Record {
             .map(String::as_str)
     }
 
-    fn lock(&self, role: Role) -> Result<LockedPackage, SetupError> {
+    pub(super) fn lock(&self, role: Role) -> Result<LockedPackage, SetupError> {
         Ok(LockedPackage {
             name: self.name.clone(),
             version: self.version.clone(),
@@ -111,17 +111,42 @@ pub trait Source {
     fn records(&self, names: &[String]) -> Result<Vec<Record>, SetupError>;
 }
 
-/// The machine's apt.
-#[derive(Debug, Clone, Copy)]
-pub struct Apt;
+/// The machine's apt, or one with a root of its own ([`super::apt_root`]).
+#[derive(Debug, Clone, Default)]
+pub struct Apt {
+    config: Option<PathBuf>,
+}
+
+impl Apt {
+    /// As the machine is configured.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::default()
+    }
+
+    /// With this configuration file, which apt reads last.
+    pub(super) fn with_config(file: PathBuf) -> Self {
+        Self { config: Some(file) }
+    }
+
+    /// What follows `apt-get` or `apt-cache`.
+    pub(super) fn arguments(&self, words: &[&str]) -> Vec<String> {
+        let config = self.config.iter();
+        let config = config.flat_map(|file| ["-c".to_owned(), file.display().to_string()]);
+        config
+            .chain(words.iter().map(|word| (*word).to_owned()))
+            .collect()
+    }
+}
 
 impl Source for Apt {
     fn records(&self, names: &[String]) -> Result<Vec<Record>, SetupError> {
         // Fails when it knows none of them, which is no failure here.
-        let arguments = ["show", "--no-all-versions", "--"]
-            .map(String::from)
-            .into_iter();
-        let output = child::quiet("apt-cache", arguments.chain(names.iter().cloned()))?;
+        let arguments = self.arguments(&["show", "--no-all-versions", "--"]);
+        let output = child::quiet(
+            "apt-cache",
+            arguments.into_iter().chain(names.iter().cloned()),
+        )?;
         Ok(parse_records(&output))
     }
 }
@@ -197,7 +222,11 @@ pub fn resolve(
     })
 }
 
-fn one(source: &dyn Source, name: &str) -> Result<Record, SetupError> {
+/// The record of one package.
+///
+/// # Errors
+/// [`SetupError::UnknownPackage`].
+pub(super) fn one(source: &dyn Source, name: &str) -> Result<Record, SetupError> {
     let records = source.records(&[name.to_owned()])?;
     records
         .into_iter()
@@ -237,7 +266,10 @@ fn is_library(name: &str) -> bool {
 
 /// A tool and the library packages that it depends on, however indirectly. perl is left out: only
 /// makedumpfile-R.pl needs it.
-fn tool_closure(source: &dyn Source, tool: &str) -> Result<Vec<LockedPackage>, SetupError> {
+pub(super) fn tool_closure(
+    source: &dyn Source,
+    tool: &str,
+) -> Result<Vec<LockedPackage>, SetupError> {
     let mut packages = Vec::new();
     let mut seen = BTreeSet::from([tool.to_owned()]);
     let mut level = vec![tool.to_owned()];
@@ -272,12 +304,13 @@ fn tool_closure(source: &dyn Source, tool: &str) -> Result<Vec<LockedPackage>, S
 /// # Errors
 /// [`SetupError::Child`] with apt's own words.
 pub fn download(
+    apt: &Apt,
     packages: &[&LockedPackage],
     into: &Path,
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<(), SetupError> {
     // As root, apt downloads as user _apt, who cannot write here, and warns.
-    let options = ["-q", "-o", "APT::Sandbox::User=root", "download", "--"].map(String::from);
+    let options = apt.arguments(&["-q", "-o", "APT::Sandbox::User=root", "download", "--"]);
     let wanted = packages
         .iter()
         .map(|package| format!("{}={}", package.name, package.version));

@@ -1,5 +1,6 @@
 //! Runs apt, make and the compiler: in English, with their output kept for the error.
 use super::SetupError;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::Output;
@@ -67,9 +68,40 @@ pub(super) fn logged(
     arguments: &[String],
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Output, SetupError> {
+    let child = expression(program, arguments);
+    lines_of(&child, program, arguments, on_line)
+}
+
+/// The same with nothing in the environment but these variables and where programs are found.
+///
+/// # Errors
+/// When it cannot be started. A failure is in the status.
+pub(super) fn logged_alone(
+    program: &str,
+    arguments: &[String],
+    environment: &[(&str, &str)],
+    on_line: &mut dyn FnMut(&str),
+) -> Result<Output, SetupError> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let environment = environment
+        .iter()
+        .map(|(name, value)| ((*name).into(), (*value).into()))
+        .chain([(OsString::from("PATH"), path)]);
+    let child = duct::cmd(program, arguments)
+        .full_env(environment)
+        .stdin_null()
+        .unchecked();
+    lines_of(&child, program, arguments, on_line)
+}
+
+fn lines_of(
+    child: &duct::Expression,
+    program: &str,
+    arguments: &[String],
+    on_line: &mut dyn FnMut(&str),
+) -> Result<Output, SetupError> {
     let failed = |error: std::io::Error| not_started(program, arguments, &error);
-    let child = expression(program, arguments).stderr_to_stdout();
-    let reader = child.reader().map_err(failed)?;
+    let reader = child.stderr_to_stdout().reader().map_err(failed)?;
     let mut all = Vec::new();
     let mut lines = BufReader::new(&reader);
     loop {
@@ -217,6 +249,18 @@ mod tests {
             !error.contains("line 15\n") && error.ends_with("line 40"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_child_alone_inherits_only_where_programs_are() {
+        let output = logged_alone("env", &[], &[("LC_ALL", "C")], &mut |_| {}).unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut names: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.split('=').next())
+            .collect();
+        names.sort_unstable();
+        assert_eq!(names, ["LC_ALL", "PATH"]);
     }
 
     #[test]

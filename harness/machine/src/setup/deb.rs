@@ -42,7 +42,11 @@ pub fn unpack(deb: &Path, root: &Path, wanted: &dyn Fn(&Path) -> bool) -> Result
     Err(refuse(deb, "no member data.tar"))
 }
 
-fn unpack_tar(
+/// The same of a tar archive that a package brought; `deb` names it in errors.
+///
+/// # Errors
+/// As [`unpack`].
+pub(super) fn unpack_tar(
     deb: &Path,
     data: impl Read,
     root: &Path,
@@ -135,7 +139,7 @@ fn is_real_dir(path: &Path) -> bool {
 }
 
 /// `./a/b` → `a/b`; `None` if absolute or with `..`.
-fn inside(path: &Path) -> Option<PathBuf> {
+pub(super) fn inside(path: &Path) -> Option<PathBuf> {
     let mut out = PathBuf::new();
     for part in path.components() {
         match part {

@@ -74,7 +74,7 @@ fn programs(lock: Option<&Lock>) -> Vec<Check> {
     if let Some(Ok(missing)) = libraries {
         let missing: Vec<String> = missing
             .into_iter()
-            .filter(|name| name.starts_with("lib"))
+            .filter(|name| lock.is_some_and(|lock| lock.host_libraries.contains(name)))
             .collect();
         out.push(there_or(
             "build libraries",
@@ -123,7 +123,11 @@ fn provided(target: &Target, cache: &Cache, lock: Option<&Lock>) -> Vec<Check> {
             fix,
         )];
     };
-    let place = Place::of(cache, lock);
+    let place = match Place::of(cache, target, lock) {
+        Ok(place) => place,
+        // A kernel that is built here, without what it is built with.
+        Err(error) => return vec![there_or("kernel", false, error.to_string(), fix)],
+    };
     let absent = lock
         .packages
         .iter()

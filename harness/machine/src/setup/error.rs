@@ -31,6 +31,22 @@ pub enum SetupError {
         /// What may help.
         hint: String,
     },
+    /// The machine's apt has no mirror to take a suite from.
+    #[error("no place to fetch {suite} from: {what}")]
+    NoMirror {
+        /// The suite.
+        suite: String,
+        /// What is missing, and where was looked.
+        what: String,
+    },
+    /// The mirror does not have a suite.
+    #[error("this machine's mirror does not serve {suites}:\n{output}")]
+    NoSuite {
+        /// The suites asked for.
+        suites: String,
+        /// apt's own words.
+        output: String,
+    },
     /// apt's answer cannot be used.
     #[error("apt's record of {package}: {what}")]
     Metadata {
@@ -58,6 +74,29 @@ pub enum SetupError {
         output: String,
         /// The whole output.
         log: PathBuf,
+    },
+    /// A step of building a target's kernel failed.
+    #[error("Linux {release} does not build: {step} failed; all of the output is in {}:\n{output}", log.display())]
+    Kernel {
+        /// Kernel release.
+        release: String,
+        /// Which step, for people.
+        step: String,
+        /// Its last lines.
+        output: String,
+        /// The whole output of the step.
+        log: PathBuf,
+    },
+    /// The kernel's configuration did not come out as asked for.
+    #[error("{}: Linux {release} did not take {} of its options:{}\n\
+             rename or drop them, or add what they depend on", file.display(), refused.len(), rows(refused))]
+    Options {
+        /// The fragment.
+        file: PathBuf,
+        /// Kernel release.
+        release: String,
+        /// Which, and what came out.
+        refused: Vec<super::built::Refused>,
     },
     /// A download is not what apt's metadata promise.
     #[error("{}: SHA-256 is {actual}, expected {expected}", file.display())]
@@ -95,6 +134,10 @@ fn tail(output: &str) -> String {
     } else {
         format!(":\n{output}")
     }
+}
+
+fn rows(refused: &[super::built::Refused]) -> String {
+    refused.iter().map(|row| format!("\n    {row}")).collect()
 }
 
 impl SetupError {

@@ -2,6 +2,9 @@
 //! Everything lies in the cache ([`cache`]) and is found again by [`load`]. Prints nothing: whoever calls
 //! draws the [`SetupEvent`]s. Boots nothing.
 pub mod apt;
+pub mod apt_root;
+mod apt_sources;
+pub mod built;
 pub mod cache;
 mod child;
 pub mod closure;
@@ -15,6 +18,8 @@ pub mod kernel;
 pub mod module;
 mod provide;
 pub mod root;
+#[cfg(test)]
+mod test_repository;
 
 pub use error::SetupError;
 pub use provide::{ensure, load};
@@ -48,6 +53,13 @@ pub enum SetupEvent {
         /// Bytes in all.
         total: u64,
     },
+    /// How far a build is.
+    Files {
+        /// Files compiled so far.
+        done: u32,
+        /// About how many in all.
+        about: u32,
+    },
     /// The step that began last has ended well.
     Done,
     /// A line that a child wrote (apt-get, make).
@@ -70,6 +82,8 @@ pub struct Provisioned {
     pub module_ko: PathBuf,
     /// makedumpfile and all it needs to run; `None` if the target brings none.
     pub makedumpfile: Option<Vec<InitramfsFile>>,
+    /// Where vmlinux and modules with DWARF lie, as debug packages would have them; `None` if the target brings none.
+    pub debug_dir: Option<PathBuf>,
     /// The packages all of it came from.
     pub packages: Vec<LockedPackage>,
     /// `qemu-system-x86_64`.
@@ -99,6 +113,8 @@ pub enum Role {
     Headers,
     /// makedumpfile and its libraries.
     Tools,
+    /// A source tree that set-up builds the kernel from.
+    Source,
 }
 
 /// A package in the lock file.

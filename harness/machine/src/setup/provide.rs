@@ -3,8 +3,8 @@ use super::apt::{self, Apt};
 use super::cache::{self, Cache, Lock};
 use super::module::Build;
 use super::{
-    InitramfsFile, LockedPackage, Provisioned, Role, SetupError, SetupEvent, SetupOptions, closure,
-    deb, hash, host, kernel, root,
+    InitramfsFile, LockedPackage, Provisioned, Role, SetupError, SetupEvent, SetupOptions, built,
+    closure, deb, hash, host, kernel, root,
 };
 use crate::target::{KernelSource, Target};
 use sha2::{Digest, Sha256};
@@ -28,16 +28,16 @@ pub fn ensure(
     let cache = Cache::find()?;
     let _held = cache.exclusive(on)?;
     cache.sweep()?;
-    let found = cache.read_lock(&target.name).filter(|_| !options.update);
+    let found = read_lock(&cache, target)?.filter(|_| !options.update);
     let mut lock = match &found {
         Some(lock) => lock.clone(),
-        None => resolve(target, options, on)?,
+        None => resolve(&cache, target, options, on)?,
     };
     install(&lock, options, on)?;
     if options.verify {
-        verify(&cache, &lock, on)?;
+        verify(&cache, target, &lock, on)?;
     }
-    if let Err(error) = packages(&cache, &lock, on) {
+    if let Err(error) = packages(&cache, target, &lock, on) {
         // The version may have left the archive, or apt's lists be older than it.
         if !matches!(error, SetupError::Child { .. }) {
             return Err(error);
@@ -45,14 +45,14 @@ pub fn ensure(
         let Ok(()) = host::update_lists("", options.install_host_packages, on) else {
             return Err(error);
         };
-        lock = resolve(target, options, on)?;
+        lock = resolve(&cache, target, options, on)?;
         install(&lock, options, on)?;
-        packages(&cache, &lock, on)?;
+        packages(&cache, target, &lock, on)?;
     }
     if found.as_ref() != Some(&lock) {
         cache.write_lock(&target.name, &lock)?;
     }
-    let place = Place::of(&cache, &lock);
+    let place = Place::of(&cache, target, &lock)?;
     let module_ko = place.build(&sources, &lock).run(&cache, on)?;
     place.provisioned(&cache, target, lock, module_ko)
 }
@@ -68,10 +68,8 @@ pub fn load(target: &Target) -> Result<Provisioned, SetupError> {
         target: target.name.clone(),
         missing: what.into(),
     };
-    let lock = cache
-        .read_lock(&target.name)
-        .ok_or_else(|| missing("the lock file is"))?;
-    let place = Place::of(&cache, &lock);
+    let lock = read_lock(&cache, target)?.ok_or_else(|| missing("the lock file is"))?;
+    let place = Place::of(&cache, target, &lock)?;
     let module_ko = place
         .build(&sources, &lock)
         .place(&cache)?
@@ -94,12 +92,30 @@ pub fn load(target: &Target) -> Result<Provisioned, SetupError> {
     place.provisioned(&cache, target, lock, module_ko)
 }
 
+/// The lock file, unless it is of something else than the target's file asks for now.
+fn read_lock(cache: &Cache, target: &Target) -> Result<Option<Lock>, SetupError> {
+    let lock = cache.read_lock(&target.name);
+    Ok(match &target.kernel {
+        KernelSource::Debian { .. } => lock,
+        KernelSource::Built(kernel) => {
+            let inputs = built::Inputs::read(&root::find()?, kernel)?;
+            lock.filter(|lock| inputs.is_meant_by(lock))
+        }
+    })
+}
+
 fn resolve(
+    cache: &Cache,
     target: &Target,
     options: &SetupOptions,
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<Lock, SetupError> {
-    let KernelSource::Debian { image, headers } = &target.kernel;
+    let (image, headers) = match &target.kernel {
+        KernelSource::Debian { image, headers } => (image, headers),
+        KernelSource::Built(kernel) => {
+            return built::Inputs::read(&root::find()?, kernel)?.resolve(cache, target, on);
+        }
+    };
     if options.update {
         // Without root, what apt knows already has to do.
         match host::update_lists("", options.install_host_packages, on) {
@@ -112,7 +128,7 @@ fn resolve(
             what: format!("asking apt for {image} and what belongs to it"),
         });
         let makedumpfile = target.capture.makedumpfile.as_deref();
-        let plan = apt::resolve(&Apt, image, headers, makedumpfile)?;
+        let plan = apt::resolve(&Apt::system(), image, headers, makedumpfile)?;
         on(SetupEvent::Done);
         Ok(Lock::from(plan))
     };
@@ -135,10 +151,22 @@ fn install(
 }
 
 /// Fetches and unpacks what is not unpacked yet.
-fn packages(cache: &Cache, lock: &Lock, on: &mut dyn FnMut(SetupEvent)) -> Result<(), SetupError> {
-    let place = Place::of(cache, lock);
+fn packages(
+    cache: &Cache,
+    target: &Target,
+    lock: &Lock,
+    on: &mut dyn FnMut(SetupEvent),
+) -> Result<(), SetupError> {
+    let place = Place::of(cache, target, lock)?;
     if !place.kernel_is_there(&lock.release) {
-        unpack(cache, &place.kernel, lock, KERNEL, on)?;
+        match &target.kernel {
+            KernelSource::Debian { .. } => unpack(cache, &place.kernel, lock, KERNEL, on)?,
+            KernelSource::Built(kernel) => {
+                let inputs = built::Inputs::read(&root::find()?, kernel)?;
+                inputs.make(cache, &place.kernel, lock, on)?;
+                seal(cache, &place.kernel, on)?;
+            }
+        }
     }
     match &place.tools {
         Some(tools) if !place.tools_are_there() => unpack(cache, tools, lock, TOOLS, on),
@@ -153,7 +181,8 @@ fn unpack(
     roles: &[Role],
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<(), SetupError> {
-    fetch(cache, lock, roles, on)?;
+    let wanted: Vec<&LockedPackage> = lock.of(roles).collect();
+    fetch(cache, &Apt::system(), &wanted, on)?;
     cache::remove(tree)?;
     cache.build_folder(tree, &mut |inside| {
         for package in lock.of(roles) {
@@ -170,8 +199,13 @@ fn unpack(
         }
         Ok(())
     })?;
+    seal(cache, tree, on)
+}
+
+/// Writes down what the tree is, which says too that it is whole.
+fn seal(cache: &Cache, tree: &Path, on: &mut dyn FnMut(SetupEvent)) -> Result<(), SetupError> {
     on(SetupEvent::Started {
-        what: "hashing what was unpacked".into(),
+        what: format!("hashing {}", tree.display()),
     });
     let digest = hash::tree(tree, &|_| false)?;
     let dir = cache.folder("trees")?;
@@ -186,6 +220,8 @@ fn is_wanted(role: Role, path: &Path) -> bool {
     match role {
         Role::Image => below(&["boot", "lib/modules", "usr/lib/modules"]),
         Role::Headers => below(&["usr/src", "usr/lib", "lib/modules"]),
+        // Unpacked where it is built.
+        Role::Source => false,
         Role::Tools => {
             let library = path
                 .parent()
@@ -195,18 +231,22 @@ fn is_wanted(role: Role, path: &Path) -> bool {
     }
 }
 
-/// Downloads the packages that are not there, or are not what the lock file says.
-fn fetch(
+/// Downloads the packages that are not there ([`Cache::deb`]), or are not what the lock file says.
+///
+/// # Errors
+/// [`SetupError::Child`] with apt's words, [`SetupError::Hash`].
+pub(super) fn fetch(
     cache: &Cache,
-    lock: &Lock,
-    roles: &[Role],
+    apt: &Apt,
+    packages: &[&LockedPackage],
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<(), SetupError> {
     let is_right = |package: &LockedPackage| {
         hash::file(&cache.deb(package)).is_ok_and(|hash| hash == package.sha256)
     };
-    let missing: Vec<&LockedPackage> = lock
-        .of(roles)
+    let missing: Vec<&LockedPackage> = packages
+        .iter()
+        .copied()
         .filter(|package| !is_right(package))
         .collect();
     if missing.is_empty() {
@@ -221,7 +261,7 @@ fn fetch(
     });
     cache.folder("downloads")?;
     let scratch = cache.scratch()?;
-    apt::download(&missing, scratch.path(), on)?;
+    apt::download(apt, &missing, scratch.path(), on)?;
     for package in missing {
         let file = downloaded(scratch.path(), &package.name)?;
         let actual = hash::file(&file)?;
@@ -256,8 +296,13 @@ fn downloaded(dir: &Path, name: &str) -> Result<PathBuf, SetupError> {
 
 /// Removes trees that are no longer what was unpacked; they are unpacked anew then. The packages themselves are
 /// hashed whenever they are unpacked.
-fn verify(cache: &Cache, lock: &Lock, on: &mut dyn FnMut(SetupEvent)) -> Result<(), SetupError> {
-    let place = Place::of(cache, lock);
+fn verify(
+    cache: &Cache,
+    target: &Target,
+    lock: &Lock,
+    on: &mut dyn FnMut(SetupEvent),
+) -> Result<(), SetupError> {
+    let place = Place::of(cache, target, lock)?;
     for tree in std::iter::once(&place.kernel).chain(&place.tools) {
         on(SetupEvent::Started {
             what: format!("verifying {}", tree.display()),
@@ -265,7 +310,7 @@ fn verify(cache: &Cache, lock: &Lock, on: &mut dyn FnMut(SetupEvent)) -> Result<
         let expected = std::fs::read_to_string(digest_file(tree)).unwrap_or_default();
         if tree.is_dir() && hash::tree(tree, &|_| false)? != expected {
             on(SetupEvent::Log {
-                line: format!("{} was changed and is unpacked anew", tree.display()),
+                line: format!("{} was changed and is made anew", tree.display()),
             });
             cache::remove(tree)?;
         }
@@ -286,7 +331,9 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn of(cache: &Cache, lock: &Lock) -> Self {
+    /// # Errors
+    /// Of a kernel that is built: when what it is built from or with is not there.
+    pub(super) fn of(cache: &Cache, target: &Target, lock: &Lock) -> Result<Self, SetupError> {
         let key = |roles| {
             let mut hasher = Sha256::new();
             hash::part(&mut hasher, TREE_FORMAT.as_bytes());
@@ -296,14 +343,20 @@ impl Place {
             key.truncate(24);
             key
         };
-        let (kernel_key, tools_key) = (key(KERNEL), key(TOOLS));
+        let kernel_key = match &target.kernel {
+            KernelSource::Debian { .. } => key(KERNEL),
+            KernelSource::Built(kernel) => {
+                built::Inputs::read(&root::find()?, kernel)?.key(lock)?
+            }
+        };
+        let tools_key = key(TOOLS);
         let trees = cache.root().join("trees");
         let has_tools = lock.of(TOOLS).next().is_some();
-        Self {
+        Ok(Self {
             kernel: trees.join(&kernel_key),
             tools: has_tools.then(|| trees.join(&tools_key)),
             kernel_key,
-        }
+        })
     }
 
     fn boot_file(&self, name: &str, release: &str) -> PathBuf {
@@ -372,6 +425,7 @@ impl Place {
             kernel_release: release,
             module_ko,
             makedumpfile: self.makedumpfile(target)?,
+            debug_dir: Some(self.kernel.join(built::DEBUG)).filter(|dir| dir.is_dir()),
             packages: lock.packages,
             qemu: host::qemu()?,
             cache: cache.root().into(),

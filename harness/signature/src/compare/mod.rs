@@ -9,6 +9,7 @@
 
 pub(crate) mod basis;
 pub(crate) mod decoded;
+pub mod exact;
 pub(crate) mod place;
 mod rules;
 pub(crate) mod walk;
@@ -17,6 +18,7 @@ use crate::Signature;
 use serde::Serialize;
 use std::fmt;
 
+pub use exact::Exactness;
 pub use rules::{RULES, Rule};
 
 /// What a comparison comes to.

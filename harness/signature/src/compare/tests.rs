@@ -9,6 +9,7 @@ use crate::normalise;
 use std::fmt::Write as _;
 
 mod decoded;
+mod exact;
 mod report;
 mod rules;
 mod thread;

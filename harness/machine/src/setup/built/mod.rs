@@ -1,0 +1,165 @@
+//! A kernel that set-up builds itself: from a packaged source tree, a configuration and patches of the checkout.
+//! Built once for each set of inputs, in a scratch folder; what is kept of it looks like an unpacked package, so that
+//! the rest of set-up needs to know nothing of this. Fetches through apt; boots nothing.
+mod fragment;
+mod keep;
+mod recipe;
+mod work;
+
+pub use fragment::Refused;
+pub(super) use keep::DEBUG;
+
+use super::apt::{self, Apt};
+use super::apt_root::AptRoot;
+use super::cache::{Cache, Lock};
+use super::{LockedPackage, Role, SetupError, SetupEvent, child, hash, provide};
+use crate::target::{BuiltKernel, Target};
+use fragment::Fragment;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+/// What a kernel is built from, read from the checkout.
+#[derive(Debug)]
+pub(super) struct Inputs<'a> {
+    /// As the target's file says.
+    kernel: &'a BuiltKernel,
+    config: PathBuf,
+    fragment: Fragment,
+    fragment_text: String,
+    patches: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl<'a> Inputs<'a> {
+    /// Reads fragment and patches below `checkout`.
+    ///
+    /// # Errors
+    /// [`SetupError::Io`]; [`SetupError::Package`] naming the fragment's line.
+    pub(super) fn read(checkout: &Path, kernel: &'a BuiltKernel) -> Result<Self, SetupError> {
+        let folder = checkout.join("qemu/kconfig");
+        let config = folder.join(&kernel.config);
+        let fragment_text =
+            std::fs::read_to_string(&config).map_err(SetupError::io("reading", &config))?;
+        let fragment = Fragment::parse(&fragment_text).map_err(|what| SetupError::Package {
+            file: config.clone(),
+            what,
+        })?;
+        let read = |name: &String| {
+            let file = folder.join(name);
+            let bytes = std::fs::read(&file).map_err(SetupError::io("reading", &file))?;
+            Ok((file, bytes))
+        };
+        Ok(Self {
+            kernel,
+            config,
+            fragment,
+            fragment_text,
+            patches: kernel.patches.iter().map(read).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Names the kept build: a hash of all that its bytes depend on.
+    ///
+    /// # Errors
+    /// When compiler, linker or pahole cannot be run.
+    pub(super) fn key(&self, lock: &Lock) -> Result<String, SetupError> {
+        let mut hasher = Sha256::new();
+        let mut part = |bytes: &[u8]| hash::part(&mut hasher, bytes);
+        part(recipe::RECIPE.as_bytes());
+        part(source(lock)?.sha256.as_bytes());
+        part(lock.release.as_bytes());
+        part(self.fragment_text.as_bytes());
+        for (_, patch) in &self.patches {
+            part(patch);
+        }
+        for program in std::iter::once(&*lock.compiler).chain(recipe::TOOLS.iter().copied()) {
+            part(child::quiet(program, ["--version".to_owned()])?.as_bytes());
+        }
+        let mut key = hash::hex(&hasher.finalize());
+        key.truncate(24);
+        Ok(key)
+    }
+
+    /// Whether the lock file is of this kernel: another end of its release, or another compiler, may have been
+    /// written into the checkout since.
+    pub(super) fn is_meant_by(&self, lock: &Lock) -> bool {
+        let local = self.fragment.local_version();
+        source(lock).is_ok_and(|source| {
+            source.name == self.kernel.source
+                && lock.compiler == self.kernel.compiler
+                && recipe::release(&source.version, local).as_ref() == Some(&lock.release)
+        })
+    }
+
+    /// Asks the mirror for the source package, with lists as they are now.
+    ///
+    /// # Errors
+    /// [`SetupError::NoSuite`], [`SetupError::UnknownPackage`], [`SetupError::Metadata`].
+    pub(super) fn resolve(
+        &self,
+        cache: &Cache,
+        target: &Target,
+        on: &mut dyn FnMut(SetupEvent),
+    ) -> Result<Lock, SetupError> {
+        let root = AptRoot::for_suites(cache, &self.kernel.suites)?;
+        root.update(on)?;
+        on(SetupEvent::Started {
+            what: format!("asking apt for {}", self.kernel.source),
+        });
+        let source = apt::one(&root.apt(), &self.kernel.source)?.lock(Role::Source)?;
+        let local = self.fragment.local_version();
+        let release = recipe::release(&source.version, local);
+        let release = release.ok_or_else(|| SetupError::Metadata {
+            package: source.name.clone(),
+            what: format!("version {}, expected x.y.z-revision", source.version),
+        })?;
+        let mut packages = vec![source];
+        if let Some(tool) = &target.capture.makedumpfile {
+            packages.extend(apt::tool_closure(&Apt::system(), tool)?);
+        }
+        on(SetupEvent::Done);
+        let host = recipe::HOST_PACKAGES.iter();
+        Ok(Lock::from(apt::Plan {
+            release,
+            compiler: self.kernel.compiler.clone(),
+            host_libraries: host.map(|name| (*name).to_owned()).collect(),
+            packages,
+        }))
+    }
+
+    /// Builds the kernel into `tree` of the cache, which appears when all of it is there.
+    ///
+    /// # Errors
+    /// [`SetupError::Kernel`] with the step, the last lines and the log's place; [`SetupError::Options`].
+    pub(super) fn make(
+        &self,
+        cache: &Cache,
+        tree: &Path,
+        lock: &Lock,
+        on: &mut dyn FnMut(SetupEvent),
+    ) -> Result<(), SetupError> {
+        let package = source(lock)?;
+        let root = AptRoot::for_suites(cache, &self.kernel.suites)?;
+        provide::fetch(cache, &root.apt(), &[package], on)?;
+        super::cache::remove(tree)?;
+        let scratch = cache.scratch()?;
+        let work = work::Work {
+            inputs: self,
+            lock,
+            deb: cache.deb(package),
+            scratch: scratch.path(),
+            log: tree.with_extension("log"),
+        };
+        let built = work.build(on)?;
+        cache.build_folder(tree, &mut |inside| {
+            keep::keep(&built, inside, &lock.release)
+        })
+    }
+}
+
+fn source(lock: &Lock) -> Result<&LockedPackage, SetupError> {
+    let mut packages = lock.of(&[Role::Source]);
+    packages.next().ok_or_else(|| SetupError::Metadata {
+        package: "linux-source".into(),
+        what: "not in the lock file; recrash setup --update writes it anew".into(),
+    })
+}

@@ -1,0 +1,51 @@
+//! The part of a target's file that says how set-up builds its kernel: `[kernel] kind = "built"`. Builds nothing.
+use super::is_package_name;
+use serde::Deserialize;
+
+/// A kernel that set-up builds from a packaged source tree.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BuiltKernel {
+    /// Debian package with the source, `linux-source-<version>`.
+    pub source: String,
+    /// Suites of the machine's own mirror that have it, preferred first.
+    pub suites: Vec<String>,
+    /// Fragment of a configuration on top of allnoconfig: a file in `qemu/kconfig/`.
+    pub config: String,
+    /// Patches in their order: files in `qemu/kconfig/`.
+    #[serde(default)]
+    pub patches: Vec<String>,
+    /// The compiler, for example `gcc-12`: a package of the machine's own release.
+    pub compiler: String,
+    /// How many files are compiled, about: for the progress that is shown, nothing else.
+    pub compiled_files: u32,
+}
+
+impl BuiltKernel {
+    /// What cannot be used, in words for the target's author.
+    pub(super) fn problem(&self) -> Option<String> {
+        if !self.source.starts_with("linux-source-") {
+            return Some(format!(
+                "kernel.source is {:?}, expected a package linux-source-…",
+                self.source
+            ));
+        }
+        if self.suites.is_empty() {
+            return Some("kernel.suites names no suite".into());
+        }
+        let names = [&self.source, &self.compiler]
+            .into_iter()
+            .chain(&self.suites);
+        if let Some(name) = names.into_iter().find(|name| !is_package_name(name)) {
+            return Some(format!("{name:?} is not a name that apt knows"));
+        }
+        let mut files = std::iter::once(&self.config).chain(&self.patches);
+        let is_file_name = |name: &String| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "+-._".contains(c);
+            !name.starts_with(['.', '-']) && !name.is_empty() && name.chars().all(plain)
+        };
+        files
+            .find(|name| !is_file_name(name))
+            .map(|name| format!("{name:?} is not the name of a file in qemu/kconfig"))
+    }
+}
