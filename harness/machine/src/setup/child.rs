@@ -1,5 +1,6 @@
 //! Runs apt, make and the compiler: in English, with their output kept for the error.
 use super::SetupError;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::Output;
@@ -67,8 +68,24 @@ pub(super) fn logged(
     arguments: &[String],
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Output, SetupError> {
+    logged_in(&[], program, arguments, on_line)
+}
+
+/// The same with these variables in the child's environment.
+///
+/// # Errors
+/// As [`logged`].
+pub(super) fn logged_in(
+    environment: &[(&str, OsString)],
+    program: &str,
+    arguments: &[String],
+    on_line: &mut dyn FnMut(&str),
+) -> Result<Output, SetupError> {
     let failed = |error: std::io::Error| not_started(program, arguments, &error);
     let child = expression(program, arguments).stderr_to_stdout();
+    let child = environment
+        .iter()
+        .fold(child, |child, (name, value)| child.env(name, value));
     let reader = child.reader().map_err(failed)?;
     let mut all = Vec::new();
     let mut lines = BufReader::new(&reader);

@@ -20,6 +20,22 @@ pub enum SetupError {
         /// What is missing.
         missing: String,
     },
+    /// The target was set up for something else than is asked for now.
+    #[error("target {target} was set up, but {what} since (recrash setup brings it up to date)")]
+    Stale {
+        /// The target's name.
+        target: String,
+        /// What has changed, for example `its file has changed`.
+        what: String,
+    },
+    /// The target is one of those that cannot be used.
+    #[error("target {target} is left out: {why}")]
+    LeftOut {
+        /// The target's name.
+        target: String,
+        /// Why.
+        why: String,
+    },
     /// No recrash checkout was found.
     #[error("{0}")]
     NoRoot(String),
@@ -30,6 +46,22 @@ pub enum SetupError {
         package: String,
         /// What may help.
         hint: String,
+    },
+    /// The machine's apt has no mirror to take a suite from.
+    #[error("no place to fetch {suite} from: {what}")]
+    NoMirror {
+        /// The suite.
+        suite: String,
+        /// What is missing, and where was looked.
+        what: String,
+    },
+    /// The mirror does not have a suite.
+    #[error("this machine's mirror does not serve {suites}:\n{output}")]
+    NoSuite {
+        /// The suites asked for.
+        suites: String,
+        /// apt's own words.
+        output: String,
     },
     /// apt's answer cannot be used.
     #[error("apt's record of {package}: {what}")]

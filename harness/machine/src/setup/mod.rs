@@ -2,6 +2,8 @@
 //! Everything lies in the cache ([`cache`]) and is found again by [`load`]. Prints nothing: whoever calls
 //! draws the [`SetupEvent`]s. Boots nothing.
 pub mod apt;
+pub mod apt_root;
+mod apt_sources;
 pub mod cache;
 mod child;
 pub mod closure;
@@ -9,12 +11,16 @@ pub mod deb;
 pub mod decompress;
 pub mod doctor;
 pub mod error;
+pub mod foreign;
 pub mod hash;
 pub mod host;
 pub mod kernel;
 pub mod module;
 mod provide;
 pub mod root;
+pub mod status;
+#[cfg(test)]
+mod test_repository;
 
 pub use error::SetupError;
 pub use provide::{ensure, load};
@@ -99,6 +105,8 @@ pub enum Role {
     Headers,
     /// makedumpfile and its libraries.
     Tools,
+    /// A compiler of another release, the libraries of its build tools, all run from the cache.
+    Toolchain,
 }
 
 /// A package in the lock file.
