@@ -40,6 +40,8 @@ fn title(stage: Stage) -> &'static str {
         Stage::Boot => "boot the kernel",
         Stage::Modules => "load modules and the capture kernel",
         Stage::Device => "wait for the USB device",
+        Stage::Snapshot => "save the guest",
+        Stage::Restore => "restore the guest",
         Stage::Scenario => "play the scenario",
         Stage::Stop => "stop the guest",
         Stage::QemuDump => "have QEMU write its dump",

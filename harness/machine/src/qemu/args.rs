@@ -42,8 +42,8 @@ pub struct Machine {
     pub cpus: u32,
     /// bzImage.
     pub kernel: PathBuf,
-    /// Its initramfs.
-    pub initramfs: PathBuf,
+    /// Its initramfs; a machine that does not boot reads none.
+    pub initramfs: Option<PathBuf>,
     /// Its command line.
     pub cmdline: String,
     /// The USB host controller.
@@ -54,8 +54,21 @@ pub struct Machine {
     pub pcap: PathBuf,
     /// Whether QEMU confines itself with seccomp (not every build can).
     pub sandbox: bool,
+    /// The file that is its memory, instead of anonymous memory.
+    pub memory: Option<MemoryFile>,
+    /// It waits to be told where its state comes from, instead of booting.
+    pub incoming: bool,
     /// What it has for saving the guest's memory from outside.
     pub dump: DumpDevices,
+}
+
+/// A file that is a guest's memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryFile {
+    /// The file, of the memory's size.
+    pub path: PathBuf,
+    /// Whether what the guest writes goes into the file; else only the guest sees it.
+    pub shared: bool,
 }
 
 /// Devices for a dump that QEMU writes.
@@ -83,6 +96,19 @@ pub struct Sockets {
     pub usb: Option<RawFd>,
 }
 
+impl Sockets {
+    /// Numbers that stand for none, where the arguments are only compared or shown.
+    pub(crate) fn for_show() -> Self {
+        Self {
+            console: 3,
+            qmp: 4,
+            events: 5,
+            vmcore: Some(6),
+            usb: Some(7),
+        }
+    }
+}
+
 impl Machine {
     /// All arguments, without the program's name.
     ///
@@ -96,7 +122,7 @@ impl Machine {
             .flag("-no-reboot");
         args.pair("-display", "none")
             .pair("-msg", "timestamp=off")
-            .pair("-machine", &self.machine_type)
+            .pair("-machine", self.machine_option())
             .pair("-accel", self.accel.to_string())
             .pair("-cpu", &self.cpu)
             .pair("-m", format!("{}M", self.memory_mib))
@@ -104,9 +130,17 @@ impl Machine {
         if self.sandbox {
             args.pair("-sandbox", SANDBOX);
         }
-        args.pair("-kernel", self.kernel.as_os_str())
-            .pair("-initrd", self.initramfs.as_os_str())
-            .pair("-append", &self.cmdline);
+        if let Some(memory) = &self.memory {
+            args.memory(memory, self.memory_mib);
+        }
+        if self.incoming {
+            args.pair("-incoming", "defer");
+        }
+        args.pair("-kernel", self.kernel.as_os_str());
+        if let Some(initramfs) = &self.initramfs {
+            args.pair("-initrd", initramfs.as_os_str());
+        }
+        args.pair("-append", &self.cmdline);
         args.socket("console", sockets.console)
             .pair("-serial", "chardev:console")
             .socket("qmp", sockets.qmp)
@@ -136,7 +170,17 @@ impl Machine {
         args.pair("-device", device);
         args.0
     }
+
+    fn machine_option(&self) -> String {
+        match self.memory {
+            Some(_) => format!("{},memory-backend={MEMORY_ID}", self.machine_type),
+            None => self.machine_type.clone(),
+        }
+    }
 }
+
+/// QEMU's name of the memory.
+const MEMORY_ID: &str = "memory";
 
 /// QEMU's seccomp filter: no new processes, no new privileges.
 pub(crate) const SANDBOX: &str =
@@ -165,6 +209,14 @@ impl Args {
     fn pair(&mut self, name: &str, value: impl AsRef<OsStr>) -> &mut Self {
         self.flag(name).0.push(value.as_ref().into());
         self
+    }
+    fn memory(&mut self, memory: &MemoryFile, mib: u32) -> &mut Self {
+        let shared = if memory.shared { "on" } else { "off" };
+        let mut option = OsString::from(format!(
+            "memory-backend-file,id={MEMORY_ID},size={mib}M,share={shared},mem-path="
+        ));
+        option.push(escape(memory.path.as_os_str()));
+        self.pair("-object", option)
     }
     fn socket(&mut self, id: &str, fd: RawFd) -> &mut Self {
         self.pair("-chardev", format!("socket,id={id},fd={fd}"))
@@ -219,12 +271,14 @@ mod tests {
             memory_mib: 512,
             cpus: 2,
             kernel: "/k/vmlinuz".into(),
-            initramfs: "/k/initramfs".into(),
+            initramfs: Some("/k/initramfs".into()),
             cmdline: "console=ttyS0 panic=-1".into(),
             usb_controller: Controller::QemuXhci,
             usb_host: None,
             pcap: "usb.pcap".into(),
             sandbox: true,
+            memory: None,
+            incoming: false,
             dump: DumpDevices::default(),
         }
     }
@@ -378,6 +432,27 @@ mod tests {
         );
         assert!(line.contains("-action panic=pause"), "{line}");
         assert!(!line.contains(VMCORE_PORT), "{line}");
+    }
+
+    #[test]
+    fn a_restored_machine_has_a_private_copy_of_the_memory_and_no_initramfs() {
+        let machine = Machine {
+            initramfs: None,
+            memory: Some(MemoryFile {
+                path: "/s,1/memory".into(),
+                shared: false,
+            }),
+            incoming: true,
+            ..machine()
+        };
+        check(&machine, "-machine", &["pc,memory-backend=memory"]);
+        check(
+            &machine,
+            "-object",
+            &["memory-backend-file,id=memory,size=512M,share=off,mem-path=/s,,1/memory"],
+        );
+        check(&machine, "-incoming", &["defer"]);
+        check(&machine, "-initrd", &[]);
     }
 
     #[test]

@@ -49,6 +49,18 @@ impl RunFolder {
         Ok(Self { path, _lock: lock })
     }
 
+    /// Makes a folder at exactly this place: no run of its own, but what a boot for a snapshot leaves.
+    ///
+    /// # Errors
+    /// The file system's; it must not be there.
+    pub fn plain(path: &Path) -> io::Result<Self> {
+        std::fs::create_dir(path)?;
+        let path = path.canonicalize()?;
+        let lock = File::open(&path)?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self { path, _lock: lock })
+    }
+
     /// Where it is; absolute.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -28,6 +28,9 @@ use crate::qemu::process::{Launch, Process, describe_exit};
 use crate::qemu::qmp::{Qmp, QmpCommand, QmpError, QmpEvent};
 
 mod dump;
+pub mod snapshot;
+
+use snapshot::Begin;
 
 /// How often the stop flag is looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -46,6 +49,8 @@ pub struct Guest<'a> {
     pub machine: &'a Machine,
     /// QEMU.
     pub program: OsString,
+    /// Where it begins, and whether it is saved before its scenario.
+    pub begin: Begin<'a>,
     /// How its memory is saved.
     pub capture: &'a Capture,
     /// Limits of the stages.
@@ -131,6 +136,14 @@ pub fn run<D>(
         File::create_new(guest.folder.file(folder::CONSOLE))?,
         sender.clone(),
     )?;
+    let (to_guest, state) = match guest.begin {
+        Begin::Restore(state) => {
+            let state = OwnedFd::from(File::open(state)?);
+            (Some(events.try_clone()?), Some(state))
+        }
+        Begin::Boot | Begin::BootAndSave(_) => (None, None),
+    };
+    let state_number = state.as_ref().map(AsRawFd::as_raw_fd);
     readers::events(events, sender.clone())?;
     let mut open = vec![Port::Console, Port::Events, Port::Qmp];
     if let Some(vmcore) = vmcore {
@@ -156,6 +169,8 @@ pub fn run<D>(
         qemu_whole: None,
         tool: None,
         sender: sender.clone(),
+        to_guest,
+        state: state_number,
         qmp: None,
         errands: VecDeque::new(),
         open,
@@ -182,6 +197,7 @@ pub fn run<D>(
                 Some(events_far.into()),
                 vmcore_far.map(Into::into),
                 usb,
+                state,
             ]
             .into_iter()
             .flatten()
@@ -221,6 +237,10 @@ struct Driver<'a> {
     qemu_whole: Option<Whole>,
     tool: Option<String>,
     sender: SyncSender<Message>,
+    /// Our end of the events port, until a restored guest has been let go.
+    to_guest: Option<UnixStream>,
+    /// Under which number QEMU has inherited the file that the guest goes on from.
+    state: Option<RawFd>,
     /// QEMU's control socket, unless it is out on an errand.
     qmp: Option<Qmp>,
     /// Errands that wait for it.
@@ -268,7 +288,7 @@ impl Driver<'_> {
             }
         };
         self.qmp = Some(qmp);
-        self.feed(Input::QemuReady)?;
+        self.begin(self.state)?;
         let end = self.until_end(messages, stop)?;
         // A QEMU that quits by itself completes its record of the USB traffic.
         self.quit(messages)?;
@@ -446,6 +466,7 @@ impl Driver<'_> {
         }
         match event.name.as_str() {
             "GUEST_PANICKED" => self.stopped(),
+            "MIGRATION" => self.migration(&event.data),
             "DUMP_COMPLETED" => {
                 let Some(dump) = &mut self.qemu_dump else {
                     return Ok(None);
@@ -502,6 +523,9 @@ impl Driver<'_> {
         // The agent reads these from the kernel log, which is also the console: they are noted once, there.
         if matches!(event, GuestEvent::ModuleReport { .. }) {
             return Ok(None);
+        }
+        if event == GuestEvent::Holding {
+            return self.holding();
         }
         if let GuestEvent::DumpStarted { tool } = &event {
             self.tool = Some(tool.clone());

@@ -66,6 +66,9 @@ pub struct Manifest {
     /// Which attempt of which campaign it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub campaign: Option<CampaignNote>,
+    /// When the snapshot was made that it went on from (RFC 3339); absent for a boot of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
     /// The whole command line.
     pub cmdline: String,
     /// How the memory was saved; in manifests from before that was a choice, as it was then.
@@ -352,6 +355,7 @@ pub(super) mod tests {
             fault: "f".into(),
             append: Vec::new(),
             campaign: None,
+            snapshot: None,
             cmdline: String::new(),
             capture: CaptureNote::default(),
             stages: vec![StageTime {

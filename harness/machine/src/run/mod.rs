@@ -11,6 +11,7 @@ pub mod lines;
 pub mod manifest;
 mod qemu_dump;
 mod readers;
+pub mod snapshot;
 pub mod stage;
 mod stop;
 
@@ -40,8 +41,10 @@ use crate::setup::Provisioned;
 use crate::target::Target;
 use crate::usbhost::Physical;
 use crate::usbpcap;
-use crate::usbredir::DeviceServer;
+use crate::usbredir::{DeviceServer, DeviceState};
+use guest::snapshot::Begin;
 use guest::{Guest, GuestResult};
+use snapshot::Snapshot;
 use stage::{End, Failure, Limits};
 
 /// What to run.
@@ -69,6 +72,8 @@ pub struct RunRequest<'a> {
     pub root: &'a Path,
     /// Parameters of repro-module, from [`crate::scenario::module_params`].
     pub module_params: &'a str,
+    /// What it goes on from, instead of booting.
+    pub snapshot: Option<&'a Snapshot>,
     /// Which attempt of which campaign it is, if of one.
     pub campaign: Option<CampaignNote>,
 }
@@ -166,19 +171,24 @@ pub fn run(
         .map_err(|error| prepare(&error))?;
     let result = (|| {
         let scratch = tempfile::tempdir().map_err(|error| prepare(&error))?;
-        let initramfs = pack(request, scratch.path()).map_err(|error| prepare(&error))?;
-        let machine = machine(request, &accel, initramfs);
-        let guest = Guest {
-            machine: &machine,
-            program: request.provisioned.qemu.clone().into(),
-            capture: &request.capture,
-            limits: limits(request.target),
-            vmcore_limit: u64::from(machine.memory_mib) << 22,
-            scenario: request.scenario,
-            folder: &folder,
-            clock,
+        let machine = match request.snapshot {
+            Some(snapshot) => snapshot.machine(machine(request, &accel, None)),
+            None => {
+                let packed = pack(request, scratch.path(), false);
+                let initramfs = packed.map_err(|error| prepare(&error))?;
+                machine(request, &accel, Some(initramfs))
+            }
         };
-        let plug = |sink: DeviceSink| plug(request.device, sink);
+        let state = request.snapshot.map(Snapshot::state);
+        let guest = Guest {
+            begin: match &state {
+                Some(state) => Begin::Restore(state),
+                None => Begin::Boot,
+            },
+            ..guest_of(request, &machine, &folder, clock)
+        };
+        let device = request.snapshot.map(|snapshot| snapshot.device().clone());
+        let plug = |sink: DeviceSink| plug(request.device, device, sink);
         let mut result = guest::run(&guest, plug, observer, stop)
             .map_err(|error| RunError::host(Stage::StartQemu, Some(&folder), error))?;
         if request.device.physical().is_some() {
@@ -207,8 +217,28 @@ pub fn run(
     })
 }
 
-/// Packs the first boot's initramfs, which holds the capture boot's.
-fn pack(request: &RunRequest<'_>, scratch: &Path) -> Result<PathBuf, InitramfsError> {
+/// The guest that boots this machine.
+fn guest_of<'g>(
+    request: &'g RunRequest<'_>,
+    machine: &'g Machine,
+    folder: &'g RunFolder,
+    clock: Instant,
+) -> Guest<'g> {
+    Guest {
+        machine,
+        program: request.provisioned.qemu.clone().into(),
+        begin: Begin::Boot,
+        capture: &request.capture,
+        limits: limits(request.target),
+        vmcore_limit: u64::from(machine.memory_mib) << 22,
+        scenario: request.scenario,
+        folder,
+        clock,
+    }
+}
+
+/// Packs the first boot's initramfs, which holds the capture boot's. With `hold` it is to be saved before its scenario.
+fn pack(request: &RunRequest<'_>, scratch: &Path, hold: bool) -> Result<PathBuf, InitramfsError> {
     let (target, provisioned) = (request.target, request.provisioned);
     let capture = if request.capture.mode.by_kdump() {
         Some(initramfs::capture(provisioned, target, &request.capture)?.to_bytes()?)
@@ -225,7 +255,7 @@ fn pack(request: &RunRequest<'_>, scratch: &Path) -> Result<PathBuf, InitramfsEr
         module_params: &module_params,
         capture: &request.capture,
         capture_cmdline: &target.capture.cmdline,
-        hold: false,
+        hold,
     };
     let bytes = initramfs::first(provisioned, target, &boot, capture)?.to_bytes()?;
     let file = scratch.join("initramfs.cpio");
@@ -248,7 +278,7 @@ fn choose_accel(request: &RunRequest<'_>) -> Result<Chosen, AccelError> {
     .choose(request.accel)
 }
 
-fn machine(request: &RunRequest<'_>, accel: &Chosen, initramfs: PathBuf) -> Machine {
+fn machine(request: &RunRequest<'_>, accel: &Chosen, initramfs: Option<PathBuf>) -> Machine {
     let settings = &request.target.machine;
     Machine {
         machine_type: settings.machine_type.clone(),
@@ -263,6 +293,8 @@ fn machine(request: &RunRequest<'_>, accel: &Chosen, initramfs: PathBuf) -> Mach
         usb_host: request.device.physical().map(Physical::qemu_device),
         pcap: folder::PCAP.into(),
         sandbox: accel.sandbox,
+        memory: None,
+        incoming: false,
         dump: DumpDevices {
             vmcoreinfo: request.capture.mode.by_qemu(),
             pvpanic: request.capture.pvpanic(),
@@ -287,6 +319,8 @@ fn limits(target: &Target) -> Limits {
         boot: deadlines.boot(),
         modules: deadlines.boot(),
         device: deadlines.scenario(),
+        // A few MiB, and what the disk needs to take the memory.
+        snapshot: Duration::from_secs(60),
         scenario: deadlines.scenario(),
         // The kernel prints its last lines on a serial port.
         stop: Duration::from_secs(30),
@@ -308,9 +342,11 @@ fn take_traffic(folder: &RunFolder, scenario: &Scenario, result: &mut GuestResul
 }
 
 /// Serves an emulated device on a socket in a folder that only we can enter, and connects QEMU's end to it; then the
-/// name is no longer needed. A physical device is QEMU's to open.
+/// name is no longer needed. `from` is what the connection of a restored guest was. A physical device is QEMU's to
+/// open.
 fn plug(
     device: &UsbDevice,
+    from: Option<DeviceState>,
     sink: DeviceSink,
 ) -> io::Result<(Option<DeviceServer>, Option<OwnedFd>)> {
     let UsbDevice::Emulated(device) = device else {
@@ -320,7 +356,7 @@ fn plug(
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("usb");
     let listener = UnixListener::bind(&path)?;
-    let server = DeviceServer::start(device, listener, move |event| {
+    let server = DeviceServer::resume(device, from, listener, move |event| {
         sink.send(serde_json::to_value(event).unwrap_or_default());
     })?;
     let stream = UnixStream::connect(&path)?;
@@ -349,6 +385,7 @@ fn first_manifest(
         fault: request.scenario.fault.clone(),
         append: request.append.to_vec(),
         campaign: request.campaign.clone(),
+        snapshot: request.snapshot.map(|snapshot| snapshot.made().to_owned()),
         cmdline: cmdline(request),
         capture: CaptureNote::of(&request.capture),
         stages: Vec::new(),
@@ -401,6 +438,12 @@ fn settle(
     match result.end {
         End::Failed(failure) => Err(failed(failure)),
         End::Survived => Ok(survived(&result, request.scenario)),
+        // Only what makes a snapshot asks for one.
+        End::Saved => Err(RunError::host(
+            Stage::Snapshot,
+            Some(folder),
+            "the guest was saved and not run",
+        )),
         End::Crashed => crashed(folder, &request.capture, result),
     }
 }

@@ -5,7 +5,7 @@ use recrash_agent::plan::Compression;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{self, PipeReader, Read, Write};
+use std::io::{self, PipeReader, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 
 use super::capture::{CaptureError, Whole, hex};
@@ -17,6 +17,9 @@ const FD_NAME: &str = "vmcore";
 /// Room in the pipe, in bytes; as much as a user without privileges may have.
 const PIPE_BYTES: usize = 1 << 20;
 
+/// What becomes a hole in the file.
+const ZEROS: [u8; 4096] = [0; 4096];
+
 /// What QEMU's control socket is busy with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Errand {
@@ -26,15 +29,19 @@ pub(super) enum Errand {
     Dump,
     /// Let the guest go on.
     Continue,
+    /// Save the whole machine ([`super::guest::snapshot`]).
+    Save,
+    /// Restore it.
+    Restore,
 }
 
 impl Errand {
-    /// The commands, in order; a dump's are [`begin`]'s.
+    /// The commands, in order, where they are the same each time.
     pub(super) fn commands(self) -> Vec<QmpCommand> {
         match self {
             Self::Stop => vec![QmpCommand::plain("stop")],
             Self::Continue => vec![QmpCommand::plain("cont")],
-            Self::Dump => Vec::new(),
+            Self::Dump | Self::Save | Self::Restore => Vec::new(),
         }
     }
 }
@@ -68,7 +75,8 @@ pub(super) fn begin(compression: Compression) -> io::Result<(PipeReader, Vec<Qmp
     Ok((reader, vec![pass, dump]))
 }
 
-/// Copies the dump to `file` until the pipe ends, hashed on the way. `progress` gets the number of bytes so far.
+/// Copies the dump to `file` until the pipe ends, hashed on the way. Zeros become holes, of which most of a guest's memory
+/// is. `progress` gets the number of bytes so far.
 ///
 /// # Errors
 /// [`CaptureError`]; what had arrived stays in the file.
@@ -92,8 +100,7 @@ pub(super) fn receive(
             return Err(CaptureError::TooLarge { limit });
         }
         let piece = buffer.get(..count).unwrap_or_default();
-        file.write_all(piece)
-            .map_err(|source| CaptureError::Write { bytes, source })?;
+        write_sparse(file, piece).map_err(|source| CaptureError::Write { bytes, source })?;
         hash.update(piece);
         bytes += count as u64;
         progress(bytes);
@@ -101,10 +108,30 @@ pub(super) fn receive(
     if bytes == 0 {
         return Err(CaptureError::Nothing);
     }
+    // A hole at the end is no part of the file until its length says so.
+    file.set_len(bytes)
+        .map_err(|source| CaptureError::Write { bytes, source })?;
     Ok(Whole {
         bytes,
         sha256: hex(&hash.finalize()),
     })
+}
+
+/// Writes at the file's position and moves it; pieces of zeros are passed over.
+fn write_sparse(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    // Slices are compared by memcmp, which even a build without optimisation has in its fast form.
+    let is_zero = |piece: &&[u8]| ZEROS.get(..piece.len()) == Some(*piece);
+    let length = |pieces: &mut dyn Iterator<Item = &[u8]>| pieces.map(<[u8]>::len).sum::<usize>();
+    while !bytes.is_empty() {
+        let zeros = length(&mut bytes.chunks(ZEROS.len()).take_while(is_zero));
+        let (hole, rest) = bytes.split_at(zeros);
+        file.seek_relative(i64::try_from(hole.len()).unwrap_or(i64::MAX))?;
+        let data = length(&mut rest.chunks(ZEROS.len()).take_while(|piece| !is_zero(piece)));
+        let (data, rest) = rest.split_at(data);
+        file.write_all(data)?;
+        bytes = rest;
+    }
+    Ok(())
 }
 
 /// What is known of the dump: it is whole once QEMU has said so and the pipe has ended.
@@ -201,6 +228,23 @@ mod tests {
         assert!(matches!(much, Err(CaptureError::TooLarge { limit: 999 })));
         let nothing = receive(&[][..], &mut file, 999, |_| {});
         assert!(matches!(nothing, Err(CaptureError::Nothing)));
+    }
+
+    #[test]
+    fn zeros_take_no_room_and_are_zeros_all_the_same() {
+        use std::os::unix::fs::MetadataExt;
+        let mut bytes = vec![0; 1 << 20];
+        for at in [0, 5000, 300_000, 300_001] {
+            bytes[at] = 7;
+        }
+        let mut file = tempfile::tempfile().unwrap();
+        let whole = receive(&bytes[..], &mut file, 1 << 20, |_| {}).unwrap();
+        assert_eq!(whole.sha256, hex(&Sha256::digest(&bytes)));
+        assert!(file.metadata().unwrap().blocks() * 512 < 1 << 18);
+        let mut kept = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut kept).unwrap();
+        assert!(kept == bytes, "the file holds what was sent");
     }
 
     #[test]

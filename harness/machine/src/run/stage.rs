@@ -21,6 +21,10 @@ pub enum Stage {
     Modules,
     /// Until the guest has found the device.
     Device,
+    /// Until the guest, which holds before its scenario, is saved.
+    Snapshot,
+    /// Until a guest that was saved goes on.
+    Restore,
     /// Until the kernel dies or the scenario ends.
     Scenario,
     /// From the crash until QEMU has stopped the guest, where QEMU dumps.
@@ -43,6 +47,8 @@ impl fmt::Display for Stage {
             Self::Boot => "boot",
             Self::Modules => "modules",
             Self::Device => "device",
+            Self::Snapshot => "snapshot",
+            Self::Restore => "restore",
             Self::Scenario => "scenario",
             Self::Stop => "stop",
             Self::QemuDump => "qemu-dump",
@@ -54,11 +60,13 @@ impl fmt::Display for Stage {
 }
 
 /// Those in which something is waited for.
-const STAGES_WITH_LIMIT: [Stage; 10] = [
+const STAGES_WITH_LIMIT: [Stage; 12] = [
     Stage::StartQemu,
     Stage::Boot,
     Stage::Modules,
     Stage::Device,
+    Stage::Snapshot,
+    Stage::Restore,
     Stage::Scenario,
     Stage::Stop,
     Stage::QemuDump,
@@ -78,6 +86,8 @@ pub struct Limits {
     pub modules: Duration,
     /// [`Stage::Device`].
     pub device: Duration,
+    /// [`Stage::Snapshot`] and [`Stage::Restore`].
+    pub snapshot: Duration,
     /// [`Stage::Scenario`].
     pub scenario: Duration,
     /// [`Stage::Stop`].
@@ -108,6 +118,7 @@ impl Limits {
             Stage::Boot => self.boot,
             Stage::Modules => self.modules,
             Stage::Device => self.device,
+            Stage::Snapshot | Stage::Restore => self.snapshot,
             Stage::Scenario => self.scenario,
             Stage::Stop => self.stop,
             Stage::CaptureBoot => self.capture_boot,
@@ -124,6 +135,12 @@ pub enum Input<'a> {
     Start,
     /// QEMU answered on QMP.
     QemuReady,
+    /// QEMU answered on QMP, and is going to restore a guest.
+    Restoring,
+    /// The guest holds, and is going to be saved.
+    Holding,
+    /// The guest is saved.
+    Saved,
     /// The guest's init reports.
     Guest(&'a GuestEvent),
     /// The console says that the kernel dies.
@@ -161,7 +178,9 @@ pub enum End {
     Crashed,
     /// The scenario ended and the kernel was alive until it was powered off.
     Survived,
-    /// Neither.
+    /// It was saved where it held, which is what it was booted for.
+    Saved,
+    /// None of these.
     Failed(Failure),
 }
 
@@ -287,6 +306,18 @@ impl Machine {
                 self.enter(now, Stage::StartQemu);
             }
             Input::QemuReady => self.forward(now, Stage::Boot),
+            Input::Restoring => self.forward(now, Stage::Restore),
+            Input::Holding => {
+                // A guest that says so after it died, or after its scenario began, says nothing.
+                if self.crash.is_none() && self.stage < Stage::Scenario {
+                    self.forward(now, Stage::Snapshot);
+                }
+            }
+            Input::Saved => {
+                if self.stage == Stage::Snapshot {
+                    return Some(End::Saved);
+                }
+            }
             Input::Guest(event) => return self.guest(now, event),
             Input::Crash(line) => self.crashed(now, line),
             Input::Stopped => self.stopped(now),

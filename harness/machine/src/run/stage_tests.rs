@@ -7,6 +7,7 @@ const LIMITS: Limits = Limits {
     boot: Duration::from_secs(60),
     modules: Duration::from_secs(61),
     device: Duration::from_secs(62),
+    snapshot: Duration::from_secs(30),
     scenario: Duration::from_secs(63),
     stop: Duration::from_secs(15),
     capture_boot: Duration::from_secs(64),
@@ -48,6 +49,9 @@ fn feed(machine: &mut Machine, now: Duration, word: &str) -> Option<End> {
     let input = match word {
         "start" => Input::Start,
         "ready" => Input::QemuReady,
+        "holding" => Input::Holding,
+        "saved" => Input::Saved,
+        "restoring" => Input::Restoring,
         "oops" => Input::Crash("general protection fault"),
         "stopped" => Input::Stopped,
         "qbytes" => Input::QemuDumpBytes,
@@ -89,6 +93,7 @@ fn check_in(mode: CaptureMode, transcript: &str, expected: &str) -> Machine {
         None => "goes on".into(),
         Some(End::Crashed) => "crashed".into(),
         Some(End::Survived) => "survived".into(),
+        Some(End::Saved) => "saved".into(),
         Some(End::Failed(failure)) => format!("{:?}: {}", failure.kind, failure.detail),
     };
     assert_eq!(format!("{}, {end}", machine.stage()), expected);
@@ -108,6 +113,35 @@ fn a_crash_with_a_vmcore_is_a_crash() {
             title: "general protection fault".into()
         })
     );
+}
+
+#[test]
+fn a_guest_that_holds_is_saved_and_that_is_the_end() {
+    check("start ready init loaded holding saved", "snapshot, saved");
+    // Where nothing was to be saved, nothing has been.
+    check("start ready init loaded saved", "device, goes on");
+    check(
+        "start ready init loaded oops holding saved",
+        "capture-boot, goes on",
+    );
+    check(
+        "start ready init loaded scenario holding saved",
+        "scenario, goes on",
+    );
+}
+
+#[test]
+fn a_restored_guest_begins_with_its_scenario() {
+    check("start restoring", "restore, goes on");
+    check(
+        "start restoring scenario oops init2 dumping bytes written whole exit",
+        "shutdown, crashed",
+    );
+    let machine = check("start restoring", "restore, goes on");
+    let End::Failed(failure) = machine.timed_out(machine.deadline()) else {
+        panic!("it did not go on");
+    };
+    assert_eq!(failure.stage, Stage::Restore);
 }
 
 #[test]
@@ -205,7 +239,7 @@ fn a_guest_that_survives_again_and_again_stops_the_clock_once() {
 fn the_deadlines_of_all_stages_end_the_run_whatever_it_does() {
     let mut machine = check("start ready", "boot, goes on");
     machine.since = Duration::from_secs(1_000_000);
-    let all = 5 + 60 + 61 + 62 + 63 + 15 + 100 + 64 + 100 + 10;
+    let all = 5 + 60 + 61 + 62 + 30 + 30 + 63 + 15 + 100 + 64 + 100 + 10;
     assert_eq!(machine.deadline(), Duration::from_secs(all));
 }
 

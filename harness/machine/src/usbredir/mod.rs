@@ -17,5 +17,5 @@ pub mod session;
 
 pub use device::Device;
 pub use event::DeviceEvent;
-pub use server::DeviceServer;
+pub use server::{DeviceServer, StateHandle};
 pub use session::DeviceState;

@@ -17,7 +17,7 @@ pub struct DeviceServer {
     /// Closing it wakes the thread and tells it to end.
     stop: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
-    /// The connection's state as of the last time that nothing was on its way.
+    /// The connection's state; `None` while something is on its way.
     state: Arc<Mutex<Option<DeviceState>>>,
 }
 
@@ -64,10 +64,22 @@ impl DeviceServer {
         })
     }
 
-    /// What a guest that is saved now can go on with; `None` while a transfer is on its way or QEMU is not connected.
+    /// Tells what a guest that is saved can go on with, also after the connection has ended.
     #[must_use]
-    pub fn state(&self) -> Option<DeviceState> {
-        self.state
+    pub fn state(&self) -> StateHandle {
+        StateHandle(Arc::clone(&self.state))
+    }
+}
+
+/// See [`DeviceServer::state`].
+#[derive(Debug, Clone)]
+pub struct StateHandle(Arc<Mutex<Option<DeviceState>>>);
+
+impl StateHandle {
+    /// The state; `None` where a transfer is on its way, or was when the connection ended.
+    #[must_use]
+    pub fn get(&self) -> Option<DeviceState> {
+        self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
@@ -116,7 +128,6 @@ impl<S: Fn(DeviceEvent)> Worker<S> {
                     Err(error) => error.to_string(),
                 };
                 self.report(&mut session);
-                self.keep(None);
                 self.tell(DeviceEvent::Disconnected { why });
             }
         }

@@ -1,6 +1,7 @@
 //! Where a plan is carried out: everything that one boot and its verdict need, so that it can be done once, or again
 //! and again, and each time is judged alike. Reads no arguments and prints no result.
 use recrash_machine::qemu::accel::AccelChoice;
+use recrash_machine::run::snapshot::Snapshot;
 use recrash_machine::run::{self, CampaignNote, RunRequest, StopFlag};
 use recrash_machine::setup::Provisioned;
 use recrash_signature::store::Golden;
@@ -20,10 +21,12 @@ pub(super) struct Bench<'a> {
     pub(super) golden: &'a Golden,
     pub(super) expect: Expect,
     pub(super) accel: AccelChoice,
+    /// Where a run goes on from, instead of booting.
+    pub(super) snapshot: Option<&'a Snapshot>,
 }
 
 impl Bench<'_> {
-    /// One fresh boot, its analysis and its verdict; if it is one of many, which.
+    /// One run, its analysis and its verdict; if it is one of many, which.
     pub(super) fn run_once(
         &self,
         progress: &Progress,
@@ -46,7 +49,7 @@ impl Bench<'_> {
     }
 
     /// What the machine is asked for.
-    fn request(&self) -> RunRequest<'_> {
+    pub(super) fn request(&self) -> RunRequest<'_> {
         let plan = self.plan;
         RunRequest {
             target: &plan.target,
@@ -61,6 +64,7 @@ impl Bench<'_> {
             root: &plan.root,
             module_params: &plan.module_params,
             campaign: None,
+            snapshot: self.snapshot,
         }
     }
 }

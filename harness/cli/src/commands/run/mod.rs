@@ -20,7 +20,7 @@ use crate::expect::Expect;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::{interrupt, output};
-use attempts::{AttemptsArgs, Series};
+use attempts::{AttemptsArgs, Series, Source};
 use bench::Bench;
 use hardware::HardwareArgs;
 use matrix::MatrixArgs;
@@ -110,7 +110,16 @@ impl Args {
             return matrix::run(&self);
         }
         // Whatever can be wrong with the input is found before anything boots.
-        let plan = self.resolve()?;
+        let mut plan = self.resolve()?;
+        let source = self.many.source()?;
+        if source != Source::Boots {
+            plan.capture = attempts::fastest(plan.capture);
+            if let Some(device) = plan.device.physical() {
+                return Err(Failure::usage(anyhow::anyhow!(
+                    "--from-snapshot: {device} is a physical device, whose state no snapshot has"
+                )));
+            }
+        }
         let golden = self.golden(&plan.target)?;
         let progress = Progress::new(self.json, self.verbose);
         let provisioned = self.provision(&plan.target, &progress)?;
@@ -125,24 +134,26 @@ impl Args {
             golden: &golden,
             expect: self.expect.unwrap_or(Expect::SameCrash),
             accel: self.accel.into(),
+            snapshot: None,
         };
         if let Some(of) = self.many.attempts {
             let series = Series {
                 bench,
+                keep: self.keep,
                 of,
                 jobs: self.many.jobs,
                 stop_at: self.many.stop_at_first,
                 json: self.json,
                 verbose: self.verbose,
-                notes: Vec::new(),
+                source,
             };
             let exit = series.run(&stop)?;
-            self.prune(&plan.root);
+            prune(&plan.root, self.keep);
             return Ok(exit);
         }
         let aftermath = bench.run_once(&progress, &stop, None);
         aftermath.print(self.json, self.timings)?;
-        self.prune(&plan.root);
+        prune(&plan.root, self.keep);
         Ok(aftermath.exit())
     }
 
@@ -161,12 +172,13 @@ impl Args {
         };
         super::setup::ensure(target, &options, progress)
     }
+}
 
-    fn prune(&self, root: &Path) {
-        let Some(count) = self.keep else { return };
-        // The run has its verdict; what could not be deleted does not change it.
-        if let Err(error) = run::prune(root, Prune::Keep(count)) {
-            output::note(&format!("warning: --keep {count}: {error}\n"));
-        }
+/// Deletes all but the newest runs, if that is wanted.
+fn prune(root: &Path, keep: Option<usize>) {
+    let Some(count) = keep else { return };
+    // The run has its verdict; what could not be deleted does not change it.
+    if let Err(error) = run::prune(root, Prune::Keep(count)) {
+        output::note(&format!("warning: --keep {count}: {error}\n"));
     }
 }

@@ -62,13 +62,16 @@ impl Driver<'_> {
         match (errand, result) {
             // The end of QEMU says more than the end of its socket.
             (_, Err(QmpError::Closed { .. })) => {}
-            (_, Err(error)) => {
-                return Ok(Some(
-                    self.stages.fail(FailureKind::NoVmcore, &error.to_string()),
-                ));
+            (errand, Err(error)) => {
+                let kind = match errand {
+                    Errand::Save | Errand::Restore => FailureKind::Host,
+                    Errand::Stop | Errand::Dump | Errand::Continue => FailureKind::NoVmcore,
+                };
+                return Ok(Some(self.stages.fail(kind, &error.to_string())));
             }
             (Errand::Stop, Ok(())) => return self.stopped(),
-            (Errand::Dump | Errand::Continue, Ok(())) => {}
+            // Events tell how far they are.
+            (Errand::Dump | Errand::Continue | Errand::Save | Errand::Restore, Ok(())) => {}
         }
         if let Some((errand, commands)) = self.errands.pop_front() {
             self.send(errand, commands)?;

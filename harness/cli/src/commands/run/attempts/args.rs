@@ -1,8 +1,11 @@
 //! The options of many attempts. Makes none.
+use anyhow::anyhow;
 use recrash_signature::compare::Verdict;
+use std::path::PathBuf;
 
 use crate::campaign::record::Record;
 use crate::exit::Exit;
+use crate::failure::Failure;
 
 /// Most attempts, and most at once: more is a slip of the finger.
 const MOST_ATTEMPTS: i64 = 100_000;
@@ -25,6 +28,50 @@ pub(in crate::commands::run) struct AttemptsArgs {
     /// Begin no more attempts after the first one of this kind
     #[arg(long, value_name = "WHAT", requires = "attempts")]
     pub(in crate::commands::run) stop_at_first: Option<StopAt>,
+    /// Boot once, and let every attempt go on from a snapshot taken right before the scenario
+    ///
+    /// Such attempts are not independent boots: addresses, the kernel's random numbers and its secrets are the same in
+    /// each, and the summary says so. Use it with --capture qemu: then an attempt takes about a second, and its dump is
+    /// not compressed unless --dump-compression says so. DIR is a snapshot that --keep-snapshot kept; it is refused unless it was made of
+    /// exactly what this run would boot and its files are what they were.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, requires = "attempts")]
+    pub(in crate::commands::run) from_snapshot: Option<Option<PathBuf>>,
+    /// Keep the snapshot as DIR, which must not be there, for --from-snapshot=DIR
+    #[arg(long, value_name = "DIR", requires = "from_snapshot")]
+    pub(in crate::commands::run) keep_snapshot: Option<PathBuf>,
+}
+
+/// Where the attempts begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::commands::run) enum Source {
+    /// Each with a boot of its own.
+    Boots,
+    /// All from one snapshot that is made first, and kept if there is a place for it.
+    NewSnapshot { keep: Option<PathBuf> },
+    /// All from a kept snapshot.
+    KeptSnapshot(PathBuf),
+}
+
+impl AttemptsArgs {
+    /// Where the attempts begin.
+    ///
+    /// # Errors
+    /// The options contradict each other, or the place is taken.
+    pub(in crate::commands::run) fn source(&self) -> Result<Source, Failure> {
+        match (&self.from_snapshot, &self.keep_snapshot) {
+            (None, _) => Ok(Source::Boots),
+            (Some(Some(_)), Some(_)) => Err(Failure::usage(anyhow!(
+                "--from-snapshot=DIR uses a snapshot that is kept already, so --keep-snapshot has nothing to keep"
+            ))),
+            (Some(Some(kept)), None) => Ok(Source::KeptSnapshot(kept.clone())),
+            (Some(None), Some(keep)) if keep.symlink_metadata().is_ok() => {
+                let error = anyhow!("--keep-snapshot {}: it is there already", keep.display());
+                Err(Failure::usage(error)
+                    .hint("name a folder that is not there, or delete this one"))
+            }
+            (Some(None), keep) => Ok(Source::NewSnapshot { keep: keep.clone() }),
+        }
+    }
 }
 
 /// What to wait for.
@@ -118,6 +165,40 @@ mod tests {
         check(Verdict::NoCrash, None, &["no-crash", "mismatch"]);
         check(Verdict::Inconclusive, None, &["inconclusive"]);
         check(Verdict::Inconclusive, Some(FailureKind::Stopped), &[]);
+    }
+
+    /// What the options of a command line come to; an error's text.
+    fn source(options: &[&str]) -> Result<Source, String> {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            many: AttemptsArgs,
+        }
+        let line = ["run", "--attempts", "3"].iter().chain(options);
+        let line = <Line as clap::Parser>::try_parse_from(line).map_err(|e| e.to_string())?;
+        line.many.source().map_err(|failure| failure.chain())
+    }
+
+    #[test]
+    fn a_snapshot_is_made_kept_or_used_but_not_kept_twice() {
+        assert_eq!(source(&[]), Ok(Source::Boots));
+        let made = |keep: Option<&str>| Source::NewSnapshot {
+            keep: keep.map(Into::into),
+        };
+        assert_eq!(source(&["--from-snapshot"]), Ok(made(None)));
+        assert_eq!(
+            source(&["--from-snapshot", "--keep-snapshot", "/gone/x"]),
+            Ok(made(Some("/gone/x")))
+        );
+        assert_eq!(
+            source(&["--from-snapshot=x"]),
+            Ok(Source::KeptSnapshot("x".into()))
+        );
+        let twice = source(&["--from-snapshot=x", "--keep-snapshot", "y"]);
+        assert!(twice.unwrap_err().contains("has nothing to keep"));
+        let taken = source(&["--from-snapshot", "--keep-snapshot", "/"]);
+        assert!(taken.unwrap_err().contains("it is there already"));
+        assert!(source(&["--keep-snapshot", "x"]).is_err());
     }
 
     #[test]

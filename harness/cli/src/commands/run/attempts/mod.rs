@@ -3,9 +3,12 @@
 mod args;
 mod paper;
 mod screen;
+mod snapshot;
 
-pub(super) use args::AttemptsArgs;
+pub(super) use args::{AttemptsArgs, Source};
 
+use recrash_agent::plan::Compression;
+use recrash_machine::capture::Capture;
 use recrash_machine::run::{CampaignFolder, CampaignNote, StopFlag};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -21,6 +24,20 @@ use args::StopAt;
 use paper::Paper;
 use screen::Screen;
 
+/// The same capture, as fast as it goes where nothing else was asked for: next to a restore, compressing takes longer
+/// than all the rest.
+pub(super) fn fastest(capture: Capture) -> Capture {
+    let free = !capture.strict && capture.qemu.is_some();
+    Capture {
+        qemu: if free {
+            Some(Compression::None)
+        } else {
+            capture.qemu
+        },
+        ..capture
+    }
+}
+
 /// What the attempts have in common.
 pub(super) struct Series<'a> {
     pub(super) bench: Bench<'a>,
@@ -32,8 +49,10 @@ pub(super) struct Series<'a> {
     pub(super) stop_at: Option<StopAt>,
     pub(super) json: bool,
     pub(super) verbose: bool,
-    /// What one must know of how they are made.
-    pub(super) notes: Vec<String>,
+    /// Where they begin.
+    pub(super) source: Source,
+    /// How many runs are kept: the others are deleted while the attempts go, so that a long campaign fills no disk.
+    pub(super) keep: Option<usize>,
 }
 
 /// What the workers share.
@@ -67,6 +86,12 @@ impl Series<'_> {
             Failure::inconclusive(error.context(plan.root.display().to_string()))
         })?;
         let mut paper = Paper::begin(self, &folder, &started).map_err(Failure::inconclusive)?;
+        let held = snapshot::provide(self, &folder, stop)?;
+        let bench = Bench {
+            snapshot: held.as_ref().map(|held| held.snapshot()),
+            ..self.bench
+        };
+        let notes: Vec<String> = held.iter().flat_map(snapshot::Held::notes).collect();
         let mut screen = Screen::new(self);
         let begin = Instant::now();
         let mut records = Vec::new();
@@ -79,7 +104,8 @@ impl Series<'_> {
         std::thread::scope(|scope| {
             for _ in 0..self.jobs.min(self.of) {
                 let (sender, shared, name) = (sender.clone(), &shared, folder.name());
-                scope.spawn(move || self.work(shared, &name, &sender, stop));
+                let bench = &bench;
+                scope.spawn(move || self.work(bench, shared, &name, &sender, stop));
             }
             drop(sender);
             for news in news {
@@ -91,6 +117,7 @@ impl Series<'_> {
                     News::Ended(record) => record.and_then(|record| {
                         let taken = paper.add(&record).and_then(|()| screen.ended(&record));
                         records.push(record);
+                        super::prune(&plan.root, self.keep);
                         taken
                     }),
                 };
@@ -109,17 +136,24 @@ impl Series<'_> {
             Ended::Complete
         };
         let tally = Tally::of(&records, self.of, ended, begin.elapsed());
-        let report = paper.end(self, &tally, &records);
+        let report = paper.end(self, &notes, &tally, &records);
         if let Some(error) = broken {
             return Err(Failure::inconclusive(error));
         }
         let report = report.map_err(Failure::inconclusive)?;
-        screen.summary(self, &folder, &tally, &records, &report)?;
+        screen.summary(self, &folder, &notes, &tally, &records, &report)?;
         Ok(tally.exit)
     }
 
     /// Takes attempts until there are no more.
-    fn work(&self, shared: &Shared, campaign: &str, to: &Sender<News>, stop: &StopFlag) {
+    fn work(
+        &self,
+        bench: &Bench<'_>,
+        shared: &Shared,
+        campaign: &str,
+        to: &Sender<News>,
+        stop: &StopFlag,
+    ) {
         loop {
             if stop.is_stopped() || shared.enough.load(Ordering::SeqCst) {
                 return;
@@ -138,7 +172,7 @@ impl Series<'_> {
                 attempt: number,
                 of: self.of,
             };
-            let aftermath = self.bench.run_once(&progress, stop, Some(note));
+            let aftermath = bench.run_once(&progress, stop, Some(note));
             let record = aftermath.record(number, begin.elapsed());
             let last = |record: &Record| self.stop_at.is_some_and(|at| at.meets(record));
             if record.as_ref().is_ok_and(last) {

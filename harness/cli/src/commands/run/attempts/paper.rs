@@ -35,6 +35,7 @@ struct Campaign<'a> {
     attempts: u32,
     jobs: u32,
     stop_at_first: Option<&'static str>,
+    from_snapshot: bool,
     notes: &'a [String],
     /// What it came to; absent while it is at work.
     summary: Option<&'a Tally>,
@@ -67,7 +68,7 @@ impl Paper {
             attempts: File::create_new(&attempts)
                 .with_context(|| attempts.display().to_string())?,
         };
-        paper.store(series, None)?;
+        paper.store(series, &[], None)?;
         Ok(paper)
     }
 
@@ -89,13 +90,14 @@ impl Paper {
     pub(super) fn end(
         &self,
         series: &Series<'_>,
+        notes: &[String],
         tally: &Tally,
         records: &[Record],
     ) -> anyhow::Result<PathBuf> {
-        self.store(series, Some(tally))?;
+        self.store(series, notes, Some(tally))?;
         let mut sorted: Vec<&Record> = records.iter().collect();
         sorted.sort_by_key(|record| record.number);
-        let mut report = text::summary(tally, records, series.jobs, &series.notes);
+        let mut report = text::summary(tally, records, series.jobs, notes);
         report.push_str(&text::conclusion(tally));
         report.push('\n');
         report.extend(sorted.iter().map(|record| text::attempt(record, series.of)));
@@ -105,7 +107,12 @@ impl Paper {
         Ok(file)
     }
 
-    fn store(&self, series: &Series<'_>, summary: Option<&Tally>) -> anyhow::Result<()> {
+    fn store(
+        &self,
+        series: &Series<'_>,
+        notes: &[String],
+        summary: Option<&Tally>,
+    ) -> anyhow::Result<()> {
         let plan = series.bench.plan;
         let campaign = Campaign {
             recrash_campaign: SCHEMA,
@@ -121,7 +128,8 @@ impl Paper {
             attempts: series.of,
             jobs: series.jobs,
             stop_at_first: series.stop_at.map(super::StopAt::name),
-            notes: &series.notes,
+            from_snapshot: series.source != super::Source::Boots,
+            notes,
             summary,
         };
         replace(

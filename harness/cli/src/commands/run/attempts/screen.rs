@@ -26,6 +26,7 @@ struct Line<'a> {
     expected: &'static str,
     golden: String,
     jobs: u32,
+    from_snapshot: bool,
     notes: &'a [String],
     #[serde(flatten)]
     tally: &'a Tally,
@@ -85,6 +86,7 @@ impl Screen {
         mut self,
         series: &Series<'_>,
         folder: &CampaignFolder,
+        notes: &[String],
         tally: &Tally,
         records: &[Record],
         report: &Path,
@@ -100,13 +102,14 @@ impl Screen {
                 expected: series.bench.expect.name(),
                 golden: golden::name(series.bench.golden),
                 jobs: series.jobs,
-                notes: &series.notes,
+                from_snapshot: series.source != super::Source::Boots,
+                notes,
                 tally,
             });
         }
         let text = format!(
             "\n{}\n{}report: {}\n",
-            text::summary(tally, records, series.jobs, &series.notes),
+            text::summary(tally, records, series.jobs, notes),
             text::conclusion(tally),
             report.display()
         );

@@ -115,6 +115,11 @@ fn prepare(args: &Args, point: &Point, rules: &Rules) -> Result<Prepared, Failur
         (plan, Ok(())) => (plan, None),
         (plan, Err(misfit)) => (plan, Some(misfit.to_string())),
     };
+    let target = &plan.target;
+    let left_out = target.left_out.as_ref();
+    let misfit = left_out
+        .map(|why| format!("target {} is left out: {why}", target.name))
+        .or(misfit);
     let golden = one.golden(&plan.target)?;
     let speed = plan.device.speed().map(|speed| speed.name());
     let key = Key {
@@ -325,7 +330,7 @@ fn play(
         }
         paper.write(&cells);
     }
-    args.prune(&root);
+    super::prune(&root, args.keep);
     let exit = worst(&cells);
     if args.json {
         output::print_json(&Line {
