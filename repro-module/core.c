@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * repro.ko: makes one fault of a table happen when a process writes "fire" to /dev/recrash.
- * Owns the parameters, the table and the device file; the faults are in files of their own.
+ * repro.ko: makes one fault of a table happen when a process writes "fire" to /dev/recrash, and does one thing of
+ * another table for each of its names. Owns the parameters, the tables and the device file; what is done is in files
+ * of its own.
  */
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
@@ -65,6 +66,14 @@ static const struct repro_fault faults[] = {
 	{ .name = "none", .fire = none_fire },
 };
 
+static const struct repro_act acts[] = {
+	{ "take-victim", repro_take_victim },
+	{ "follow-victim", repro_follow_victim },
+	{ "park-slab", repro_park_slab },
+	{ "unpark-slab", repro_unpark_slab },
+	{ "worker-allocates", repro_worker_allocates },
+};
+
 static const struct repro_fault *armed;
 static DEFINE_MUTEX(fire_lock);
 
@@ -85,24 +94,48 @@ struct usb_device *repro_get_device(void)
 	return found;
 }
 
+static int fire(void)
+{
+	int error;
+
+	repro_report("fire", ",\"fault\":\"%s\",\"pid\":%d,\"notes\":%llu", armed->name,
+		     task_pid_nr(current), repro_notes());
+	error = armed->fire();
+	repro_report("fired", ",\"fault\":\"%s\",\"error\":%d", armed->name, error);
+	return error;
+}
+
+static int act(const struct repro_act *meant)
+{
+	int error;
+
+	repro_report("act", ",\"act\":\"%s\"", meant->name);
+	error = meant->act();
+	repro_report("acted", ",\"act\":\"%s\",\"error\":%d", meant->name, error);
+	return error;
+}
+
 static ssize_t recrash_write(struct file *file, const char __user *from, size_t count, loff_t *at)
 {
-	char word[8] = "";
+	const struct repro_act *meant = NULL;
+	char word[32] = "";
+	size_t i;
 	int error;
 
 	if (count >= sizeof(word))
 		return -EINVAL;
 	if (copy_from_user(word, from, count))
 		return -EFAULT;
-	if (strcmp(word, "fire") != 0 && strcmp(word, "fire\n") != 0)
+	strim(word);
+	for (i = 0; i < ARRAY_SIZE(acts); i++)
+		if (strcmp(word, acts[i].name) == 0)
+			meant = &acts[i];
+	if (!meant && strcmp(word, "fire") != 0)
 		return -EINVAL;
 
 	if (mutex_lock_interruptible(&fire_lock))
 		return -ERESTARTSYS;
-	repro_report("fire", ",\"fault\":\"%s\",\"pid\":%d,\"notes\":%llu", armed->name,
-		     task_pid_nr(current), repro_notes());
-	error = armed->fire();
-	repro_report("fired", ",\"fault\":\"%s\",\"error\":%d", armed->name, error);
+	error = meant ? act(meant) : fire();
 	mutex_unlock(&fire_lock);
 	return error ? error : count;
 }
@@ -174,6 +207,8 @@ static void __exit repro_exit(void)
 		armed->disarm();
 	repro_stop_disarm();
 	repro_note_disarm();
+	repro_drop_victim();
+	repro_drop_parked();
 }
 
 module_init(repro_init);

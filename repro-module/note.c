@@ -65,6 +65,7 @@ static int on_giveback(struct kprobe *probe, struct pt_regs *regs)
 
 	raw_spin_lock_irqsave(&lock, flags);
 	last.order++;
+	last.buffer = urb->transfer_buffer;
 	last.dma = urb->transfer_dma;
 	last.actual_length = urb->actual_length;
 	last.bytes_length = from ? min_t(u32, urb->actual_length, REPRO_MAX_BYTES) : 0;

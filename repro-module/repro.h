@@ -15,9 +15,9 @@
 #include <linux/types.h>
 #include <linux/usb.h>
 
-/* wLength is never more in a scenario; the longest string descriptor has 255 bytes. */
+/* wLength is never more in a scenario; of the bytes as many are noted as the longest write has. */
 #define REPRO_MAX_LENGTH 4096
-#define REPRO_MAX_BYTES 256
+#define REPRO_MAX_BYTES 1024
 
 /*
  * One thing that can be made to go wrong. The scenario's process calls fire() through /dev/recrash,
@@ -32,6 +32,16 @@ struct repro_fault {
 	int (*fire)(void);
 	/* Undoes arm(). */
 	void (*disarm)(void);
+};
+
+/*
+ * One thing that a scenario has the module do besides the fault, the same whether there is a fault or
+ * not: what is put into the way of the write, and who runs into it. Called as fire() is.
+ */
+struct repro_act {
+	const char *name;
+	/* 0, or what the process gets for its write. */
+	int (*act)(void);
 };
 
 struct repro_params {
@@ -53,6 +63,8 @@ struct usb_device *repro_get_device(void);
 /* note.c: remembers the last matching control-IN transfer that was given back. */
 struct repro_noted {
 	u64 order;
+	/* The object that the submitter allocated. It is the controller's, too, unless that was given a bounce buffer. */
+	void *buffer;
 	dma_addr_t dma;
 	u32 actual_length;
 	u32 bytes_length;
@@ -80,6 +92,19 @@ int repro_early_free_arm(void);
 int repro_early_free_fire(void);
 int repro_early_free_fixed_fire(void);
 void repro_early_free_disarm(void);
+
+/* victim.c: a structure in the freed buffer's place, and the kernel that follows its pointer. */
+int repro_take_victim(void);
+int repro_follow_victim(void);
+void repro_drop_victim(void);
+
+/* parked.c: the freed buffer's slab on a partial list, and back. */
+int repro_park_slab(void);
+int repro_unpark_slab(void);
+void repro_drop_parked(void);
+
+/* bystander.c: somebody else's allocations of the buffer's size. */
+int repro_worker_allocates(void);
 
 /* One report. @event is a word, @format and its arguments the rest of the JSON object's members. */
 #define repro_report(event, format, ...)                                                     \

@@ -66,6 +66,11 @@ pub enum GuestEvent {
         /// Index of the step, from 0.
         step: u32,
     },
+    /// The module did what a step asked of it (sent after the scenario).
+    ModuleActed {
+        /// Index of the step, from 0.
+        step: u32,
+    },
     /// The scenario ended and the kernel is alive.
     ScenarioSurvived,
     /// A report of repro-module, read from the kernel log after [`GuestEvent::ScenarioSurvived`].
@@ -121,6 +126,7 @@ impl fmt::Display for GuestEvent {
                 actual_length,
             } => write!(f, "step {step}: URB status {status}, {actual_length} bytes"),
             Self::FaultReturned { step } => write!(f, "step {step}: the fault code returned"),
+            Self::ModuleActed { step } => write!(f, "step {step}: the module did it"),
             Self::ScenarioSurvived => f.write_str("the kernel survived the scenario"),
             Self::ModuleReport { report } => write!(f, "module: {report}"),
             Self::DumpStarted { tool } => write!(f, "writing the vmcore with {tool}"),

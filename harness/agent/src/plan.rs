@@ -126,6 +126,15 @@ pub struct Scenario {
     pub cpu: u32,
     /// The fault used unless the command line names another.
     pub fault: String,
+    /// The device that it is written for, a file in `qemu/devices` without `.toml`; without it the target's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// The golden that its crash is compared with; without it the target's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub golden: Option<String>,
+    /// What the target's kernel must be like for the fault to do harm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<Property>,
     /// What happens, in order.
     #[serde(rename = "step")]
     pub steps: Vec<Step>,
@@ -144,6 +153,59 @@ pub enum Step {
     },
     /// repro-module's fault fires.
     Fault,
+    /// repro-module does something else, the same with and without a fault.
+    Module {
+        /// What.
+        act: Act,
+    },
+}
+
+/// What repro-module can do besides its fault (`acts[]` in repro-module/core.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Act {
+    /// A structure with a pointer as its first member takes the place of the buffer that was freed last.
+    TakeVictim,
+    /// The kernel follows that pointer.
+    FollowVictim,
+    /// The freed buffer's slab goes to a partial list.
+    ParkSlab,
+    /// It becomes the CPU's slab again.
+    UnparkSlab,
+    /// A kernel worker on the scenario's CPU allocates objects of the buffer's cache.
+    WorkerAllocates,
+}
+
+impl Act {
+    /// The word that the module knows it by, which is also how a scenario writes it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::TakeVictim => "take-victim",
+            Self::FollowVictim => "follow-victim",
+            Self::ParkSlab => "park-slab",
+            Self::UnparkSlab => "unpark-slab",
+            Self::WorkerAllocates => "worker-allocates",
+        }
+    }
+}
+
+/// What a target's kernel can be like, as far as a scenario's harm depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Property {
+    /// The next-free pointer lies at the start of a free object, as before Linux 5.7: what is shorter than half the
+    /// object reaches it only there.
+    #[serde(rename = "freelist-offset-0")]
+    FreelistAtStart,
+}
+
+impl std::fmt::Display for Property {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::FreelistAtStart => "freelist-offset-0",
+        })
+    }
 }
 
 /// Who is asked.
@@ -199,6 +261,9 @@ mod tests {
                     comm: "c".into(),
                     cpu: 1,
                     fault: "none".into(),
+                    device: Some("d".into()),
+                    golden: None,
+                    needs: vec![Property::FreelistAtStart],
                     steps: vec![
                         Step::Urb {
                             to: UrbTarget::RootHub,
@@ -211,6 +276,9 @@ mod tests {
                             },
                         },
                         Step::Fault,
+                        Step::Module {
+                            act: Act::FollowVictim,
+                        },
                     ],
                 },
                 device: DeviceId {
@@ -235,6 +303,21 @@ mod tests {
                 }),
             },
         });
+    }
+
+    #[test]
+    fn the_modules_words_are_the_scenarios() {
+        for act in [
+            Act::TakeVictim,
+            Act::FollowVictim,
+            Act::ParkSlab,
+            Act::UnparkSlab,
+            Act::WorkerAllocates,
+        ] {
+            assert_eq!(serde_json::to_value(act).unwrap(), act.word());
+        }
+        let needs = Property::FreelistAtStart;
+        assert_eq!(serde_json::to_value(needs).unwrap(), needs.to_string());
     }
 
     #[test]

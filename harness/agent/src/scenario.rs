@@ -8,7 +8,7 @@ use crate::report::Reporter;
 use crate::sys;
 use recrash_agent::GO_LINE;
 use recrash_agent::event::GuestEvent;
-use recrash_agent::plan::{Scenario, Setup, Step, UrbTarget};
+use recrash_agent::plan::{Act, Scenario, Setup, Step, UrbTarget};
 use rustix::event::Timespec;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::{Deserialize, Serialize};
@@ -185,8 +185,10 @@ enum Ready<'a> {
         buffer: Vec<u8>,
         result: Option<std::io::Result<sys::UrbResult>>,
     },
-    Fault {
+    Module {
         trigger: File,
+        /// `None` for the fault.
+        act: Option<Act>,
         result: Option<std::io::Result<usize>>,
     },
 }
@@ -218,13 +220,8 @@ fn play() -> Result<Vec<GuestEvent>, Failure> {
                 buffer: setup_and_room(setup),
                 result: None,
             },
-            Step::Fault => Ready::Fault {
-                trigger: OpenOptions::new()
-                    .write(true)
-                    .open(TRIGGER)
-                    .doing(|| format!("opening {TRIGGER}"))?,
-                result: None,
-            },
+            Step::Fault => module(None)?,
+            Step::Module { act } => module(Some(*act))?,
         });
     }
     std::thread::sleep(SETTLE);
@@ -240,7 +237,14 @@ fn play() -> Result<Vec<GuestEvent>, Failure> {
             } => result
                 .insert(sys::control_urb(node.as_fd(), buffer, URB_PATIENCE))
                 .is_err(),
-            Ready::Fault { trigger, result } => result.insert(trigger.write(b"fire")).is_err(),
+            Ready::Module {
+                trigger,
+                act,
+                result,
+            } => {
+                let word = act.map_or("fire", Act::word);
+                result.insert(trigger.write(word.as_bytes())).is_err()
+            }
         };
         if failed {
             break;
@@ -264,6 +268,18 @@ fn hold() -> Result<(), Failure> {
         .doing(doing)?;
     std::thread::sleep(SETTLE_AGAIN);
     Ok(())
+}
+
+/// A step that the module does.
+fn module<'a>(act: Option<Act>) -> Result<Ready<'a>, Failure> {
+    Ok(Ready::Module {
+        trigger: OpenOptions::new()
+            .write(true)
+            .open(TRIGGER)
+            .doing(|| format!("opening {TRIGGER}"))?,
+        act,
+        result: None,
+    })
 }
 
 fn become_process(scenario: &Scenario) -> Result<(), Failure> {
@@ -306,12 +322,16 @@ fn results(ready: Vec<Ready<'_>>) -> Result<Vec<GuestEvent>, Failure> {
                     actual_length: urb.actual_length,
                 }
             }
-            Ready::Fault {
+            Ready::Module {
+                act,
                 result: Some(result),
                 ..
             } => {
-                result.doing(doing("fault"))?;
-                GuestEvent::FaultReturned { step }
+                result.doing(doing(act.map_or("fault", Act::word)))?;
+                match act {
+                    None => GuestEvent::FaultReturned { step },
+                    Some(_) => GuestEvent::ModuleActed { step },
+                }
             }
             // Steps after a failed one, which has returned above.
             _ => {
@@ -348,16 +368,19 @@ mod tests {
     #[test]
     fn a_failed_step_is_named_and_later_ones_do_not_hide_it() {
         let ready = vec![
-            Ready::Fault {
+            Ready::Module {
                 trigger: File::open("/dev/null").unwrap(),
+                act: None,
                 result: Some(Ok(4)),
             },
-            Ready::Fault {
+            Ready::Module {
                 trigger: File::open("/dev/null").unwrap(),
+                act: None,
                 result: Some(Err(std::io::ErrorKind::TimedOut.into())),
             },
-            Ready::Fault {
+            Ready::Module {
                 trigger: File::open("/dev/null").unwrap(),
+                act: None,
                 result: None,
             },
         ];

@@ -4,6 +4,7 @@ mod account;
 pub(crate) mod corruption;
 mod facts;
 mod fault;
+mod field;
 mod headers;
 mod log;
 mod registers;

@@ -1,7 +1,7 @@
 //! One crash, put together: who died, where, of what, in which call, and what the wild pointer was. Each part is
 //! there or says why it is not; one missing part hides no other.
 use crate::allocation::{self, Allocation};
-use crate::corruption::{self, CorruptFreelist, Decoding};
+use crate::corruption::{self, CorruptField, CorruptFreelist, Decoding};
 use crate::exception::{self, Exception};
 use crate::instruction::{self, BadJump, Came, Faulting};
 use crate::kernel::Kernel;
@@ -9,6 +9,7 @@ use crate::object::{Missing, Object};
 use crate::printk::{self, Log, Oops};
 use crate::regs::PtRegs;
 use crate::slice::{self, Slice};
+use crate::slub;
 use crate::syscall::{self, Syscall};
 use crate::task::{self, Task};
 use crate::unwind::{self, Backtrace, End};
@@ -89,6 +90,8 @@ pub struct Crash {
     pub freelist: Result<CorruptFreelist, Missing>,
     /// What lay where the freelist pointer was read; `None` without a freelist.
     pub decoding: Option<Decoding>,
+    /// The field that held the wild pointer, where no freelist did.
+    pub field: Result<CorruptField, Missing>,
 }
 
 impl Crash {
@@ -154,6 +157,13 @@ impl Crash {
             .as_ref()
             .ok()
             .map(|hit| corruption::decode(kernel, hit, present));
+        let field = field(
+            kernel,
+            &freelist,
+            faulting.as_ref(),
+            slice.as_ref(),
+            present,
+        );
         Self {
             cpu,
             task,
@@ -173,6 +183,19 @@ impl Crash {
             device_gaps,
             freelist,
             decoding,
+            field,
+        }
+    }
+
+    /// The cache of the freelist, or of the object, that was overwritten.
+    ///
+    /// # Errors
+    /// Why no freelist is known to be corrupted; that of fields is in [`Crash::field`].
+    pub fn cache(&self) -> Result<&slub::Cache, &Missing> {
+        match (&self.freelist, &self.field) {
+            (Ok(hit), _) => Ok(&hit.cache),
+            (Err(_), Ok(hit)) => Ok(&hit.object.cache),
+            (Err(missing), Err(_)) => Err(missing),
         }
     }
 }
@@ -290,4 +313,20 @@ fn freelist(
     })?;
     let regs = exception.map_err(Clone::clone)?.regs;
     corruption::freelist_of(kernel, operand, &regs, cpu.clone()?)
+}
+
+fn field(
+    kernel: &Kernel<'_>,
+    freelist: &Result<CorruptFreelist, Missing>,
+    faulting: Result<&Faulting, &Missing>,
+    slice: Result<&Slice, &Missing>,
+    devices: &[UsbDevice],
+) -> Result<CorruptField, Missing> {
+    if freelist.is_ok() {
+        let why = "the wild pointer is a freelist's";
+        return Err(Missing::Implausible(why.into()));
+    }
+    let faulting = faulting.map_err(Clone::clone)?;
+    let slice = slice.map_err(Clone::clone)?;
+    corruption::field_of(kernel, faulting, slice, devices)
 }

@@ -5,9 +5,10 @@
 //! A word of real memory may well be text, a descriptor or a fill pattern; its rates say how much such a finding
 //! means, not that it is false. RECRASH_DUMPS names dumps, separated by colons.
 use recrash_kernel::Kernel;
+use recrash_kernel::corruption::written;
 use recrash_kernel::decode::{Confidence, Kind, Known, Question, decode};
 use recrash_kernel::usb::{self, StringKind, UsbDevice};
-use recrash_vmcore::{PhysAddr, PhysMem, VirtAddr, Vmcore};
+use recrash_vmcore::{PagingLevels, PhysAddr, PhysMem, VirtAddr, Vmcore};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -144,6 +145,29 @@ fn of_a_million_random_halves_of_a_pointer_hardly_one_is_taken_for_anything() {
     rates.print("random, four bytes");
     assert!(rates.rate(&ALL, Confidence::Proven) < 1e-5);
     assert!(rates.rate(&ALL, Confidence::Structural) < 1e-4);
+}
+
+/// A wild pointer is asked twice, whole and by its low half, and may still not come out as something sent more often
+/// than four or eight bytes alone do.
+#[test]
+fn of_a_million_wild_pointers_hardly_one_is_taken_for_what_a_device_sent() {
+    let known = Known::of(&[device()]);
+    let mut state = 11;
+    for levels in [PagingLevels::Four, PagingLevels::Five] {
+        for upper in [None, Some(0xffff_8cfc_u64), Some(0xffff_ffff)] {
+            let found = (0..WORDS)
+                .filter(|index| {
+                    let word = random(&mut state);
+                    let pointer = upper.map_or(word, |upper| upper << 32 | word & 0xffff_ffff);
+                    let offset = (*index as u64 % 32) * 8;
+                    written(pointer, offset, levels, &known).is_some()
+                })
+                .count();
+            let rate = found as f64 / WORDS as f64;
+            println!("{levels:?} {upper:x?}: {found} {rate:.1e}");
+            assert!(rate < 1e-4, "{levels:?} {upper:x?}: {rate:.1e}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Reads `qemu/scenarios/*.toml` and says what is wrong in one. Plays nothing: the agent in the guest does.
 use crate::config::{self, ConfigError};
-use recrash_agent::plan::{DeviceId, Scenario, Setup, Step, UrbTarget};
+use recrash_agent::plan::{Act, DeviceId, Property, Scenario, Setup, Step, UrbTarget};
 use std::path::Path;
 
 /// The faults that repro-module knows, the default first (`faults[]` in repro-module/core.c).
@@ -85,6 +85,9 @@ fn check(scenario: &Scenario) -> Result<(), String> {
         comm,
         cpu,
         fault,
+        device: _,
+        golden: _,
+        needs: _,
         steps,
     } = scenario;
     if summary.contains('\n') {
@@ -114,10 +117,43 @@ fn check(scenario: &Scenario) -> Result<(), String> {
             check_setup(setup).map_err(|error| format!("step {number}: {error}"))?;
         }
     }
+    check_acts(steps)?;
     match steps.iter().filter(|step| **step == Step::Fault).count() {
         1 => setup_before_fault(scenario).map(|_| ()),
         faults => Err(format!("{faults} fault steps; expected exactly one")),
     }
+}
+
+/// What the module undoes or uses, it must have done before.
+fn check_acts(steps: &[Step]) -> Result<(), String> {
+    let mut done = Vec::new();
+    for (step, number) in steps.iter().zip(1..) {
+        let Step::Module { act } = step else { continue };
+        let before = match act {
+            Act::FollowVictim => Some(Act::TakeVictim),
+            Act::UnparkSlab => Some(Act::ParkSlab),
+            Act::TakeVictim | Act::ParkSlab | Act::WorkerAllocates => None,
+        };
+        if let Some(before) = before.filter(|before| !done.contains(before)) {
+            return Err(format!(
+                "step {number}: {} without {} before it",
+                act.word(),
+                before.word()
+            ));
+        }
+        if done.contains(act) && *act != Act::WorkerAllocates {
+            return Err(format!("step {number}: {} a second time", act.word()));
+        }
+        done.push(*act);
+    }
+    Ok(())
+}
+
+/// What a scenario needs and a kernel with these properties is not; empty where it fits.
+#[must_use]
+pub fn lacking(scenario: &Scenario, provides: &[Property]) -> Vec<Property> {
+    let needs = scenario.needs.iter().copied();
+    needs.filter(|need| !provides.contains(need)).collect()
 }
 
 fn check_setup(setup: &Setup) -> Result<(), String> {
@@ -272,6 +308,46 @@ do = "fault"
     #[test]
     fn a_fault_with_nothing_to_repeat_is_an_error() {
         check("\"device\"", "\"root-hub\"", "nothing to repeat");
+    }
+
+    #[test]
+    fn what_a_kernel_must_be_like_is_told_from_what_it_is() {
+        let mut scenario = shipped();
+        assert_eq!(lacking(&scenario, &[]), []);
+        scenario.needs = vec![Property::FreelistAtStart];
+        assert_eq!(lacking(&scenario, &[]), [Property::FreelistAtStart]);
+        assert_eq!(lacking(&scenario, &[Property::FreelistAtStart]), []);
+    }
+
+    #[test]
+    fn a_victim_must_be_taken_before_it_is_followed() {
+        check(
+            "do = \"fault\"",
+            "do = \"fault\"\n[[step]]\ndo = \"module\"\nact = \"follow-victim\"",
+            "step 3: follow-victim without take-victim before it",
+        );
+    }
+
+    #[test]
+    fn an_act_that_the_module_does_not_know_is_an_error() {
+        check(
+            "do = \"fault\"",
+            "do = \"module\"\nact = \"dance\"",
+            "unknown variant `dance`",
+        );
+    }
+
+    #[test]
+    fn every_shipped_scenario_is_read_and_names_a_device_that_is_there() {
+        let qemu = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../qemu");
+        for entry in std::fs::read_dir(qemu.join("scenarios")).unwrap() {
+            let file = entry.unwrap().path();
+            let scenario = load(&file).unwrap();
+            if let Some(device) = scenario.device {
+                let device = qemu.join("devices").join(device).with_extension("toml");
+                assert!(device.is_file(), "{}", file.display());
+            }
+        }
     }
 
     #[test]

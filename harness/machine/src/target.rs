@@ -3,7 +3,7 @@
 use crate::capture::{Capture, CaptureMode, StopBy, Wanted};
 use crate::config::{self, ConfigError};
 use crate::controller::Controller;
-use recrash_agent::plan::Compression;
+use recrash_agent::plan::{Compression, Property};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::Duration;
@@ -19,6 +19,9 @@ pub struct Target {
     pub summary: String,
     /// Why this kernel cannot be used, for those that people would look for and that lack something.
     pub left_out: Option<String>,
+    /// What the kernel is like, as far as scenarios ask for it (their `needs`).
+    #[serde(default)]
+    pub provides: Vec<Property>,
     /// Where the kernel comes from.
     pub kernel: KernelSource,
     /// The virtual machine.

@@ -4,6 +4,7 @@ pub(crate) mod capture_args;
 pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+mod fits;
 pub(crate) mod golden;
 pub(crate) mod import;
 pub(crate) mod inspect;

@@ -15,6 +15,8 @@ pub(crate) struct Facts {
     pub(crate) subject: Subject,
     /// The facts. From a dump, lines of evidence have number 0.
     pub(crate) account: Account,
+    /// The field that held the wild pointer, `struct.field`, where no list did; it lies in an object of the account's cache.
+    pub(crate) field: Option<String>,
     /// The eight bytes in memory order, obfuscation undone.
     pub(crate) bytes: Option<[u8; 8]>,
     /// The kernel's own reports, first one first.

@@ -61,6 +61,8 @@ messages! {
     NoException { why: String }
     /// The bug, in one line.
     ListOverwritten { cache: String, value: Hex }
+    /// The same, where it was a field.
+    FieldOverwritten { field: String, cache: String, value: Hex }
     /// What overwrote it, for the summary.
     OverwrittenBy { what: Word }
 

@@ -28,6 +28,8 @@ pub(crate) fn facts(name: &str, evidence: &Evidence, account: Account) -> Facts 
             name: name.into(),
             kind,
         },
+        // A text shows no object whole.
+        field: None,
         bytes: value.filter(|_| plain).map(u64::to_le_bytes),
         reports: reports(evidence),
         panic: None,

@@ -15,6 +15,7 @@ use super::story::{Subject, SubjectKind};
 pub(crate) fn facts(name: &str, kernel: &Kernel<'_>, crash: &Crash) -> Facts {
     let decoding = crash.decoding.as_ref();
     let overwrite = decoding.map(|decoding| &decoding.overwrite);
+    let field = crash.field.as_ref().ok();
     let mut notes: Vec<String> = kernel.notes();
     notes.extend(crash.device_gaps.iter().map(ToString::to_string));
     notes.extend(
@@ -29,14 +30,24 @@ pub(crate) fn facts(name: &str, kernel: &Kernel<'_>, crash: &Crash) -> Facts {
             kind: SubjectKind::Vmcore,
         },
         account: account(kernel, crash),
-        bytes: overwrite.and_then(|overwrite| overwrite.bytes),
+        field: field.map(|field| field.name().to_owned()),
+        bytes: match field {
+            Some(field) => Some(field.pointer.to_le_bytes()),
+            None => overwrite.and_then(|overwrite| overwrite.bytes),
+        },
         reports: Vec::new(),
         panic: crash.panic.as_ref().ok().cloned().flatten(),
         calm: crash.calm.map(|calm| calm.label().into()),
-        carrier: overwrite
-            .and_then(|overwrite| overwrite.object)
-            .map(|object| object.0),
-        still_there: overwrite.and_then(|overwrite| overwrite.still_there),
+        carrier: match field {
+            Some(field) => Some(field.object.at.0),
+            None => overwrite
+                .and_then(|overwrite| overwrite.object)
+                .map(|object| object.0),
+        },
+        still_there: match field {
+            Some(_) => Some(true),
+            None => overwrite.and_then(|overwrite| overwrite.still_there),
+        },
         entry: Vec::new(),
         notes,
     }
@@ -89,8 +100,7 @@ fn account(kernel: &Kernel<'_>, crash: &Crash) -> Account {
         }),
         origins: origins(kernel, crash),
         checks: Vec::new(),
-        cache: part(&crash.freelist, |hit| {
-            let cache = &hit.cache;
+        cache: part(&crash.cache(), |cache| {
             let value = Cache {
                 address: Some(cache.at.0),
                 name: Some(cache.name.clone()),
@@ -270,6 +280,13 @@ fn origin(kernel: &Kernel<'_>, found: &slice::Origin) -> Origin {
 }
 
 fn decoded(crash: &Crash) -> Told<Decoded> {
+    if let Ok(field) = &crash.field {
+        let value = Decoded {
+            readings: vec![field.reading.clone()],
+            tried: field.tried.clone(),
+        };
+        return Ok(known(value, field.tried.iter().map(memory).collect()));
+    }
     let decoding = crash.decoding.as_ref();
     let decoding = decoding.ok_or("no list's pointer was found overwritten")?;
     let overwrite = &decoding.overwrite;

@@ -11,6 +11,7 @@ use recrash_signature::model::{
 use recrash_signature::normalise;
 use recrash_vmcore::VirtAddr;
 
+use super::field;
 use crate::output;
 use crate::report::Fact;
 
@@ -18,7 +19,12 @@ use crate::report::Fact;
 pub(super) fn signature(crash: &Crash, types: Source) -> Corruption {
     let (hit, decoding) = match (&crash.freelist, &crash.decoding) {
         (Ok(hit), Some(decoding)) => (hit, decoding),
-        (Err(missing), _) => return none(&missing.to_string()),
+        (Err(missing), _) => {
+            return match &crash.field {
+                Ok(hit) => field::signature(hit, types),
+                Err(_) => none(&missing.to_string()),
+            };
+        }
         (Ok(_), None) => return none("the bytes were not looked at"),
     };
     let cache = normalise::cache(&hit.cache.name);
@@ -139,7 +145,7 @@ fn of_device(found: &KnownMatch) -> Decoded {
         length: found.kind_length,
         text: found.visible.clone(),
         whole,
-        langids: None,
+        langids: (!found.languages.is_empty()).then(|| found.languages.clone()),
     }
 }
 
@@ -178,21 +184,25 @@ fn proof(hit: &CorruptFreelist, decoding: &Decoding) -> Vec<String> {
             extent.start, extent.end
         ));
     }
-    if let Some(reading) = &overwrite.reading
-        && let Kind::Device(found) = &reading.kind
-    {
-        let (vendor, product) = found.id;
-        let length = reading.explained.len() as u64;
-        lines.push(format!(
-            "the bytes equal bytes {} to {} of the {}-byte {} of the device {vendor:04x}:{product:04x} that is present \
-             in the dump",
-            found.at,
-            found.at.saturating_add(length),
-            found.length,
-            found.part.label(),
-        ));
-    }
+    lines.extend(overwrite.reading.as_ref().and_then(same_bytes));
     lines
+}
+
+/// That the bytes are those of a device present, where they are.
+pub(super) fn same_bytes(reading: &Reading) -> Option<String> {
+    let Kind::Device(found) = &reading.kind else {
+        return None;
+    };
+    let (vendor, product) = found.id;
+    let length = reading.explained.len() as u64;
+    Some(format!(
+        "the bytes equal bytes {} to {} of the {}-byte {} of the device {vendor:04x}:{product:04x} that is present \
+         in the dump",
+        found.at,
+        found.at.saturating_add(length),
+        found.length,
+        found.part.label(),
+    ))
 }
 
 /// The account's facts: of the corruption, and of the cache and its list.
@@ -204,8 +214,13 @@ pub(super) fn account(
     let hit = match &crash.freelist {
         Ok(hit) => hit,
         Err(missing) => {
-            gaps.push(format!("corruption: {missing}"));
-            return (Vec::new(), Vec::new());
+            return match &crash.field {
+                Ok(hit) => field::account(hit),
+                Err(_) => {
+                    gaps.push(format!("corruption: {missing}"));
+                    (Vec::new(), Vec::new())
+                }
+            };
         }
     };
     let mut facts = vec![place(hit)];
@@ -293,7 +308,7 @@ fn carried(hit: &CorruptFreelist, overwrite: &Overwrite) -> String {
     )
 }
 
-fn sure(reading: &Reading) -> &'static str {
+pub(super) fn sure(reading: &Reading) -> &'static str {
     match reading.confidence {
         decode::Confidence::Proven => "proven",
         decode::Confidence::Structural => "by its form",
@@ -302,7 +317,7 @@ fn sure(reading: &Reading) -> &'static str {
 }
 
 /// A reading in words.
-fn what(reading: &Reading) -> String {
+pub(super) fn what(reading: &Reading) -> String {
     match &reading.kind {
         Kind::Device(found) => device(found, reading.explained.len()),
         Kind::Descriptor(found) => descriptor(found),
@@ -324,11 +339,20 @@ fn what(reading: &Reading) -> String {
 }
 
 /// The device whose data it was: the cause, not who holds the memory since.
-fn sender(reading: &Reading) -> Option<Fact> {
+pub(super) fn sender(reading: &Reading) -> Option<Fact> {
     let Kind::Device(found) = &reading.kind else {
         return None;
     };
-    Some(Fact::new("sent by", device_name(found)))
+    let also: String = (found.also.iter())
+        .map(|other| format!(" or {other}"))
+        .collect();
+    let value = format!("{}{also}", device_name(found));
+    let fact = Fact::new("sent by", value);
+    Some(if also.is_empty() {
+        fact
+    } else {
+        fact.proven_by("they have the same bytes there")
+    })
 }
 
 fn device_name(found: &KnownMatch) -> String {

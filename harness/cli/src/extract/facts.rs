@@ -320,13 +320,13 @@ fn normalised(backtrace: &Backtrace) -> normalise::Normalised {
 
 fn slab(kernel: &Kernel<'_>, crash: &Crash) -> Slab {
     let types = types_source(kernel);
-    let hit = crash.freelist.as_ref();
+    let hit = crash.cache();
     let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     Slab {
-        cache: fact(hit, types, |hit| normalise::cache(&hit.cache.name)),
-        object_size: fact(hit, types, |hit| number(hit.cache.object_size)),
-        freelist_offset: fact(hit, types, |hit| number(hit.cache.offset)),
-        hardened: fact(hit, types, |hit| hit.cache.random.is_some()),
+        cache: fact(hit, types, |cache| normalise::cache(&cache.name)),
+        object_size: fact(hit, types, |cache| number(cache.object_size)),
+        freelist_offset: fact(hit, types, |cache| number(cache.offset)),
+        hardened: fact(hit, types, |cache| cache.random.is_some()),
     }
 }
 

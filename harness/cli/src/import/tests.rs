@@ -43,6 +43,9 @@ fn facts(imported: &Imported) -> Vec<(String, Option<String>)> {
 #[test]
 fn every_golden_follows_from_its_evidence() {
     let goldens = store::list(&folder().join("..")).unwrap();
+    // Others were read from the vmcore of a run.
+    let from_text = |path: &PathBuf| path.with_extension("txt").is_file();
+    let goldens: Vec<PathBuf> = goldens.into_iter().filter(from_text).collect();
     assert_eq!(goldens.len(), 4);
     for path in goldens {
         let golden = store::read(&path).unwrap();

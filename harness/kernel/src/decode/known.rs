@@ -85,6 +85,10 @@ pub struct KnownMatch {
     pub kind_length: Option<u8>,
     /// The characters that the bytes carry, of a string.
     pub visible: Option<String>,
+    /// The language ids that the bytes carry, of string descriptor zero.
+    pub languages: Vec<u16>,
+    /// Other devices that have the same bytes in the same place of the same thing, of those looked at there.
+    pub also: Vec<String>,
     /// Whether the offset is the one that a buffer beginning at its object's start would give.
     pub at_offset: bool,
 }
@@ -98,6 +102,10 @@ impl Known {
             ..Self::default()
         };
         let mut room = MAX_BYTES;
+        // What a root hub says is the kernel's own and never went over a bus: where another device has the same, it is
+        // that one's.
+        let mut devices: Vec<&UsbDevice> = devices.iter().collect();
+        devices.sort_by_key(|device| device.parent.is_none());
         for device in devices {
             for (part, bytes) in parts(device) {
                 match room.checked_sub(bytes.len()) {
@@ -152,11 +160,20 @@ impl Known {
 
     fn at_offset(&self, bytes: &[u8], offset: Option<usize>) -> Option<Found> {
         let at = offset?;
-        let piece = self.pieces.iter().find(|piece| {
+        let mut pieces = self.pieces.iter().filter(|piece| {
             let there = piece.bytes.get(at..at.saturating_add(bytes.len()));
             there == Some(bytes)
-        })?;
-        Some(piece.found(bytes, at, self.pieces.len(), true))
+        });
+        let piece = pieces.next()?;
+        let also = pieces
+            .filter(|other| other.part == piece.part && other.device != piece.device)
+            .map(|other| other.device.clone())
+            .collect();
+        let mut found = piece.found(bytes, at, self.pieces.len(), true);
+        if let Kind::Device(found) = &mut found.kind {
+            found.also = also;
+        }
+        Some(found)
     }
 
     fn anywhere(&self, bytes: &[u8]) -> Option<Found> {
@@ -191,6 +208,15 @@ impl Piece {
             KnownPart::Kept(..) => Some(String::from_utf8_lossy(bytes).into_owned()),
             _ => None,
         };
+        let languages = match self.part {
+            KnownPart::Languages => bytes
+                .get(before_text(at)..)
+                .unwrap_or_default()
+                .chunks_exact(2)
+                .filter_map(|pair| Some(u16::from_le_bytes(pair.try_into().ok()?)))
+                .collect(),
+            _ => Vec::new(),
+        };
         Found {
             bits: weight_of_equality(bytes).saturating_sub(penalty),
             explained: 0..bytes.len(),
@@ -204,6 +230,8 @@ impl Piece {
                 kind_at: kind_at as u64,
                 kind_length,
                 visible,
+                languages,
+                also: Vec::new(),
                 at_offset,
             }),
         }

@@ -305,3 +305,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_several_devices_sent_is_the_one_s_that_has_a_wire_and_the_others_are_told() {
+    let mut hub = device();
+    hub.name = "usb1".into();
+    let mut stick = device();
+    stick.parent = Some(hub.at);
+    let mut other = stick.clone();
+    other.name = "1-2".into();
+    let known = Known::of(&[hub, stick, other]);
+    let Some(Kind::Device(found)) =
+        decoded(&[4, 3, 9, 4], Some(0), &known).map(|reading| reading.kind)
+    else {
+        panic!("no device's")
+    };
+    assert_eq!(found.device, "1-1");
+    assert_eq!(found.also, ["1-2", "usb1"]);
+    assert_eq!(found.languages, [0x0409]);
+}

@@ -38,6 +38,9 @@ pub struct Evidence {
 pub struct ModuleWords {
     /// The fault code ran to its end without an error.
     pub fired: u64,
+    /// It did what a step asked, without an error.
+    #[serde(default)]
+    pub acted: u64,
     /// A buffer was freed while its transfer was in flight.
     pub freed_in_flight: u64,
     /// A transfer was cancelled while it was in flight.
@@ -47,11 +50,10 @@ pub struct ModuleWords {
 impl ModuleWords {
     fn note(&mut self, report: &Value) {
         let in_flight = || report.get("in_flight").and_then(Value::as_bool) == Some(true);
+        let done = || report.get("error").and_then(Value::as_i64) == Some(0);
         match report.get("event").and_then(Value::as_str) {
-            Some("fired") => {
-                let done = report.get("error").and_then(Value::as_i64) == Some(0);
-                self.fired += u64::from(done);
-            }
+            Some("fired") => self.fired += u64::from(done()),
+            Some("acted") => self.acted += u64::from(done()),
             Some("freed") => self.freed_in_flight += u64::from(in_flight()),
             Some("cancel") => self.cancelled_in_flight += u64::from(in_flight()),
             _ => {}
@@ -62,6 +64,7 @@ impl ModuleWords {
     fn or(self, other: Self) -> Self {
         Self {
             fired: self.fired.max(other.fired),
+            acted: self.acted.max(other.acted),
             freed_in_flight: self.freed_in_flight.max(other.freed_in_flight),
             cancelled_in_flight: self.cancelled_in_flight.max(other.cancelled_in_flight),
         }
@@ -172,6 +175,17 @@ impl Evidence {
                 module.fired
             ));
         }
+        let acts = scenario
+            .steps
+            .iter()
+            .filter(|step| matches!(step, Step::Module { .. }))
+            .count() as u64;
+        if module.acted < acts {
+            return Err(format!(
+                "the module did {} of the {acts} things that the scenario has it do",
+                module.acted
+            ));
+        }
         // Each control differs from its fault in one thing, which must have been put to the test.
         match scenario.fault.as_str() {
             "early-free" if module.freed_in_flight < faults => {
@@ -233,7 +247,7 @@ fn device_setups(scenario: &Scenario) -> impl Iterator<Item = Setup> {
             to: UrbTarget::Device,
             setup,
         } => Some(*setup),
-        Step::Urb { .. } | Step::Fault => None,
+        Step::Urb { .. } | Step::Fault | Step::Module { .. } => None,
     })
 }
 
@@ -259,6 +273,9 @@ mod tests {
             comm: "c".into(),
             cpu: 0,
             fault: fault.into(),
+            device: None,
+            golden: None,
+            needs: Vec::new(),
             steps: vec![urb(UrbTarget::Device), Step::Fault, urb(UrbTarget::RootHub)],
         }
     }
@@ -300,6 +317,8 @@ mod tests {
             "fired-log" => guest(GuestEvent::ModuleReport {
                 report: json!({"event": "fired", "error": 0}),
             }),
+            "acted" => Said::Module(json!({"event": "acted", "act": "follow-victim", "error": 0})),
+            "acted-badly" => Said::Module(json!({"event": "acted", "error": -16})),
             "freed-late" => Said::Module(json!({"event": "freed", "in_flight": false})),
             "freed" => Said::Module(json!({"event": "freed", "in_flight": true})),
             "cancel-late" => Said::Module(json!({"event": "cancel", "in_flight": false})),
@@ -311,16 +330,20 @@ mod tests {
     }
 
     fn check(fault: &str, words: &str, expected: Result<(), &str>) {
-        let scenario = scenario(fault);
+        check_of(&scenario(fault), words, expected);
+    }
+
+    fn check_of(scenario: &Scenario, words: &str, expected: Result<(), &str>) {
         let mut evidence = Evidence::default();
         for word in words.split(' ') {
-            evidence.note(&said(word), &scenario);
+            evidence.note(&said(word), scenario);
         }
-        let found = evidence.proves_survival(&scenario);
+        let found = evidence.proves_survival(scenario);
         assert_eq!(
             found.as_ref().map(|&()| ()).map_err(String::as_str),
             expected,
-            "{fault}: {words}"
+            "{}: {words}",
+            scenario.fault
         );
     }
 
@@ -355,6 +378,22 @@ mod tests {
         evidence.note(&said("fired"), &scenario);
         evidence.note(&said("fired-log"), &scenario);
         assert_eq!(evidence.console.or(evidence.log).fired, 1);
+    }
+
+    #[test]
+    fn what_the_module_was_to_do_besides_must_have_been_done() {
+        let mut scenario = scenario("none");
+        scenario.steps.push(Step::Module {
+            act: recrash_agent::plan::Act::FollowVictim,
+        });
+        check_of(&scenario, "asked answered urb fired hub acted", Ok(()));
+        let missing = Err("the module did 0 of the 1 things that the scenario has it do");
+        check_of(&scenario, "asked answered urb fired hub", missing);
+        check_of(
+            &scenario,
+            "asked answered urb fired hub acted-badly",
+            missing,
+        );
     }
 
     #[test]

@@ -412,6 +412,7 @@ impl Machine {
             | GuestEvent::Holding
             | GuestEvent::UrbReaped { .. }
             | GuestEvent::FaultReturned { .. }
+            | GuestEvent::ModuleActed { .. }
             | GuestEvent::ModuleReport { .. }
             | GuestEvent::DumpWritten { .. } => {}
         }

@@ -3,7 +3,7 @@
 //!
 //! Frames marked inlined are left out of entry, caller and subsequence.
 
-use crate::model::{Fact, Frame};
+use crate::model::{Fact, Frame, Frames, Source};
 use crate::normalise;
 
 /// One way in which two chains differ.
@@ -21,6 +21,24 @@ pub(crate) fn located(chain: &Fact<Vec<Frame>>) -> Fact<Vec<Frame>> {
     match chain.value() {
         Some(frames) if functions(frames).is_empty() => Fact::absent("the chain holds no frame"),
         _ => chain.clone(),
+    }
+}
+
+/// What the stack of a kernel thread begins with: it was not called (Linux arch/x86/entry/entry_64.S; since 6.5 the
+/// second).
+const THREAD_STARTS: [&str; 2] = ["ret_from_fork", "ret_from_fork_asm"];
+
+/// The system call that a crash came in: where there is none to know because a kernel thread made it, that.
+pub(crate) fn call(frames: &Frames) -> Fact<String> {
+    let thread = frames.chain.value().is_some_and(|chain| {
+        let outermost = functions(chain).last().copied();
+        outermost.is_some_and(|outermost| THREAD_STARTS.contains(&outermost))
+    });
+    match &frames.syscall {
+        Fact::Absent { .. } if thread => {
+            Fact::known("none, a kernel thread".into(), Source::Derived)
+        }
+        known => known.clone(),
     }
 }
 

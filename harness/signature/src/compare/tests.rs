@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 mod decoded;
 mod report;
 mod rules;
+mod thread;
 
 type Change = fn(&mut Signature);
 

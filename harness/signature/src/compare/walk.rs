@@ -125,7 +125,7 @@ impl Walk<'_> {
     }
 
     fn frames(&mut self, golden: &Frames, found: &Frames) {
-        let Frames { chain, syscall } = golden;
+        let Frames { chain, syscall: _ } = golden;
         let (a, b) = (place::located(chain), place::located(&found.chain));
         if let Some((a, b)) = self.both("frames.chain", Part::Place, &a, &b) {
             for difference in place::differences(a, b) {
@@ -137,7 +137,8 @@ impl Walk<'_> {
                 self.differs(field, Part::Place, &golden, &found, "another place");
             }
         }
-        self.fact("frames.syscall", Part::Place, syscall, &found.syscall);
+        let (a, b) = (place::call(golden), place::call(found));
+        self.fact("frames.syscall", Part::Place, &a, &b);
     }
 
     fn slab(&mut self, golden: &Slab, found: &Slab) {

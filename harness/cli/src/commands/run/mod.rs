@@ -40,7 +40,7 @@ pub(crate) struct Args {
     /// What user space does: a file in qemu/scenarios, without .toml [default: the target's]
     #[arg(long, value_name = "NAME")]
     scenario: Option<String>,
-    /// The emulated USB device: a file in qemu/devices, without .toml [default: the target's]
+    /// The emulated USB device: a file in qemu/devices, without .toml [default: the scenario's, else the target's]
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
     /// What goes wrong: duplicate-dma, early-free, early-free-fixed, none; a list or all [default: the scenario's]
@@ -52,7 +52,7 @@ pub(crate) struct Args {
     /// Folder that holds the runs [default: target/recrash in the checkout]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// The golden: case, name, case/name, or a .snap file [default: the target's]
+    /// The golden: case, name, case/name, or a .snap file [default: the scenario's, else the target's]
     #[arg(long, value_name = "GOLDEN")]
     golden: Option<String>,
     /// What exit code 0 shall mean [default: same-crash; in a matrix, what qemu/matrix.toml says]
@@ -120,7 +120,7 @@ impl Args {
                 )));
             }
         }
-        let golden = self.golden(&plan.target)?;
+        let golden = self.golden(&plan)?;
         let progress = Progress::new(self.json, self.verbose);
         let provisioned = self.provision(&plan.target, &progress)?;
         capture_args::check(&plan.capture, &provisioned)?;

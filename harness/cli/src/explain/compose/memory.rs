@@ -202,6 +202,10 @@ pub(super) fn hardening(facts: &Facts) -> Option<Section> {
         draft.say(finding, proofs(&list.basis));
     }
     let offset = cache.offset.unwrap_or_default();
+    // How a free object's pointer is kept says nothing of an object in use.
+    if facts.field.is_some() {
+        return draft.finish();
+    }
     match cache.hardened {
         Some(true) => draft.say(Finding::Hardened { offset }, evidence),
         Some(false) => {

@@ -39,6 +39,15 @@ pub(super) fn summary(facts: &Facts) -> Option<Section> {
         draft.say(finding, Vec::new());
         draft_overwriter(facts, &mut draft);
     }
+    if let (Some(field), Some(cache), Some(value)) = (&facts.field, facts.cache(), facts.value()) {
+        let finding = Finding::FieldOverwritten {
+            field: field.clone(),
+            cache: cache.into(),
+            value: Hex(value),
+        };
+        draft.say(finding, Vec::new());
+        draft_overwriter(facts, &mut draft);
+    }
     draft.finish()
 }
 

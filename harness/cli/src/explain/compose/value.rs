@@ -20,7 +20,8 @@ pub(super) fn section(facts: &Facts) -> Option<Section> {
         let undone = account
             .cache
             .as_ref()
-            .is_ok_and(|cache| cache.value.hardened == Some(true));
+            .is_ok_and(|cache| cache.value.hardened == Some(true))
+            && facts.field.is_none();
         let text = output::bytes(&bytes);
         let finding = match facts.value().filter(|_| !undone) {
             Some(value) => Finding::BytesInMemory {
@@ -158,8 +159,13 @@ fn parts(bytes: &[u8; 8], best: Option<&Reading>) -> Vec<BytePart> {
     let form = Form::of(best);
     let mut rows = Vec::new();
     let mut at = 0;
+    let explained = best.map_or(0, |best| best.explained.end);
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let (size, part) = form.part(at);
+        let (size, part) = if at < explained {
+            form.part(at)
+        } else {
+            (1, Part::Opaque)
+        };
         let these = rest.get(..size).unwrap_or(rest);
         rows.push(BytePart {
             at,
@@ -217,7 +223,11 @@ impl Form {
             },
             Some(Kind::Device(found)) if found.kind == Some(STRING) => Self {
                 begins: i64::try_from(found.kind_at).ok().map(i64::wrapping_neg),
-                body: Part::Character,
+                body: if found.languages.is_empty() {
+                    Part::Character
+                } else {
+                    Part::Language
+                },
             },
             Some(Kind::Text { encoding, .. }) => Self {
                 // As if two bytes of a head had been before.

@@ -35,6 +35,9 @@ fn finding(id: FindingId) -> &'static str {
         F::ListOverwritten => {
             "`{cache}` 的空闲链表在此之前就被改写了：本该存放空闲对象指针的位置变成了 `{value}`。出错的代码只是从链表上取下一个对象而已。"
         }
+        F::FieldOverwritten => {
+            "`{cache}` 的一个对象里，结构的成员 `{field}` 在此之前就被改写了：它的值变成了 `{value}`。出错的代码只是使用了这个指针而已。"
+        }
         F::OverwrittenBy => "改写它的内容是{what}的开头，也就是 USB 设备发来的数据。",
         F::OverwrittenByPart => "改写它的内容是{what}中间的一段，也就是 USB 设备发来的数据。",
         F::Raised => "CPU 触发了 {mnemonic}（{name}，向量号 {vector}）。",

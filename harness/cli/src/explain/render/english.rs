@@ -34,6 +34,9 @@ fn finding(id: FindingId) -> &'static str {
         F::ListOverwritten => {
             "The freelist of `{cache}` had been overwritten: where a pointer to a free object belongs it held `{value}`. The code that crashed only took the next object from the list."
         }
+        F::FieldOverwritten => {
+            "`{field}` had been overwritten, in a structure that lies in an object of `{cache}`: it held `{value}`. The code that crashed only followed that pointer."
+        }
         F::OverwrittenBy => {
             "What overwrote it is the beginning of {what}: bytes that a USB device sent."
         }
