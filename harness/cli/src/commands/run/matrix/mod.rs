@@ -314,6 +314,7 @@ fn play(
                 golden,
                 expect: wanted.expect,
                 accel: args.accel.into(),
+                snapshot: None,
             };
             let aftermath = bench.run_once(progress, stop, None);
             let run = aftermath.folder().map(Into::into);
