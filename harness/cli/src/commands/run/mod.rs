@@ -123,6 +123,11 @@ impl Args {
                 .hint("leave --from-snapshot out, or take an emulated device"));
             }
             plan.capture = attempts::fastest(plan.capture);
+            if let Some(device) = plan.device.physical() {
+                return Err(Failure::usage(anyhow::anyhow!(
+                    "--from-snapshot: {device} is a physical device, whose state no snapshot has"
+                )));
+            }
         }
         let golden = self.golden(&plan)?;
         let progress = Progress::new(self.json, self.verbose);

@@ -2,7 +2,6 @@
 //! boots nothing.
 use recrash_agent::plan::Scenario;
 use recrash_machine::capture::Capture;
-use recrash_machine::controller::Misfit;
 use recrash_machine::device::UsbDevice;
 use recrash_machine::scenario;
 use recrash_machine::target::Target;
@@ -32,19 +31,18 @@ impl Args {
     /// Reads the files that the arguments name, and puts the hardware together.
     pub(super) fn resolve(&self) -> Result<Plan, Failure> {
         let (plan, together) = self.resolve_parts()?;
-        together.map_err(Failure::usage)?;
+        together?;
         Ok(plan)
     }
 
-    /// The same; whether device and controller go together is for the caller to judge.
-    pub(super) fn resolve_parts(&self) -> Result<(Plan, Result<(), Misfit>), Failure> {
+    /// The same; whether device, controller, scenario and target go together is for the caller to judge.
+    pub(super) fn resolve_parts(&self) -> Result<(Plan, Result<(), Failure>), Failure> {
         let mut target = self.target.load()?;
         let or =
             |name: &Option<String>, default: &str| name.as_deref().unwrap_or(default).to_owned();
         let scenario_name = or(&self.scenario, &target.default.scenario);
         let file = config_file("scenarios", &scenario_name)?;
         let mut scenario = scenario::load(&file).map_err(Failure::usage)?;
-        fits::check(&target, &scenario_name, &scenario)?;
         let device_name = or(
             &self.device,
             scenario.device.as_ref().unwrap_or(&target.default.device),
@@ -54,6 +52,8 @@ impl Args {
             mut device,
         } = self.hardware.device(&device_name)?;
         let together = self.hardware.assemble(&mut target, &mut device)?;
+        let together = together.map_err(Failure::usage);
+        let together = together.and_then(|()| fits::check(&target, &scenario_name, &scenario));
         if let Some(fault) = &self.fault {
             scenario = scenario::with_fault(scenario, fault)
                 .map_err(|why| Failure::usage(anyhow::anyhow!("--fault {fault}: {why}")))?;
@@ -89,10 +89,9 @@ impl Args {
 
     /// The golden that the outcome is held against.
     pub(super) fn golden(&self, plan: &Plan) -> Result<Golden, Failure> {
-        let wanted = self.golden.as_deref();
-        let wanted = wanted
-            .or(plan.scenario.golden.as_deref())
-            .unwrap_or(&plan.target.default.golden);
+        let of_scenario = plan.scenario.golden.as_deref();
+        let wanted = self.golden.as_deref().or(of_scenario);
+        let wanted = wanted.unwrap_or(&plan.target.default.golden);
         Ok(golden::find(&checkout()?.join("golden"), wanted)?)
     }
 }

@@ -113,8 +113,13 @@ fn prepare(args: &Args, point: &Point, rules: &Rules) -> Result<Prepared, Failur
     }
     let (plan, misfit) = match one.resolve_parts()? {
         (plan, Ok(())) => (plan, None),
-        (plan, Err(misfit)) => (plan, Some(misfit.to_string())),
+        (plan, Err(misfit)) => (plan, Some(misfit.chain())),
     };
+    let target = &plan.target;
+    let left_out = target.left_out.as_ref();
+    let misfit = left_out
+        .map(|why| format!("target {} is left out: {why}", target.name))
+        .or(misfit);
     let golden = one.golden(&plan)?;
     let speed = plan.device.speed().map(|speed| speed.name());
     let key = Key {

@@ -87,8 +87,7 @@ fn row(cell: &Cell, waiting: Waiting) -> Row {
         ),
     };
     let (look, mark) = match (&cell.state, cell.exit()) {
-        (State::Impossible(_), _) => (Look::Plain, ""),
-        (State::Waiting(_), _) if waiting == Waiting::Planned => (Look::Plain, ""),
+        (State::Impossible(_) | State::Waiting(_), _) => (Look::Plain, ""),
         (_, Some(Exit::Met)) => (Look::Good, ""),
         (_, Some(Exit::Inconclusive)) => (Look::Doubtful, "inconclusive"),
         _ => (Look::Bad, "not as expected"),
@@ -190,7 +189,9 @@ fn notes(cells: &[Cell]) -> Vec<(&'static str, Vec<String>)> {
     for cell in cells {
         let key = &cell.key;
         match &cell.state {
-            State::Impossible(why) => impossible.push(format!("{key}: {why}")),
+            // The same for each fault and each capture.
+            State::Impossible(why) if impossible.contains(why) => {}
+            State::Impossible(why) => impossible.push(why.clone()),
             State::Waiting(wanted) | State::Done(wanted, _) => {
                 let line = format!("{}: {}", wanted.expect.name(), wanted.reason);
                 if !expected.contains(&line) {
