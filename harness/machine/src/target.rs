@@ -5,7 +5,7 @@ mod built;
 pub use built::BuiltKernel;
 
 use crate::config::{self, ConfigError};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ pub struct Target {
     pub name: String,
     /// One line for people.
     pub summary: String,
+    /// Why this kernel cannot be used, for those that people would look for and that lack something.
+    pub left_out: Option<String>,
     /// Where the kernel comes from.
     pub kernel: KernelSource,
     /// The virtual machine.
@@ -33,15 +35,19 @@ pub struct Target {
 }
 
 /// Where a kernel, its modules and its headers come from.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum KernelSource {
-    /// The stock kernel of the machine's own Debian release, through apt.
+    /// A stock kernel of Debian, through apt.
     Debian {
         /// Meta package that depends on the current image.
         image: String,
         /// Meta package that depends on the current headers.
         headers: String,
+        /// Suites to take all of it from; without them the machine's own release. The first alternative that the
+        /// machine's mirror serves is taken; within one, the suite that is preferred comes first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        suites: Vec<Vec<String>>,
     },
     /// Built by set-up from a packaged source tree.
     Built(BuiltKernel),
@@ -172,7 +178,19 @@ impl Target {
             ));
         }
         let (image, headers) = match &self.kernel {
-            KernelSource::Debian { image, headers } => (Some(image), Some(headers)),
+            KernelSource::Debian {
+                image,
+                headers,
+                suites,
+            } => {
+                if suites.iter().any(Vec::is_empty) {
+                    return Some("kernel.suites has an alternative without a suite".into());
+                }
+                if let Some(suite) = suites.iter().flatten().find(|name| !is_suite(name)) {
+                    return Some(format!("{suite:?} is not the name of a suite"));
+                }
+                (Some(image), Some(headers))
+            }
             KernelSource::Built(kernel) => {
                 if let Some(problem) = kernel.problem() {
                     return Some(problem);
@@ -203,6 +221,33 @@ pub(crate) fn is_package_name(name: &str) -> bool {
     name.len() >= 2
         && name.chars().all(allowed)
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+/// The names of the targets in a folder, sorted.
+///
+/// # Errors
+/// [`ConfigError::Read`] when the folder cannot be read.
+pub fn names(folder: &Path) -> Result<Vec<String>, ConfigError> {
+    let entries = std::fs::read_dir(folder).map_err(|source| ConfigError::Read {
+        file: folder.into(),
+        source,
+    })?;
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let name = name.strip_suffix(".toml")?;
+            (!name.starts_with('.')).then(|| name.to_owned())
+        })
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// A name in `dists/` of an archive, such as `bookworm-backports`.
+pub(crate) fn is_suite(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    name.chars().all(allowed) && name.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]
@@ -254,5 +299,31 @@ mod tests {
     fn no_memory_and_no_time_are_refused() {
         assert!(check(|text| text.replace("= 512", "= 0")).is_err());
         assert!(check(|text| text.replace("scenario = 60", "scenario = 0")).is_err());
+    }
+
+    #[test]
+    fn suites_that_are_paths_or_options_are_refused() {
+        let with = |suites: &str| {
+            check(|text| text.replace("[machine]", &format!("suites = {suites}\n\n[machine]")))
+        };
+        assert!(with("[[\"bullseye-security\", \"bullseye\"]]").is_ok());
+        for bad in ["[[\"../x\"]]", "[[\"-o\"]]", "[[\"\"]]"] {
+            assert!(
+                with(bad).unwrap_err().contains("not the name of a suite"),
+                "{bad}"
+            );
+        }
+        assert!(with("[[]]").unwrap_err().contains("without a suite"));
+    }
+
+    #[test]
+    fn every_target_of_the_checkout_is_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../qemu/targets");
+        let names = names(&folder).unwrap();
+        assert!(names.contains(&"debian".to_owned()));
+        for name in names {
+            let target = Target::load(&folder.join(format!("{name}.toml"))).unwrap();
+            assert_eq!(target.name, name);
+        }
     }
 }

@@ -24,7 +24,15 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "set-up",
-        args: &["run", "--package", "recrash", "--", "setup"],
+        args: &[
+            "run",
+            "--package",
+            "recrash",
+            "--",
+            "setup",
+            "--target",
+            "all",
+        ],
         env: &[],
     },
     Step {

@@ -1,23 +1,25 @@
 //! `recrash doctor`: what is there, what is missing, which accelerator works. Changes nothing.
 use recrash_machine::qemu::accel::Prober;
 use recrash_machine::qemu::args::Accel;
-use recrash_machine::setup::{doctor, host};
+use recrash_machine::setup::{doctor, host, status};
 use recrash_machine::target::Target;
 use serde::Serialize;
 use std::fmt::Write;
 
-use super::{Outcome, TargetArg};
+use super::Outcome;
+use super::targets::{self, TargetsArg};
 use crate::exit::Exit;
 use crate::output::{self, BAD, GOOD, WARN};
 
 /// Says what is there, what is missing, and which accelerator works.
 ///
-/// Accelerators are tried with a tiny guest: a /dev/kvm that opens proves nothing. Ends with 0 if a run can
-/// start, with 2 if something is missing.
+/// Accelerators are tried with a tiny guest: a /dev/kvm that opens proves nothing. The targets asked for are looked at
+/// in detail, the others in one line. Ends with 0 if a run of those asked for can start, with 2 if something is
+/// missing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    target: TargetArg,
+    targets: TargetsArg,
     /// Print one JSON object a line on stdout
     #[arg(long)]
     json: bool,
@@ -73,14 +75,26 @@ impl From<doctor::Check> for Check {
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
-        let target = self.target.load()?;
+        let asked = self.targets.load()?;
         let mut checks = vec![Check::new(
             "checkout",
             State::Good,
             super::checkout()?.display().to_string(),
         )];
-        checks.extend(doctor::check(&target).into_iter().map(Check::from));
-        checks.extend(accelerators(&target));
+        checks.extend(doctor::host(&asked).into_iter().map(Check::from));
+        if let Some(target) = asked.first() {
+            checks.extend(accelerators(target));
+        }
+        for target in &asked {
+            let prefixed = |check: doctor::Check| Check {
+                name: format!("{}: {}", target.name, check.name),
+                ..Check::from(check)
+            };
+            checks.extend(doctor::provided(target).into_iter().map(prefixed));
+        }
+        let others = targets::all()?;
+        let others = others.iter().filter(|one| !asked.contains(one));
+        checks.extend(others.map(in_one_line));
         if self.json {
             for check in &checks {
                 output::print_json(check)?;
@@ -89,6 +103,21 @@ impl Args {
             output::print(&table(&checks))?;
         }
         Ok(exit(&checks))
+    }
+}
+
+/// A target that was not asked for: a run does without it.
+fn in_one_line(target: &Target) -> Check {
+    let name = format!("target {}", target.name);
+    match status::of(target) {
+        status::Status::Ready { kernel_release } => Check::new(&name, State::Good, kernel_release),
+        status::Status::LeftOut { why } => {
+            Check::new(&name, State::Optional, format!("left out: {why}"))
+        }
+        status::Status::NotSetUp { why } => Check {
+            fix: Some(format!("recrash setup --target {}", target.name)),
+            ..Check::new(&name, State::Optional, format!("not set up: {why}"))
+        },
     }
 }
 

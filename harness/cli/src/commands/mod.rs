@@ -9,6 +9,8 @@ pub(crate) mod inspect;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod setup;
+pub(crate) mod target;
+pub(crate) mod targets;
 pub(crate) mod titles;
 pub(crate) mod triage;
 
@@ -28,6 +30,7 @@ pub(crate) enum Command {
     Run(run::Args),
     Setup(setup::Args),
     Doctor(doctor::Args),
+    Target(target::Args),
     Analyze(analyze::Args),
     Import(import::Args),
     Inspect(inspect::Args),
@@ -46,6 +49,7 @@ impl Command {
             Self::Run(args) => args.run(),
             Self::Setup(args) => args.run(),
             Self::Doctor(args) => args.run(),
+            Self::Target(args) => args.run(),
             Self::Analyze(args) => args.run(),
             Self::Import(args) => args.run(),
             Self::Inspect(args) => args.run(),

@@ -3,7 +3,8 @@ use recrash_machine::setup::{self, Provisioned, SetupError, SetupEvent, SetupOpt
 use recrash_machine::target::Target;
 use std::path::Path;
 
-use super::{Outcome, TargetArg};
+use super::Outcome;
+use super::targets::TargetsArg;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output;
@@ -13,11 +14,14 @@ use crate::progress::Progress;
 ///
 /// Missing host packages are installed with apt-get (as root); the target's kernel, headers and tools are
 /// fetched through the machine's own apt into the cache ($XDG_CACHE_HOME/recrash), with versions and hashes
-/// in a lock file there. What is there already is used as it is.
+/// in a lock file there. What is there already is used as it is. Kernels of other Debian releases come from the
+/// machine's own mirrors, with lists of their own: the system's apt and its packages stay as they are.
+///
+/// With several targets the others are set up even if one fails; the exit code is that of the first failure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    target: TargetArg,
+    targets: TargetsArg,
     /// Ask apt for newer packages than those in the lock file
     #[arg(long)]
     update: bool,
@@ -47,14 +51,41 @@ struct Ready<'a> {
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
-        let target = self.target.load()?;
+        let targets = self.targets.load()?;
+        let mut failed: Vec<(&str, Failure)> = Vec::new();
+        for target in &targets {
+            if let Err(failure) = self.provide(target) {
+                if targets.len() == 1 {
+                    return Err(failure);
+                }
+                failure.print();
+                failed.push((&target.name, failure));
+            }
+        }
+        let names: Vec<&str> = failed.iter().map(|(name, _)| *name).collect();
+        let summary = anyhow::anyhow!(
+            "{} of {} targets could not be set up: {}",
+            names.len(),
+            targets.len(),
+            names.join(", ")
+        );
+        match failed.first() {
+            None => Ok(Exit::Met),
+            Some((_, first)) if first.is_usage() => Err(Failure::usage(summary)),
+            Some(_) => Err(Failure::inconclusive(summary)),
+        }
+    }
+
+    /// One target, and what is said of it.
+    fn provide(&self, target: &Target) -> Result<(), Failure> {
         let progress = Progress::new(self.json, self.verbose);
         let options = SetupOptions {
             install_host_packages: true,
             update: self.update,
             verify: self.verify,
         };
-        let provisioned = ensure(&target, &options, &progress)?;
+        let provisioned = ensure(target, &options, &progress)?;
+        drop(progress);
         if self.json {
             output::print_json(&Ready {
                 target: &target.name,
@@ -68,7 +99,7 @@ impl Args {
                 target.name, provisioned.kernel_release
             ))?;
         }
-        Ok(Exit::Met)
+        Ok(())
     }
 }
 
@@ -102,6 +133,8 @@ fn failure(error: SetupError) -> Failure {
     match error {
         SetupError::NeedsRoot { .. }
         | SetupError::NotSetUp { .. }
+        | SetupError::Stale { .. }
+        | SetupError::LeftOut { .. }
         | SetupError::NoRoot(_)
         | SetupError::NoMirror { .. }
         | SetupError::UnknownPackage { .. } => Failure::usage(error),

@@ -164,16 +164,30 @@ pub struct Plan {
     pub packages: Vec<LockedPackage>,
 }
 
+/// Which packages to work out.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Meta package of the image.
+    pub image: &'a str,
+    /// Meta package of the headers.
+    pub headers: &'a str,
+    /// Package of makedumpfile.
+    pub makedumpfile: Option<&'a str>,
+    /// Take the compiler and the build tools' libraries too, instead of the host's.
+    pub toolchain: bool,
+}
+
 /// Works out the packages: from the meta packages, because point releases disappear from the archive.
 ///
 /// # Errors
 /// [`SetupError::UnknownPackage`], [`SetupError::Metadata`].
-pub fn resolve(
-    source: &dyn Source,
-    image_meta: &str,
-    headers_meta: &str,
-    makedumpfile: Option<&str>,
-) -> Result<Plan, SetupError> {
+pub fn resolve(source: &dyn Source, wanted: Wanted<'_>) -> Result<Plan, SetupError> {
+    let Wanted {
+        image: image_meta,
+        headers: headers_meta,
+        makedumpfile,
+        toolchain,
+    } = wanted;
     let image_name = dependency(&one(source, image_meta)?, "linux-image-")?;
     let headers_name = dependency(&one(source, headers_meta)?, "linux-headers-")?;
     let release = image_name.trim_start_matches("linux-image-").to_owned();
@@ -209,11 +223,16 @@ pub fn resolve(
         package: headers_name,
         what: "depends on no compiler (gcc-N)".into(),
     })?;
+    host_libraries.sort();
+    host_libraries.dedup();
     if let Some(tool) = makedumpfile {
         packages.extend(tool_closure(source, tool)?);
     }
-    host_libraries.sort();
-    host_libraries.dedup();
+    if toolchain {
+        let mut roots = std::mem::take(&mut host_libraries);
+        roots.push(compiler.clone());
+        packages.extend(closure(source, &roots, Role::Toolchain, is_of_a_toolchain)?);
+    }
     Ok(Plan {
         release,
         compiler,
@@ -264,15 +283,34 @@ fn is_library(name: &str) -> bool {
     name.starts_with("lib") || name.starts_with("zlib1g")
 }
 
-/// A tool and the library packages that it depends on, however indirectly. perl is left out: only
-/// makedumpfile-R.pl needs it.
+/// A tool and the library packages that it depends on.
 pub(super) fn tool_closure(
     source: &dyn Source,
     tool: &str,
 ) -> Result<Vec<LockedPackage>, SetupError> {
+    closure(source, &[tool.to_owned()], Role::Tools, is_library)
+}
+
+/// Of what a compiler depends on: its parts, the assembler and the linker, libraries. Packages without a program or
+/// a library are left out.
+fn is_of_a_toolchain(name: &str) -> bool {
+    let part = ["cpp-", "gcc-", "binutils"]
+        .iter()
+        .any(|begin| name.starts_with(begin));
+    is_library(name) || (part && !name.ends_with("-base") && !name.ends_with("-common"))
+}
+
+/// Packages and those that they depend on and `wanted` picks, however indirectly. perl is never wanted: only
+/// makedumpfile-R.pl needs it. What libgcc-N-dev depends on are sanitizers and the like, which no kernel has.
+fn closure(
+    source: &dyn Source,
+    roots: &[String],
+    role: Role,
+    wanted: fn(&str) -> bool,
+) -> Result<Vec<LockedPackage>, SetupError> {
     let mut packages = Vec::new();
-    let mut seen = BTreeSet::from([tool.to_owned()]);
-    let mut level = vec![tool.to_owned()];
+    let mut seen: BTreeSet<String> = roots.iter().cloned().collect();
+    let mut level: Vec<String> = seen.iter().cloned().collect();
     while !level.is_empty() {
         let records = source.records(&level)?;
         if let Some(unknown) = level
@@ -281,13 +319,16 @@ pub(super) fn tool_closure(
         {
             return Err(SetupError::UnknownPackage {
                 package: unknown.clone(),
-                hint: format!(" ({tool} needs it)"),
+                hint: format!(" ({} needs it)", roots.join(", ")),
             });
         }
         level.clear();
         for record in records {
-            packages.push(record.lock(Role::Tools)?);
-            let needs = record.first_depends().filter(|name| is_library(name));
+            packages.push(record.lock(role)?);
+            if record.name.ends_with("-dev") {
+                continue;
+            }
+            let needs = record.first_depends().filter(|name| wanted(name));
             level.extend(
                 needs
                     .filter(|name| seen.insert((*name).to_owned()))
@@ -366,14 +407,53 @@ Package: zlib1g\nVersion: 1:1.2.13\nSHA256: HASH\nDepends: libc6 (>= 2.14)\n";
     }
 
     fn check(change: impl Fn(String) -> String) -> Result<Plan, String> {
+        plan(change, false)
+    }
+
+    fn plan(change: impl Fn(String) -> String, toolchain: bool) -> Result<Plan, String> {
         let lists = Lists(change(LISTS.to_owned()));
-        resolve(
-            &lists,
-            "linux-image-amd64",
-            "linux-headers-amd64",
-            Some("makedumpfile"),
-        )
-        .map_err(|error| error.to_string())
+        let wanted = Wanted {
+            image: "linux-image-amd64",
+            headers: "linux-headers-amd64",
+            makedumpfile: Some("makedumpfile"),
+            toolchain,
+        };
+        resolve(&lists, wanted).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_toolchain_of_its_own_is_the_compiler_its_parts_and_all_their_libraries() {
+        const COMPILER: &str = "\n\
+Package: gcc-12\nVersion: 12.2.0-14\nSHA256: HASH\nDepends: cpp-12 (= 12.2.0-14), gcc-12-base, binutils (>= 2.38), \
+libgcc-12-dev, libc6, perl\n\n\
+Package: cpp-12\nVersion: 12.2.0-14\nSHA256: HASH\nDepends: libc6\n\n\
+Package: binutils\nVersion: 2.40-2\nSHA256: HASH\nDepends: binutils-common, zlib1g\n\n\
+Package: libgcc-12-dev\nVersion: 12.2.0-14\nSHA256: HASH\nDepends: libasan8\n\n\
+Package: libelf1\nVersion: 0.188\nSHA256: HASH\nDepends: libc6, zlib1g\n\n\
+Package: libssl3\nVersion: 3.0\nSHA256: HASH\nDepends: libc6\n";
+        let plan = plan(|text| text + COMPILER, true).unwrap();
+        assert_eq!(plan.host_libraries, [""; 0]);
+        let mut names: Vec<_> = plan
+            .packages
+            .iter()
+            .filter(|package| package.role == Role::Toolchain)
+            .map(|package| package.name.as_str())
+            .collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "binutils",
+                "cpp-12",
+                "gcc-12",
+                "libc6",
+                "libelf1",
+                "libgcc-12-dev",
+                "libgcc-s1",
+                "libssl3",
+                "zlib1g"
+            ]
+        );
     }
 
     #[test]

@@ -22,6 +22,12 @@ pub struct Cache {
 pub struct Lock {
     /// Of this file's format.
     pub schema: u32,
+    /// Hash of what the target's file asked for; another one makes the lock file stale.
+    #[serde(default)]
+    pub inputs: String,
+    /// The suites that the packages came from, preferred first; none: the machine's own apt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suites: Vec<String>,
     /// `uname -r`.
     pub release: String,
     /// For example `gcc-12`.
@@ -186,6 +192,7 @@ impl Lock {
             && plain(&self.release)
             && plain(&self.compiler)
             && self.host_libraries.iter().all(|name| plain(name))
+            && self.suites.iter().all(|name| crate::target::is_suite(name))
             && self.packages.iter().all(usable)
     }
 
@@ -197,8 +204,9 @@ impl Lock {
     }
 }
 
-impl From<super::apt::Plan> for Lock {
-    fn from(plan: super::apt::Plan) -> Self {
+impl Lock {
+    /// The lock file for packages that were worked out from these suites, for a target file with this hash.
+    pub(super) fn new(plan: super::apt::Plan, suites: &[String], inputs: String) -> Self {
         let super::apt::Plan {
             release,
             compiler,
@@ -207,6 +215,8 @@ impl From<super::apt::Plan> for Lock {
         } = plan;
         Self {
             schema: SCHEMA,
+            inputs,
+            suites: suites.into(),
             release,
             compiler,
             host_libraries,
@@ -250,6 +260,8 @@ mod tests {
     fn example() -> Lock {
         Lock {
             schema: SCHEMA,
+            inputs: "ab".into(),
+            suites: vec!["bullseye-security".into()],
             release: "6.1.0-56-amd64".into(),
             compiler: "gcc-12".into(),
             host_libraries: vec!["libelf1".into()],
@@ -295,6 +307,10 @@ mod tests {
         );
         assert_eq!(
             check(|text| text.replace("\"gcc-12\"", "\"--version\"")),
+            None
+        );
+        assert_eq!(
+            check(|text| text.replace("\"bullseye-security\"", "\"../../etc\"")),
             None
         );
     }

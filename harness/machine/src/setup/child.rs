@@ -72,6 +72,24 @@ pub(super) fn logged(
     lines_of(&child, program, arguments, on_line)
 }
 
+/// The same with these variables in the child's environment.
+///
+/// # Errors
+/// As [`logged`].
+pub(super) fn logged_in(
+    environment: &[(&str, OsString)],
+    program: &str,
+    arguments: &[String],
+    on_line: &mut dyn FnMut(&str),
+) -> Result<Output, SetupError> {
+    let child = environment
+        .iter()
+        .fold(expression(program, arguments), |child, (name, value)| {
+            child.env(name, value)
+        });
+    lines_of(&child, program, arguments, on_line)
+}
+
 /// The same with nothing in the environment but these variables and where programs are found.
 ///
 /// # Errors

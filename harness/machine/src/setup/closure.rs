@@ -77,7 +77,8 @@ fn is_soname(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && name.chars().all(allowed)
 }
 
-fn find(tree: &Path, name: &str) -> Option<PathBuf> {
+/// A library or the loader in an unpacked tree.
+pub(super) fn find(tree: &Path, name: &str) -> Option<PathBuf> {
     let mut paths = SEARCH.iter().map(|dir| tree.join(dir).join(name));
     paths.find(|path| path.is_file() && is_soname(name))
 }

@@ -2,7 +2,7 @@
 //! [`crate::qemu`] to try.
 use super::cache::{Cache, Lock};
 use super::provide::Place;
-use super::{child, host};
+use super::{Role, child, host};
 use crate::target::Target;
 use std::path::Path;
 
@@ -33,20 +33,20 @@ pub struct Check {
     pub fix: Option<String>,
 }
 
-/// Looks at everything a run of `target` needs on this host.
+/// Looks at what a run of any of these targets needs of the host itself.
 #[must_use]
-pub fn check(target: &Target) -> Vec<Check> {
+pub fn host(targets: &[Target]) -> Vec<Check> {
     let cache = Cache::find();
-    let lock = cache
-        .as_ref()
-        .ok()
-        .and_then(|cache| cache.read_lock(&target.name));
-    let mut out = programs(lock.as_ref());
+    let locks: Vec<Lock> = cache.as_ref().map_or_else(
+        |_| Vec::new(),
+        |cache| {
+            let locks = targets.iter().map(|target| cache.read_lock(&target.name));
+            locks.flatten().collect()
+        },
+    );
+    let mut out = programs(&locks);
     match &cache {
-        Ok(cache) => {
-            out.extend(provided(target, cache, lock.as_ref()));
-            out.push(disk(cache.root()));
-        }
+        Ok(cache) => out.push(disk(cache.root())),
         Err(error) => out.push(Check {
             name: "cache",
             status: Status::Missing,
@@ -58,23 +58,49 @@ pub fn check(target: &Target) -> Vec<Check> {
     out
 }
 
-fn programs(lock: Option<&Lock>) -> Vec<Check> {
-    let apt = ("apt", "apt-get", None);
-    let compiler = lock.map_or("gcc", |lock| lock.compiler.as_str());
-    let rest = [
-        ("qemu", host::QEMU, Some("qemu-system-x86")),
-        ("make", "make", Some("make")),
-        ("compiler", compiler, Some(compiler)),
+/// Looks at what set-up has made ready for a target.
+#[must_use]
+pub fn provided(target: &Target) -> Vec<Check> {
+    // Without a cache, `host` has said so.
+    Cache::find().map_or_else(
+        |_| Vec::new(),
+        |cache| in_cache(target, &cache, cache.read_lock(&target.name).as_ref()),
+    )
+}
+
+/// The host's programs: each compiler that a target takes from the host, Debian's default one before any is set up.
+fn programs(locks: &[Lock]) -> Vec<Check> {
+    let from_host = || {
+        let locks = locks.iter();
+        locks.filter(|lock| lock.of(&[Role::Toolchain]).next().is_none())
+    };
+    let mut compilers: Vec<&str> = from_host().map(|lock| lock.compiler.as_str()).collect();
+    compilers.sort_unstable();
+    compilers.dedup();
+    if locks.is_empty() {
+        compilers.push("gcc");
+    }
+    let mut out = vec![
+        one_program("apt", "apt-get", None),
+        one_program("qemu", host::QEMU, Some("qemu-system-x86")),
+        one_program("make", "make", Some("make")),
     ];
-    let programs = std::iter::once(apt).chain(rest);
-    let mut out: Vec<Check> = programs
-        .map(|(name, program, package)| one_program(name, program, package))
+    let compilers = compilers
+        .into_iter()
+        .map(|name| one_program("compiler", name, Some(name)));
+    out.extend(compilers);
+    let mut libraries: Vec<String> = from_host()
+        .flat_map(|lock| lock.host_libraries.clone())
         .collect();
-    let libraries = lock.map(|lock| host::missing(&host::needs(None, &lock.host_libraries)));
-    if let Some(Ok(missing)) = libraries {
+    libraries.sort();
+    libraries.dedup();
+    if locks.is_empty() {
+        return out;
+    }
+    if let Ok(missing) = host::missing(&host::needs(None, &libraries)) {
         let missing: Vec<String> = missing
             .into_iter()
-            .filter(|name| lock.is_some_and(|lock| lock.host_libraries.contains(name)))
+            .filter(|name| libraries.contains(name))
             .collect();
         out.push(there_or(
             "build libraries",
@@ -112,8 +138,16 @@ fn one_program(name: &'static str, program: &str, package: Option<&str>) -> Chec
     }
 }
 
-fn provided(target: &Target, cache: &Cache, lock: Option<&Lock>) -> Vec<Check> {
-    let fix = || "recrash setup".to_owned();
+fn in_cache(target: &Target, cache: &Cache, lock: Option<&Lock>) -> Vec<Check> {
+    let fix = || format!("recrash setup --target {}", target.name);
+    if let Some(why) = &target.left_out {
+        return vec![there_or(
+            "kernel",
+            false,
+            format!("left out: {why}"),
+            || "choose another target".into(),
+        )];
+    }
     let Some(lock) = lock else {
         let file = cache.lock_file(&target.name);
         return vec![there_or(
@@ -160,8 +194,20 @@ fn provided(target: &Target, cache: &Cache, lock: Option<&Lock>) -> Vec<Check> {
             Status::Warn
         },
         detail: packages,
-        fix: (absent > 0).then(|| "recrash setup --verify".into()),
+        fix: (absent > 0).then(|| format!("{} --verify", fix())),
     });
+    if !super::provide::is_current(target, lock) {
+        let detail = format!("{} is of an earlier target file", target.name);
+        out.push(there_or("lock file", false, detail, fix));
+    }
+    if let Some(tree) = &place.toolchain {
+        out.push(there_or(
+            "compiler",
+            place.toolchain_is_there(&lock.compiler),
+            format!("{} of its own release, {}", lock.compiler, tree.display()),
+            fix,
+        ));
+    }
     if let Some(tools) = &place.tools {
         out.push(there_or(
             "makedumpfile",
@@ -276,8 +322,11 @@ mod tests {
         let target = Target::load(&root.join("qemu/targets/debian.toml")).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path().join("c")).unwrap();
-        let found = provided(&target, &cache, None);
+        let found = in_cache(&target, &cache, None);
         assert_eq!(found[0].status, Status::Missing);
-        assert_eq!(found[0].fix.as_deref(), Some("recrash setup"));
+        assert_eq!(
+            found[0].fix.as_deref(),
+            Some("recrash setup --target debian")
+        );
     }
 }

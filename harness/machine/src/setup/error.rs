@@ -20,6 +20,22 @@ pub enum SetupError {
         /// What is missing.
         missing: String,
     },
+    /// The target was set up for something else than is asked for now.
+    #[error("target {target} was set up, but {what} since (recrash setup brings it up to date)")]
+    Stale {
+        /// The target's name.
+        target: String,
+        /// What has changed, for example `its file has changed`.
+        what: String,
+    },
+    /// The target is one of those that cannot be used.
+    #[error("target {target} is left out: {why}")]
+    LeftOut {
+        /// The target's name.
+        target: String,
+        /// Why.
+        why: String,
+    },
     /// No recrash checkout was found.
     #[error("{0}")]
     NoRoot(String),

@@ -28,16 +28,23 @@ pub fn needs(compiler: Option<&str>, libraries: &[String]) -> Vec<Need> {
         program: Some(program.into()),
     };
     let compiler = compiler.unwrap_or("gcc");
-    let mut out = vec![
-        program("qemu-system-x86", QEMU),
-        program("make", "make"),
-        program(compiler, compiler),
-    ];
+    let mut out = without_compiler();
+    out.push(program(compiler, compiler));
     out.extend(libraries.iter().map(|package| Need {
         package: package.clone(),
         program: None,
     }));
     out
+}
+
+/// What a target needs that brings a compiler of its own.
+#[must_use]
+pub fn without_compiler() -> Vec<Need> {
+    let program = |package: &str, program: &str| Need {
+        package: package.into(),
+        program: Some(program.into()),
+    };
+    vec![program("qemu-system-x86", QEMU), program("make", "make")]
 }
 
 /// Those that are missing.

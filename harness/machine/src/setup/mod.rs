@@ -12,12 +12,14 @@ pub mod deb;
 pub mod decompress;
 pub mod doctor;
 pub mod error;
+pub mod foreign;
 pub mod hash;
 pub mod host;
 pub mod kernel;
 pub mod module;
 mod provide;
 pub mod root;
+pub mod status;
 #[cfg(test)]
 mod test_repository;
 
@@ -115,6 +117,8 @@ pub enum Role {
     Tools,
     /// A source tree that set-up builds the kernel from.
     Source,
+    /// A compiler of another release, the libraries of its build tools, all run from the cache.
+    Toolchain,
 }
 
 /// A package in the lock file.

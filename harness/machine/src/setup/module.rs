@@ -1,6 +1,6 @@
 //! Builds repro-module against a target's headers, once for each set of sources, headers and compiler.
 use super::cache::{self, Cache};
-use super::{SetupError, SetupEvent, child, hash};
+use super::{SetupError, SetupEvent, child, foreign, hash};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,19 @@ pub struct Build<'a> {
     pub release: &'a str,
     /// For example `gcc-12`.
     pub compiler: &'a str,
+    /// The compiler's own release, unpacked; without it the host's compiler is used.
+    pub toolchain: Option<Toolchain<'a>>,
+}
+
+/// A compiler that runs from the cache ([`super::foreign`]).
+#[derive(Debug, Clone, Copy)]
+pub struct Toolchain<'a> {
+    /// The tree with the compiler.
+    pub tree: &'a Path,
+    /// Key of its unpacked packages.
+    pub key: &'a str,
+    /// The tree with the kernel's headers.
+    pub kernel: &'a Path,
 }
 
 impl Build<'_> {
@@ -38,7 +51,10 @@ impl Build<'_> {
                 what: "no Kbuild file".into(),
             });
         }
-        let version = child::quiet(self.compiler, ["--version".to_owned()])?;
+        let version = match self.toolchain {
+            Some(toolchain) => toolchain.key.to_owned(),
+            None => child::quiet(self.compiler, ["--version".to_owned()])?,
+        };
         let sources = hash::tree(self.sources, &is_product)?;
         let mut hasher = Sha256::new();
         for text in [
@@ -117,7 +133,10 @@ impl Build<'_> {
             format!("KCFLAGS=-ffile-prefix-map={}=repro-module", work.display()),
             "modules".into(),
         ];
-        child::logged("make", &arguments, &mut |line| {
+        let environment = self.toolchain.map_or_else(Vec::new, |toolchain| {
+            foreign::environment(toolchain.tree, toolchain.kernel)
+        });
+        child::logged_in(&environment, "make", &arguments, &mut |line| {
             on(SetupEvent::Log { line: line.into() })
         })
     }
@@ -174,6 +193,7 @@ mod tests {
             headers_key: "key",
             release: "6.1.0",
             compiler: "true",
+            toolchain: None,
         };
         let first = build.run(&cache, &mut |_| {});
         change(&sources);

@@ -1,10 +1,11 @@
 //! The steps of set-up in order: resolve, install, fetch, unpack, build; and what of it is there already.
 use super::apt::{self, Apt};
+use super::apt_root::AptRoot;
 use super::cache::{self, Cache, Lock};
-use super::module::Build;
+use super::module::{Build, Toolchain};
 use super::{
     InitramfsFile, LockedPackage, Provisioned, Role, SetupError, SetupEvent, SetupOptions, built,
-    closure, deb, hash, host, kernel, root,
+    closure, deb, foreign, hash, host, kernel, root,
 };
 use crate::target::{KernelSource, Target};
 use sha2::{Digest, Sha256};
@@ -12,8 +13,11 @@ use std::path::{Path, PathBuf};
 
 /// Changes whenever packages are unpacked in another way: older trees are not used then.
 const TREE_FORMAT: &str = "recrash tree 1";
+/// Changes whenever the wrappers of programs of another release do.
+const WRAPPED: &str = "recrash wrappers 2";
 const KERNEL: &[Role] = &[Role::Image, Role::Headers];
 const TOOLS: &[Role] = &[Role::Tools];
+const TOOLCHAIN: &[Role] = &[Role::Toolchain];
 
 /// Makes everything ready that a run of `target` needs; what is ready already is used as it is, without apt.
 ///
@@ -24,11 +28,16 @@ pub fn ensure(
     options: &SetupOptions,
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<Provisioned, SetupError> {
+    if let Some(why) = &target.left_out {
+        return Err(left_out(target, why));
+    }
     let sources = root::find()?.join("repro-module");
     let cache = Cache::find()?;
     let _held = cache.exclusive(on)?;
     cache.sweep()?;
-    let found = read_lock(&cache, target)?.filter(|_| !options.update);
+    let found = cache
+        .read_lock(&target.name)
+        .filter(|lock| is_current(target, lock) && !options.update);
     let mut lock = match &found {
         Some(lock) => lock.clone(),
         None => resolve(&cache, target, options, on)?,
@@ -42,9 +51,9 @@ pub fn ensure(
         if !matches!(error, SetupError::Child { .. }) {
             return Err(error);
         }
-        let Ok(()) = host::update_lists("", options.install_host_packages, on) else {
+        if refresh(&cache, &lock, options, on).is_err() {
             return Err(error);
-        };
+        }
         lock = resolve(&cache, target, options, on)?;
         install(&lock, options, on)?;
         packages(&cache, target, &lock, on)?;
@@ -62,13 +71,24 @@ pub fn ensure(
 /// # Errors
 /// [`SetupError::NotSetUp`] naming what is missing.
 pub fn load(target: &Target) -> Result<Provisioned, SetupError> {
+    if let Some(why) = &target.left_out {
+        return Err(left_out(target, why));
+    }
     let sources = root::find()?.join("repro-module");
     let cache = Cache::find()?;
     let missing = |what: &str| SetupError::NotSetUp {
         target: target.name.clone(),
         missing: what.into(),
     };
-    let lock = read_lock(&cache, target)?.ok_or_else(|| missing("the lock file is"))?;
+    let lock = cache
+        .read_lock(&target.name)
+        .ok_or_else(|| missing("the lock file is"))?;
+    if !is_current(target, &lock) {
+        return Err(SetupError::Stale {
+            target: target.name.clone(),
+            what: "its file has changed".into(),
+        });
+    }
     let place = Place::of(&cache, target, &lock)?;
     let module_ko = place
         .build(&sources, &lock)
@@ -83,6 +103,10 @@ pub fn load(target: &Target) -> Result<Provisioned, SetupError> {
             place.tools.is_none() || place.tools_are_there(),
             "the unpacked tools are",
         ),
+        (
+            place.toolchain.is_none() || place.toolchain_is_there(&lock.compiler),
+            "the unpacked compiler is",
+        ),
         (module_ko.is_file(), "the built repro-module is"),
     ] {
         if !is_there {
@@ -92,16 +116,35 @@ pub fn load(target: &Target) -> Result<Provisioned, SetupError> {
     place.provisioned(&cache, target, lock, module_ko)
 }
 
-/// The lock file, unless it is of something else than the target's file asks for now.
-fn read_lock(cache: &Cache, target: &Target) -> Result<Option<Lock>, SetupError> {
-    let lock = cache.read_lock(&target.name);
-    Ok(match &target.kernel {
-        KernelSource::Debian { .. } => lock,
-        KernelSource::Built(kernel) => {
-            let inputs = built::Inputs::read(&root::find()?, kernel)?;
-            lock.filter(|lock| inputs.is_meant_by(lock))
+fn left_out(target: &Target, why: &str) -> SetupError {
+    SetupError::LeftOut {
+        target: target.name.clone(),
+        why: why.into(),
+    }
+}
+
+/// Whether the lock file is of what the target's file asks for now.
+pub(super) fn is_current(target: &Target, lock: &Lock) -> bool {
+    let fits = |kernel| {
+        let checkout = root::find()?;
+        Ok::<_, SetupError>(built::Inputs::read(&checkout, kernel)?.is_meant_by(lock))
+    };
+    lock.inputs == inputs(target)
+        && match &target.kernel {
+            KernelSource::Debian { .. } => true,
+            // The end of its release is written in the configuration.
+            KernelSource::Built(kernel) => fits(kernel).unwrap_or(false),
         }
-    })
+}
+
+/// Of what the target's file asks apt for; the rest of the file does not concern what is kept.
+fn inputs(target: &Target) -> String {
+    let asked = serde_json::to_string(&(&target.kernel, &target.capture.makedumpfile));
+    let mut hasher = Sha256::new();
+    hash::part(&mut hasher, asked.unwrap_or_default().as_bytes());
+    let mut hex = hash::hex(&hasher.finalize());
+    hex.truncate(24);
+    hex
 }
 
 fn resolve(
@@ -110,12 +153,27 @@ fn resolve(
     options: &SetupOptions,
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<Lock, SetupError> {
-    let (image, headers) = match &target.kernel {
-        KernelSource::Debian { image, headers } => (image, headers),
+    let (image, headers, suites) = match &target.kernel {
+        KernelSource::Debian {
+            image,
+            headers,
+            suites,
+        } => (image, headers, suites),
         KernelSource::Built(kernel) => {
-            return built::Inputs::read(&root::find()?, kernel)?.resolve(cache, target, on);
+            let plan = built::Inputs::read(&root::find()?, kernel)?.resolve(cache, target, on)?;
+            // The tools are of the machine's own release; the source knows its suites.
+            return Ok(Lock::new(plan, &[], inputs(target)));
         }
     };
+    let wanted = apt::Wanted {
+        image,
+        headers,
+        makedumpfile: target.capture.makedumpfile.as_deref(),
+        toolchain: !suites.is_empty(),
+    };
+    if !suites.is_empty() {
+        return from_suites(cache, suites, wanted, inputs(target), options, on);
+    }
     if options.update {
         // Without root, what apt knows already has to do.
         match host::update_lists("", options.install_host_packages, on) {
@@ -123,21 +181,87 @@ fn resolve(
             Err(error) => return Err(error),
         }
     }
-    let ask = |on: &mut dyn FnMut(SetupEvent)| {
-        on(SetupEvent::Started {
-            what: format!("asking apt for {image} and what belongs to it"),
-        });
-        let makedumpfile = target.capture.makedumpfile.as_deref();
-        let plan = apt::resolve(&Apt::system(), image, headers, makedumpfile)?;
-        on(SetupEvent::Done);
-        Ok(Lock::from(plan))
-    };
-    match ask(on) {
-        Err(error @ SetupError::UnknownPackage { .. }) => {
-            host::update_lists(&error.to_string(), options.install_host_packages, on)?;
-            ask(on)
+    let mut plan = ask(&Apt::system(), wanted, on);
+    if let Err(error @ SetupError::UnknownPackage { .. }) = plan {
+        host::update_lists(&error.to_string(), options.install_host_packages, on)?;
+        plan = ask(&Apt::system(), wanted, on);
+    }
+    Ok(Lock::new(plan?, &[], inputs(target)))
+}
+
+fn ask(
+    apt: &Apt,
+    wanted: apt::Wanted<'_>,
+    on: &mut dyn FnMut(SetupEvent),
+) -> Result<apt::Plan, SetupError> {
+    on(SetupEvent::Started {
+        what: format!("asking apt for {} and what belongs to it", wanted.image),
+    });
+    let plan = apt::resolve(apt, wanted)?;
+    on(SetupEvent::Done);
+    Ok(plan)
+}
+
+/// From the first alternative that the machine's mirror serves.
+fn from_suites(
+    cache: &Cache,
+    alternatives: &[Vec<String>],
+    wanted: apt::Wanted<'_>,
+    inputs: String,
+    options: &SetupOptions,
+    on: &mut dyn FnMut(SetupEvent),
+) -> Result<Lock, SetupError> {
+    let mut first_error = None;
+    for suites in alternatives {
+        match from_root(&AptRoot::for_suites(cache, suites)?, wanted, options, on) {
+            Ok(plan) => return Ok(Lock::new(plan, suites, inputs)),
+            // Whatever else is wrong would be wrong with the next one too.
+            Err(error @ SetupError::NoSuite { .. }) => {
+                on(SetupEvent::Log {
+                    line: error.to_string(),
+                });
+                first_error.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(first_error.unwrap_or_else(|| SetupError::NoSuite {
+        suites: "nothing".into(),
+        output: "the target names no suite".into(),
+    }))
+}
+
+fn from_root(
+    root: &AptRoot,
+    wanted: apt::Wanted<'_>,
+    options: &SetupOptions,
+    on: &mut dyn FnMut(SetupEvent),
+) -> Result<apt::Plan, SetupError> {
+    let fresh = options.update || !root.is_updated();
+    if fresh {
+        root.update(on)?;
+    }
+    match ask(&root.apt(), wanted, on) {
+        // The lists may be older than the packages.
+        Err(SetupError::UnknownPackage { .. }) if !fresh => {
+            root.update(on)?;
+            ask(&root.apt(), wanted, on)
         }
         other => other,
+    }
+}
+
+/// Has apt read the lists anew that the lock file's packages came from.
+fn refresh(
+    cache: &Cache,
+    lock: &Lock,
+    options: &SetupOptions,
+    on: &mut dyn FnMut(SetupEvent),
+) -> Result<(), SetupError> {
+    if lock.suites.is_empty() {
+        host::update_lists("", options.install_host_packages, on)
+    } else {
+        AptRoot::for_suites(cache, &lock.suites)?.update(on)
     }
 }
 
@@ -146,8 +270,12 @@ fn install(
     options: &SetupOptions,
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<(), SetupError> {
-    let missing = host::missing(&host::needs(Some(&lock.compiler), &lock.host_libraries))?;
-    host::install(&missing, options.install_host_packages, on)
+    let needs = if lock.of(TOOLCHAIN).next().is_some() {
+        host::without_compiler()
+    } else {
+        host::needs(Some(&lock.compiler), &lock.host_libraries)
+    };
+    host::install(&host::missing(&needs)?, options.install_host_packages, on)
 }
 
 /// Fetches and unpacks what is not unpacked yet.
@@ -168,6 +296,11 @@ fn packages(
             }
         }
     }
+    if let Some(toolchain) = &place.toolchain
+        && !place.toolchain_is_there(&lock.compiler)
+    {
+        unpack(cache, toolchain, lock, TOOLCHAIN, on)?;
+    }
     match &place.tools {
         Some(tools) if !place.tools_are_there() => unpack(cache, tools, lock, TOOLS, on),
         _ => Ok(()),
@@ -182,7 +315,7 @@ fn unpack(
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<(), SetupError> {
     let wanted: Vec<&LockedPackage> = lock.of(roles).collect();
-    fetch(cache, &Apt::system(), &wanted, on)?;
+    fetch(cache, &lock.suites, &wanted, on)?;
     cache::remove(tree)?;
     cache.build_folder(tree, &mut |inside| {
         for package in lock.of(roles) {
@@ -196,6 +329,12 @@ fn unpack(
         }
         if roles.contains(&Role::Headers) {
             kernel::localise_headers(inside)?;
+            if lock.of(TOOLCHAIN).next().is_some() {
+                foreign::wrap(inside, foreign::KERNEL_FOLDERS, foreign::KERNEL)?;
+            }
+        }
+        if roles.contains(&Role::Toolchain) {
+            foreign::wrap(inside, foreign::TOOLCHAIN_FOLDERS, foreign::TOOLCHAIN)?;
         }
         Ok(())
     })?;
@@ -228,16 +367,18 @@ fn is_wanted(role: Role, path: &Path) -> bool {
                 .is_some_and(|dir| dir.ends_with("x86_64-linux-gnu"));
             path == Path::new("usr/bin/makedumpfile") || library
         }
+        Role::Toolchain => below(&["usr/bin", "usr/lib", "usr/libexec", "lib"]),
     }
 }
 
-/// Downloads the packages that are not there ([`Cache::deb`]), or are not what the lock file says.
+/// Downloads the packages that are not there ([`Cache::deb`]), or are not what the lock file says; from these suites,
+/// or through the machine's own apt if there are none.
 ///
 /// # Errors
 /// [`SetupError::Child`] with apt's words, [`SetupError::Hash`].
 pub(super) fn fetch(
     cache: &Cache,
-    apt: &Apt,
+    suites: &[String],
     packages: &[&LockedPackage],
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<(), SetupError> {
@@ -260,8 +401,13 @@ pub(super) fn fetch(
         what: format!("fetching {}", names.join(", ")),
     });
     cache.folder("downloads")?;
+    let apt = if suites.is_empty() {
+        Apt::system()
+    } else {
+        AptRoot::for_suites(cache, suites)?.apt()
+    };
     let scratch = cache.scratch()?;
-    apt::download(apt, &missing, scratch.path(), on)?;
+    apt::download(&apt, &missing, scratch.path(), on)?;
     for package in missing {
         let file = downloaded(scratch.path(), &package.name)?;
         let actual = hash::file(&file)?;
@@ -303,7 +449,10 @@ fn verify(
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<(), SetupError> {
     let place = Place::of(cache, target, lock)?;
-    for tree in std::iter::once(&place.kernel).chain(&place.tools) {
+    for tree in std::iter::once(&place.kernel)
+        .chain(&place.tools)
+        .chain(&place.toolchain)
+    {
         on(SetupEvent::Started {
             what: format!("verifying {}", tree.display()),
         });
@@ -328,34 +477,42 @@ pub(super) struct Place {
     kernel_key: String,
     pub(super) kernel: PathBuf,
     pub(super) tools: Option<PathBuf>,
+    toolchain_key: String,
+    pub(super) toolchain: Option<PathBuf>,
 }
 
 impl Place {
     /// # Errors
     /// Of a kernel that is built: when what it is built from or with is not there.
     pub(super) fn of(cache: &Cache, target: &Target, lock: &Lock) -> Result<Self, SetupError> {
-        let key = |roles| {
+        let has = |roles| lock.of(roles).next().is_some();
+        let key = |roles: &[Role], wrapped: bool| {
             let mut hasher = Sha256::new();
             hash::part(&mut hasher, TREE_FORMAT.as_bytes());
+            if wrapped {
+                hash::part(&mut hasher, WRAPPED.as_bytes());
+            }
             lock.of(roles)
                 .for_each(|package| hash::part(&mut hasher, package.sha256.as_bytes()));
             let mut key = hash::hex(&hasher.finalize());
             key.truncate(24);
             key
         };
+        let wrapped = has(TOOLCHAIN);
         let kernel_key = match &target.kernel {
-            KernelSource::Debian { .. } => key(KERNEL),
+            KernelSource::Debian { .. } => key(KERNEL, wrapped),
             KernelSource::Built(kernel) => {
                 built::Inputs::read(&root::find()?, kernel)?.key(lock)?
             }
         };
-        let tools_key = key(TOOLS);
+        let toolchain_key = key(TOOLCHAIN, wrapped);
         let trees = cache.root().join("trees");
-        let has_tools = lock.of(TOOLS).next().is_some();
         Ok(Self {
             kernel: trees.join(&kernel_key),
-            tools: has_tools.then(|| trees.join(&tools_key)),
+            tools: has(TOOLS).then(|| trees.join(key(TOOLS, false))),
+            toolchain: wrapped.then(|| trees.join(&toolchain_key)),
             kernel_key,
+            toolchain_key,
         })
     }
 
@@ -391,6 +548,14 @@ impl Place {
         })
     }
 
+    pub(super) fn toolchain_is_there(&self, compiler: &str) -> bool {
+        self.toolchain.as_ref().is_some_and(|tree| {
+            tree.join("usr/bin").join(compiler).is_file()
+                && foreign::has_loader(tree)
+                && digest_file(tree).is_file()
+        })
+    }
+
     pub(super) fn build<'a>(&'a self, sources: &'a Path, lock: &'a Lock) -> Build<'a> {
         Build {
             sources,
@@ -398,6 +563,11 @@ impl Place {
             headers_key: &self.kernel_key,
             release: &lock.release,
             compiler: &lock.compiler,
+            toolchain: self.toolchain.as_deref().map(|tree| Toolchain {
+                tree,
+                key: &self.toolchain_key,
+                kernel: &self.kernel,
+            }),
         }
     }
 

@@ -1,9 +1,9 @@
 //! The part of a target's file that says how set-up builds its kernel: `[kernel] kind = "built"`. Builds nothing.
-use super::is_package_name;
-use serde::Deserialize;
+use super::{is_package_name, is_suite};
+use serde::{Deserialize, Serialize};
 
 /// A kernel that set-up builds from a packaged source tree.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct BuiltKernel {
     /// Debian package with the source, `linux-source-<version>`.
@@ -18,6 +18,7 @@ pub struct BuiltKernel {
     /// The compiler, for example `gcc-12`: a package of the machine's own release.
     pub compiler: String,
     /// How many files are compiled, about: for the progress that is shown, nothing else.
+    #[serde(skip_serializing)]
     pub compiled_files: u32,
 }
 
@@ -33,11 +34,12 @@ impl BuiltKernel {
         if self.suites.is_empty() {
             return Some("kernel.suites names no suite".into());
         }
-        let names = [&self.source, &self.compiler]
-            .into_iter()
-            .chain(&self.suites);
-        if let Some(name) = names.into_iter().find(|name| !is_package_name(name)) {
-            return Some(format!("{name:?} is not a name that apt knows"));
+        let mut packages = [&self.source, &self.compiler].into_iter();
+        if let Some(name) = packages.find(|name| !is_package_name(name)) {
+            return Some(format!("{name:?} is not the name of a Debian package"));
+        }
+        if let Some(suite) = self.suites.iter().find(|name| !is_suite(name)) {
+            return Some(format!("{suite:?} is not the name of a suite"));
         }
         let mut files = std::iter::once(&self.config).chain(&self.patches);
         let is_file_name = |name: &String| {

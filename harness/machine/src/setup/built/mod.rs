@@ -4,6 +4,8 @@
 mod fragment;
 mod keep;
 mod recipe;
+#[cfg(test)]
+mod tests;
 mod work;
 
 pub use fragment::Refused;
@@ -99,7 +101,7 @@ impl<'a> Inputs<'a> {
         cache: &Cache,
         target: &Target,
         on: &mut dyn FnMut(SetupEvent),
-    ) -> Result<Lock, SetupError> {
+    ) -> Result<apt::Plan, SetupError> {
         let root = AptRoot::for_suites(cache, &self.kernel.suites)?;
         root.update(on)?;
         on(SetupEvent::Started {
@@ -118,12 +120,12 @@ impl<'a> Inputs<'a> {
         }
         on(SetupEvent::Done);
         let host = recipe::HOST_PACKAGES.iter();
-        Ok(Lock::from(apt::Plan {
+        Ok(apt::Plan {
             release,
             compiler: self.kernel.compiler.clone(),
             host_libraries: host.map(|name| (*name).to_owned()).collect(),
             packages,
-        }))
+        })
     }
 
     /// Builds the kernel into `tree` of the cache, which appears when all of it is there.
@@ -138,8 +140,7 @@ impl<'a> Inputs<'a> {
         on: &mut dyn FnMut(SetupEvent),
     ) -> Result<(), SetupError> {
         let package = source(lock)?;
-        let root = AptRoot::for_suites(cache, &self.kernel.suites)?;
-        provide::fetch(cache, &root.apt(), &[package], on)?;
+        provide::fetch(cache, &self.kernel.suites, &[package], on)?;
         super::cache::remove(tree)?;
         let scratch = cache.scratch()?;
         let work = work::Work {
@@ -156,6 +157,7 @@ impl<'a> Inputs<'a> {
     }
 }
 
+/// The source package.
 fn source(lock: &Lock) -> Result<&LockedPackage, SetupError> {
     let mut packages = lock.of(&[Role::Source]);
     packages.next().ok_or_else(|| SetupError::Metadata {

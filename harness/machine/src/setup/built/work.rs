@@ -111,7 +111,8 @@ impl Work<'_> {
                 done += 1;
                 on(SetupEvent::Files {
                     done,
-                    about: self.inputs.kernel.compiled_files.max(done),
+                    // Linking follows, so it is never all.
+                    about: self.inputs.kernel.compiled_files.max(done + 1),
                 });
             }
             on(SetupEvent::Log { line: line.into() });
