@@ -32,6 +32,12 @@ pub(super) fn keep(from: &Path, to: &Path, release: &str) -> Result<(), SetupErr
         copy(&from.join(file), &to.join(place))?;
     }
     let headers = to.join(headers);
+    // Its debug information has the folder it was built in, and its build id is a hash of that too.
+    let objtool = headers.join("tools/objtool/objtool");
+    strip(
+        &objtool,
+        &["--strip-all", "--remove-section=.note.gnu.build-id"],
+    )?;
     for folder in ["", "arch/x86"] {
         makefiles(&from.join(folder), &headers.join(folder))?;
     }
@@ -60,7 +66,7 @@ fn keep_modules(from: &Path, to: &Path, release: &str) -> Result<(), SetupError>
         copy(&from.join(line), &whole)?;
         let stripped = to.join(&file);
         copy(&whole, &stripped)?;
-        strip(&stripped)?;
+        strip(&stripped, &["--strip-debug"])?;
     }
     for file in [
         "modules.order",
@@ -74,13 +80,17 @@ fn keep_modules(from: &Path, to: &Path, release: &str) -> Result<(), SetupError>
     symlink(target, &build).map_err(SetupError::io("linking", &build))
 }
 
-fn strip(file: &Path) -> Result<(), SetupError> {
-    let arguments = ["--strip-debug".to_owned(), file.display().to_string()];
+fn strip(file: &Path, what: &[&str]) -> Result<(), SetupError> {
+    let mut arguments: Vec<String> = what.iter().map(|word| (*word).to_owned()).collect();
+    arguments.push(file.display().to_string());
     let output = child::logged_alone("strip", &arguments, recipe::ENVIRONMENT, &mut |_| {})?;
     if output.status.success() {
         Ok(())
     } else {
-        Err(child::failure("strip --strip-debug", &output))
+        Err(child::failure(
+            &format!("strip {}", arguments.join(" ")),
+            &output,
+        ))
     }
 }
 
@@ -183,7 +193,7 @@ mod tests {
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 fs::write(
                     path,
-                    if file.ends_with(".ko") {
+                    if file.ends_with(".ko") || file.ends_with("objtool") {
                         &object[..]
                     } else {
                         b"x"

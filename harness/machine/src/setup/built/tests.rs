@@ -13,7 +13,8 @@ bzImage:
 \tmkdir -p arch/x86/boot arch/x86/include include/config scripts tools/objtool
 \techo $(KCFLAGS) > vmlinux
 \techo $$KBUILD_BUILD_TIMESTAMP $$SECRET > arch/x86/boot/bzImage
-\ttouch System.map Module.symvers tools/objtool/objtool modules.builtin modules.builtin.modinfo
+\tcp $$(command -v strip) tools/objtool/objtool
+\ttouch System.map Module.symvers modules.builtin modules.builtin.modinfo
 \techo 5.10.1-x > include/config/kernel.release
 modules:
 \ttouch modules.order
