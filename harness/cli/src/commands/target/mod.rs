@@ -22,7 +22,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    Add(add::Args),
+    Add(Box<add::Args>),
     Show(show::Args),
     Remove(remove::Args),
     List(list::Args),
