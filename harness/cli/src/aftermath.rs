@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::debug_files::DebugArgs;
 use crate::exit::Exit;
 use crate::expect::Expect;
 use crate::extract::How;
@@ -189,8 +190,12 @@ fn subject(
             places.vmcore = Some(vmcore.clone());
             let accelerator = record.manifest.accel.to_string();
             progress.named_stage("analyze", "analyse the vmcore");
+            let debug = DebugArgs::default();
             let how = How {
                 accelerator: Some(&accelerator),
+                // Where there is debug information of the kernel, the report has source lines.
+                debug: Some(&debug),
+                lines: true,
                 ..How::default()
             };
             match extract::analyze(vmcore, how) {

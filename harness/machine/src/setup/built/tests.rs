@@ -131,8 +131,16 @@ fn a_kernel_is_built_patched_and_kept_without_its_sources() {
         "Thu Jan 1 00:00:00 UTC 1970"
     );
     let flags = read("usr/lib/debug/boot/vmlinux-5.10.1-x");
-    assert!(flags.trim().ends_with("=/usr/src/linux-source-5.10"), "{flags}");
-    assert!(!built.tree.join("usr/src/linux-headers-5.10.1-x/mm").exists());
+    assert!(
+        flags.trim().ends_with("=/usr/src/linux-source-5.10"),
+        "{flags}"
+    );
+    assert!(
+        !built
+            .tree
+            .join("usr/src/linux-headers-5.10.1-x/mm")
+            .exists()
+    );
     assert_eq!(built.left, 0);
     let files: Vec<&SetupEvent> = built
         .events
@@ -144,32 +152,57 @@ fn a_kernel_is_built_patched_and_kept_without_its_sources() {
 
 #[test]
 fn a_build_that_fails_shows_its_last_lines_and_keeps_its_log_alone() {
-    let makefile = MAKEFILE.replace("modules:\n", "modules:\n\t@echo 'mm/slub.c:1: error: no'; false\n");
+    let makefile = MAKEFILE.replace(
+        "modules:\n",
+        "modules:\n\t@echo 'mm/slub.c:1: error: no'; false\n",
+    );
     let built = build(&makefile, "middle\n", FRAGMENT);
     check_failed(
         &built,
-        &["Linux 5.10.1-x does not build: make failed", "mm/slub.c:1: error: no"],
+        &[
+            "Linux 5.10.1-x does not build: make failed",
+            "mm/slub.c:1: error: no",
+        ],
     );
     let log = std::fs::read_to_string(built.tree.with_extension("log")).unwrap();
-    assert!(log.contains("CC      init/main.o") && log.contains("mm/slub.c:1"), "{log}");
+    assert!(
+        log.contains("CC      init/main.o") && log.contains("mm/slub.c:1"),
+        "{log}"
+    );
 }
 
 #[test]
 fn a_patch_that_does_not_fit_is_named_before_anything_is_built() {
     let built = build(MAKEFILE, "elsewhere\n", FRAGMENT);
     check_failed(&built, &["patching with x.patch failed", "FAILED"]);
-    assert!(!built.events.iter().any(|event| matches!(event, SetupEvent::Files { .. })));
+    assert!(
+        !built
+            .events
+            .iter()
+            .any(|event| matches!(event, SetupEvent::Files { .. }))
+    );
 }
 
 #[test]
 fn options_that_did_not_take_are_named_before_anything_is_built() {
-    let makefile = MAKEFILE.replace("cp $(KCONFIG_ALLCONFIG)", "grep -v _A= $(KCONFIG_ALLCONFIG) >");
+    let makefile = MAKEFILE.replace(
+        "cp $(KCONFIG_ALLCONFIG)",
+        "grep -v _A= $(KCONFIG_ALLCONFIG) >",
+    );
     let built = build(&makefile, "middle\n", FRAGMENT);
     check_failed(
         &built,
-        &["did not take 1 of its options", "CONFIG_A: y asked for, not set came out"],
+        &[
+            "did not take 1 of its options",
+            "CONFIG_A: y asked for, not set came out",
+        ],
     );
-    assert!(!built.events.iter().any(|event| matches!(event, SetupEvent::Files { .. })));
+    assert!(
+        !built
+            .events
+            .iter()
+            .any(|event| matches!(event, SetupEvent::Files { .. }))
+    );
 }
 
 #[test]
@@ -182,5 +215,8 @@ fn a_kernel_with_another_name_than_its_package_says_is_refused() {
 #[test]
 fn a_configuration_that_cannot_be_read_is_refused_with_its_line() {
     let built = build("", "middle\n", "CONFIG_A=y\nCONFIG A\n");
-    check_failed(&built, &["x.config: line 2: neither an option nor a comment"]);
+    check_failed(
+        &built,
+        &["x.config: line 2: neither an option nor a comment"],
+    );
 }
