@@ -243,12 +243,14 @@ fn subject(
             places.vmcore = Some(vmcore.clone());
             let accelerator = record.manifest.accel.to_string();
             progress.named_stage("analyze", "analyse the vmcore");
+            // What the target brings, else what is installed: where there is debug information of the kernel, the report
+            // has source lines.
             let debug = record.manifest.debug_dir.as_deref();
-            let debug = debug.map(DebugArgs::in_folder);
+            let debug = debug.map_or_else(DebugArgs::default, DebugArgs::in_folder);
             let how = How {
                 accelerator: Some(&accelerator),
-                debug: debug.as_ref(),
-                lines: debug.is_some(),
+                debug: Some(&debug),
+                lines: true,
                 ..How::default()
             };
             let signature = match extract::analyze(vmcore, how) {

@@ -12,6 +12,7 @@ use recrash_debuginfo::system_map;
 use recrash_kernel::open::build_id::{from_hexadecimal, hexadecimal};
 use recrash_kernel::source_lines::{CodeIn, DebugInfo};
 use recrash_kernel::{Kernel, Sources};
+use recrash_machine::setup::cache::Cache;
 use recrash_vmcore::Vmcoreinfo;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,8 @@ pub(crate) struct DebugArgs {
     /// [default: found by build id]
     #[arg(long, value_name = "FILE", global = true)]
     vmlinux: Option<PathBuf>,
-    /// Where debug packages are unpacked: vmlinux and modules are looked for there by build id
+    /// Where debug packages are unpacked: vmlinux and modules are looked for there by build id, and beside what
+    /// recrash setup has built
     #[arg(long, value_name = "DIR", default_value = DEBUG_DIR, global = true)]
     debug_dir: PathBuf,
     /// The kernel's System.map, for a dump without symbols
@@ -84,7 +86,9 @@ impl DebugArgs {
             found: OnceLock::new(),
             system_map: self.system_map.as_deref().map(text).transpose()?,
             image: self.image.as_deref().map(map_named).transpose()?,
-            dir: self.debug_dir.clone(),
+            dirs: std::iter::once(self.debug_dir.clone())
+                .chain(built())
+                .collect(),
             release,
             notes: Mutex::default(),
             cache: DebugCache::find(),
@@ -93,6 +97,11 @@ impl DebugArgs {
             indexed: Once::new(),
         })
     }
+}
+
+/// Folders of the kernels that set-up has built; none without a cache.
+fn built() -> Vec<PathBuf> {
+    Cache::find().map_or_else(|_| Vec::new(), |cache| cache.debug_dirs())
 }
 
 fn refused(why: String) -> Failure {
@@ -146,14 +155,16 @@ pub(crate) struct DebugFiles {
     found: OnceLock<Option<DebugFile>>,
     system_map: Option<String>,
     image: Option<Mmap>,
-    dir: PathBuf,
+    /// Folders to look in, best first.
+    dirs: Vec<PathBuf>,
     /// `uname -r` of the dump.
     release: Option<String>,
     notes: Mutex<Vec<String>>,
     cache: Option<DebugCache>,
     /// By name, with the build id they were asked for.
     modules: Mutex<HashMap<(String, Vec<u8>), ModuleFile>>,
-    by_name: OnceLock<HashMap<String, PathBuf>>,
+    /// For each of [`Self::dirs`].
+    by_name: OnceLock<Vec<HashMap<String, PathBuf>>>,
     indexed: Once,
 }
 
@@ -216,8 +227,10 @@ impl DebugFiles {
 
     /// The first file at one of the usual places that is of this build.
     fn find_vmlinux(&self, build_id: &[u8]) -> Option<DebugFile> {
-        let places = find::vmlinux(&self.dir, self.release.as_deref(), build_id);
-        for path in places.into_iter().filter(|path| path.is_file()) {
+        let release = self.release.as_deref();
+        let places = self.dirs.iter();
+        let places = places.flat_map(|dir| find::vmlinux(dir, release, build_id));
+        for path in places.filter(|path| path.is_file()) {
             let found = DebugFile::open(&path).and_then(|file| {
                 file.must_be(build_id)?;
                 Ok(file)
@@ -247,7 +260,7 @@ impl DebugFiles {
                 let file = found.as_ref().ok_or_else(|| {
                     format!(
                         "no vmlinux with debug information was given, and none of this build is in {}",
-                        self.dir.display()
+                        self.looked_in()
                     )
                 })?;
                 file.must_be(id).map(|()| file)
@@ -323,22 +336,43 @@ impl DebugFiles {
             file.must_be(build_id)?;
             Ok(file)
         };
-        if let Some(path) = find::by_build_id(&self.dir, build_id).filter(|path| path.is_file())
-            && let Ok(file) = open(&path)
-        {
-            return Ok(file);
+        let by_id = self
+            .dirs
+            .iter()
+            .filter_map(|dir| find::by_build_id(dir, build_id));
+        for path in by_id.filter(|path| path.is_file()) {
+            if let Ok(file) = open(&path) {
+                return Ok(file);
+            }
         }
         let release = self.release.as_deref();
-        let by_name = self
-            .by_name
-            .get_or_init(|| find::modules(&self.dir, release));
-        match by_name.get(&find::module_key(name)) {
-            Some(path) => open(path),
+        let by_name = self.by_name.get_or_init(|| {
+            let dirs = self.dirs.iter();
+            dirs.map(|dir| find::modules(dir, release)).collect()
+        });
+        let key = find::module_key(name);
+        let mut opened = by_name
+            .iter()
+            .filter_map(|found| found.get(&key))
+            .map(|path| open(path));
+        // Of two builds of one release the build id tells which; the first refusal is of the best place.
+        match opened.next() {
+            Some(Err(why)) => opened.find_map(Result::ok).ok_or(why),
+            Some(file) => file,
             None => Err(format!(
                 "{} has no debug information of module {name}",
-                self.dir.display()
+                self.looked_in()
             )),
         }
+    }
+
+    fn looked_in(&self) -> String {
+        let dirs: Vec<String> = self
+            .dirs
+            .iter()
+            .map(|dir| dir.display().to_string())
+            .collect();
+        dirs.join(", ")
     }
 }
 

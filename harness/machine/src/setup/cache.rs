@@ -140,6 +140,22 @@ impl Cache {
         remove(&self.root.join("scratch"))
     }
 
+    /// Where kernels that set-up has built keep vmlinux and modules with DWARF: a folder a build, laid out as debug
+    /// packages are.
+    #[must_use]
+    pub fn debug_dirs(&self) -> Vec<PathBuf> {
+        let trees = std::fs::read_dir(self.root.join("trees"));
+        let mut found: Vec<PathBuf> = trees
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|tree| tree.path().join(super::built::DEBUG))
+            .filter(|dir| dir.is_dir())
+            .collect();
+        found.sort();
+        found
+    }
+
     /// The lock file of a target.
     #[must_use]
     pub fn lock_file(&self, target: &str) -> PathBuf {

@@ -51,3 +51,48 @@ impl BuiltKernel {
             .map(|name| format!("{name:?} is not the name of a file in qemu/kconfig"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{KernelSource, Target};
+    use std::path::Path;
+
+    fn check(change: impl Fn(String) -> String) -> Result<Target, String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let text = std::fs::read_to_string(root.join("qemu/targets/el8-layout.toml")).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("el8-layout.toml");
+        std::fs::write(&file, change(text)).unwrap();
+        Target::load(&file).map_err(|error| error.to_string())
+    }
+
+    fn refused(from: &str, to: &str, why: &str) {
+        let error = check(|text| text.replace(from, to)).unwrap_err();
+        assert!(error.contains(why), "{error}");
+    }
+
+    #[test]
+    fn the_target_that_is_built_here_is_read() {
+        let target = check(|text| text).unwrap();
+        let KernelSource::Built(kernel) = target.kernel else {
+            panic!("{target:?}")
+        };
+        assert_eq!(kernel.source, "linux-source-5.10");
+        assert_eq!(kernel.patches, ["el8-layout.patch"]);
+    }
+
+    #[test]
+    fn a_source_that_is_none_and_a_file_elsewhere_are_refused() {
+        refused("linux-source-5.10", "linux-image-amd64", "linux-source-…");
+        refused("\"el8-layout.config\"", "\"../x\"", "qemu/kconfig");
+        refused("\"el8-layout.patch\"", "\"--help\"", "qemu/kconfig");
+        refused("\"gcc-12\"", "\"-c\"", "Debian package");
+        refused("\"bullseye\"]", "\"a/b\"]", "name of a suite");
+        refused("[\"bullseye-security\", \"bullseye\"]", "[]", "no suite");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        refused("compiler =", "compilr =", "compilr");
+    }
+}
