@@ -78,6 +78,10 @@ fn an_rpm_set_is_added_and_reproduced() {
     reproduced(&recrash, "rpms");
 }
 
+fn add<'a>(host: &[&'a str], extra: &[&'a str]) -> Vec<&'a str> {
+    [&["target", "add", "installed"], host, extra].concat()
+}
+
 #[test]
 fn an_installed_kernel_is_added_with_a_prebuilt_module() {
     let _held = one_at_a_time();
@@ -86,20 +90,16 @@ fn an_installed_kernel_is_added_with_a_prebuilt_module() {
     let root = path(&donor.root);
     let module = path(&donor.module_ko);
     let host = ["--host", &donor.release, "--root", root];
-    let add = |extra: &[&str]| [&["target", "add", "installed"], &host[..], extra].concat();
-    let added = recrash.finish(&add(&[
-        "--json",
-        "--from",
-        donor.template,
-        "--module",
-        module,
-    ]));
+    let added = recrash.finish(&add(
+        &host,
+        &["--json", "--from", donor.template, "--module", module],
+    ));
     assert_eq!(added.code, 0, "{}", added.text());
     assert_eq!(added.result["ready"], true, "{}", added.text());
     assert_eq!(added.result["added"]["origin"]["kind"], "host");
     refused(
         &recrash,
-        &add(&[]),
+        &add(&host, &[]),
         &["was added under the name", "--force"],
     );
 
@@ -114,7 +114,7 @@ fn an_installed_kernel_is_added_with_a_prebuilt_module() {
     fs::write(&other, bytes).unwrap();
     refused(
         &recrash,
-        &add(&["--force", "--module", path(&other)]),
+        &add(&host, &["--force", "--module", path(&other)]),
         &[
             "is built for Linux 9",
             "the kernel is Linux",

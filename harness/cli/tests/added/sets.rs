@@ -123,8 +123,28 @@ pub(crate) struct Donor {
     pub(crate) template: &'static str,
 }
 
-/// Debian's kernel, added once for all sets.
+/// The kernel that set-up has built, where it has: the smallest, and with debug symbols. Else Debian's.
 pub(crate) fn donor(recrash: &Recrash) -> Donor {
+    built(recrash).unwrap_or_else(|| debians(recrash))
+}
+
+fn built(recrash: &Recrash) -> Option<Donor> {
+    const TARGET: &str = "el8-layout";
+    let shown = recrash.finish(&["target", "show", TARGET, "--json"]).result;
+    let text = |key: &str| shown[key].as_str();
+    // usr/lib/debug of a folder that is laid out as an installed system.
+    let root = Path::new(text("debug-dir")?).ancestors().nth(3)?;
+    eprintln!("the packages are made of {TARGET}");
+    Some(Donor {
+        release: text("kernel-release")?.to_owned(),
+        root: root.to_owned(),
+        module_ko: text("module-ko")?.into(),
+        template: TARGET,
+    })
+}
+
+/// Debian's kernel, added once for all sets.
+fn debians(recrash: &Recrash) -> Donor {
     static ADDED: OnceLock<Value> = OnceLock::new();
     let added = ADDED.get_or_init(|| add_debs(recrash, "donor"));
     let text = |value: &Value| PathBuf::from(value.as_str().unwrap());
@@ -143,7 +163,8 @@ set -eu
 own=$3/lib/modules/$2; devel=$3/usr/src/kernels/$2; from=$1/lib/modules/$2
 mkdir -p "$own/kernel" "$devel"
 cp "$1/boot/vmlinuz-$2" "$own/vmlinuz"
-cp "$1/boot/config-$2" "$own/config"
+if [ -e "$1/boot/config-$2" ]; then config=$1/boot/config-$2; else config=$1/usr/src/linux-headers-$2/.config; fi
+cp "$config" "$own/config"
 cp "$1/boot/System.map-$2" "$own/System.map"
 cp "$from"/modules.builtin "$from"/modules.order "$own/"
 for part in drivers/usb drivers/virtio drivers/char; do
@@ -153,10 +174,24 @@ for part in drivers/usb drivers/virtio drivers/char; do
     fi
 done
 find "$own/kernel" -name '*.ko' -exec xz -0 --check=crc32 {} +
-for common in "$1"/usr/src/linux-headers-*-common; do cp -aL "$common/." "$devel/"; done
-cp "$devel/Makefile" "$3/Makefile.whole"
-cp -aL "$1/usr/src/linux-headers-$2/." "$devel/"
-mv "$3/Makefile.whole" "$devel/Makefile"
+headers=$1/usr/src/linux-headers-$2
+common=$(echo "$1"/usr/src/linux-headers-*-common)
+if [ -d "$common" ]; then
+    # Debian's are three packages that lead to one another.
+    cp -aL "$common/." "$devel/"
+    cp "$devel/Makefile" "$3/Makefile"
+    cp -aL "$headers/." "$devel/"
+    mv "$3/Makefile" "$devel/Makefile"
+else
+    cp -a "$headers/." "$devel/"
+fi
+debug=$3/usr/lib/debug/lib/modules/$2
+mkdir -p "$debug"
+if [ -e "$1/usr/lib/debug/boot/vmlinux-$2" ]; then
+    cp "$1/usr/lib/debug/boot/vmlinux-$2" "$debug/vmlinux"
+elif [ -e "$1/usr/lib/debug/lib/modules/$2/vmlinux" ]; then
+    cp "$1/usr/lib/debug/lib/modules/$2/vmlinux" "$debug/vmlinux"
+fi
 rm -f "$devel/.kernelvariables"
 ln -s "/usr/src/kernels/$2" "$own/build"
 ln -s build "$own/source"
@@ -182,6 +217,10 @@ Summary: image and lists
 Summary: modules
 %description modules
 %{summary}.
+%package debuginfo
+Summary: vmlinux with debug symbols, if the donor has one
+%description debuginfo
+%{summary}.
 %package devel
 Summary: headers
 %description devel
@@ -201,11 +240,13 @@ cp -al STAGED/. %{buildroot}/
 /lib/modules/RELEASE/source
 %files modules
 /lib/modules/RELEASE/kernel
+%files debuginfo
+/usr/lib/debug/lib/modules/RELEASE
 %files devel
 /usr/src/kernels/RELEASE
 ";
 
-/// Makes kernel-core, kernel-modules and kernel-devel of the donor; `None` without rpmbuild.
+/// Makes kernel-core, -modules, -devel and -debuginfo of the donor; `None` without rpmbuild.
 pub(crate) fn rpms(donor: &Donor) -> Option<Vec<PathBuf>> {
     Command::new("rpmbuild").arg("--version").output().ok()?;
     let dir = scratch().join("rpmbuild");
@@ -245,7 +286,7 @@ pub(crate) fn rpms(donor: &Donor) -> Option<Vec<PathBuf>> {
         .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "rpmbuild: {stderr}");
-    let packages = ["core", "modules", "devel"];
+    let packages = ["core", "modules", "devel", "debuginfo"];
     let file = |part: &str| dir.join(format!("RPMS/x86_64/kernel-{part}-1-1.x86_64.rpm"));
     Some(packages.map(file).to_vec())
 }

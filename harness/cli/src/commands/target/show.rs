@@ -42,6 +42,9 @@ pub(super) struct Shown {
     /// The built module, once it is ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     module_ko: Option<String>,
+    /// Where vmlinux and modules with DWARF lie, if the target brings them: for `--debug-dir`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    debug_dir: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     added: Option<Own>,
 }
@@ -103,6 +106,11 @@ impl Shown {
             file,
             ready: loaded.is_ok(),
             missing: loaded.as_ref().err().map(ToString::to_string),
+            debug_dir: loaded
+                .as_ref()
+                .ok()
+                .and_then(|found| found.debug_dir.as_deref())
+                .map(shown),
             module_ko: loaded.as_ref().ok().map(|found| shown(&found.module_ko)),
             kernel_release: loaded.ok().map(|found| found.kernel_release),
             added: None,
