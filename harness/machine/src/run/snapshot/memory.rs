@@ -146,9 +146,9 @@ impl Write for Hashed<'_> {
 /// segment has in the file it is zero, up to the next one.
 fn head(notes: &[u8], segments: &[Range<u64>], length: u64) -> Vec<u8> {
     // A guest that has written nothing at all is one segment of zeros.
-    let nothing = [0..0];
+    let nothing = 0..0;
     let segments = if segments.is_empty() {
-        &nothing[..]
+        std::slice::from_ref(&nothing)
     } else {
         segments
     };
