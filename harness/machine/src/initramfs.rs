@@ -226,7 +226,7 @@ pub fn first(
     };
     let plan = Boot::First {
         capture,
-        scenario: boot.scenario.clone(),
+        scenario: Box::new(boot.scenario.clone()),
         device: boot.device,
     };
     add_plan(&mut out, modules, plan)?;
