@@ -1,7 +1,11 @@
 //! The family of the bug: the same controller that writes late, but other bytes, other objects, other victims. Each
 //! member crashes once, on the stock kernel where it can and else on `el8-layout`, and has its own golden; what is one
 //! corruption is one bug to triage. Sets up what is missing, which takes minutes the first time.
-#![expect(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test whose set-up fails has failed"
+)]
 #[expect(
     dead_code,
     reason = "shared with the tests of the whole loop, which use more of it"
