@@ -35,7 +35,7 @@ pub enum Boot {
         /// The capture kernel to load with `kexec_file_load(2)`; `None` where the host saves the memory.
         capture: Option<CaptureKernel>,
         /// What user space does.
-        scenario: Scenario,
+        scenario: Box<Scenario>,
         /// Which USB device the scenario is about.
         device: DeviceId,
         /// Whether to hold right before the scenario until the host says [`crate::GO_LINE`]: there a snapshot is taken.
@@ -260,7 +260,7 @@ mod tests {
                     initramfs: "/i".into(),
                     cmdline: "irqpoll".into(),
                 }),
-                scenario: Scenario {
+                scenario: Box::new(Scenario {
                     summary: "s".into(),
                     comm: "c".into(),
                     cpu: 1,
@@ -284,7 +284,7 @@ mod tests {
                             act: Act::FollowVictim,
                         },
                     ],
-                },
+                }),
                 device: DeviceId {
                     vendor: 0x46f4,
                     product: 1,

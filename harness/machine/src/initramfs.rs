@@ -228,7 +228,7 @@ pub fn first(
     };
     let plan = Boot::First {
         capture,
-        scenario: boot.scenario.clone(),
+        scenario: Box::new(boot.scenario.clone()),
         device: boot.device,
         hold: boot.hold,
     };

@@ -14,6 +14,9 @@ use recrash_signature::{normalise, title};
 use recrash_vmcore::{PagingLevels, ReadError};
 
 const MEMORY: Source = Source::Vmcore;
+/// Why nothing is said of a cache's freelist where a field of one of its objects was hit.
+const IN_USE: &str =
+    "the object was in use: where a free one's pointer lies, and how it is stored, did not matter";
 /// The first page, where a NULL pointer plus a field's offset lies.
 const NULL_PAGE: u64 = 4096;
 
@@ -322,11 +325,15 @@ fn slab(kernel: &Kernel<'_>, crash: &Crash) -> Slab {
     let types = types_source(kernel);
     let hit = crash.cache();
     let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    let list = match &crash.field {
+        Ok(_) => Err(Missing::Implausible(IN_USE.into())),
+        Err(_) => hit.map_err(Clone::clone),
+    };
     Slab {
         cache: fact(hit, types, |cache| normalise::cache(&cache.name)),
         object_size: fact(hit, types, |cache| number(cache.object_size)),
-        freelist_offset: fact(hit, types, |cache| number(cache.offset)),
-        hardened: fact(hit, types, |cache| cache.random.is_some()),
+        freelist_offset: fact(list.as_ref(), types, |cache| number(cache.offset)),
+        hardened: fact(list.as_ref(), types, |cache| cache.random.is_some()),
     }
 }
 
