@@ -145,7 +145,7 @@ impl Physical {
     pub fn fits(&self, controller: Controller) -> Result<(), Misfit> {
         let has = |speed| controller.speeds().contains(&speed);
         match self.speed() {
-            Some(wanted) if !has(wanted) && !(wanted == Speed::High && has(Speed::Full)) => {
+            Some(wanted) if !(has(wanted) || wanted == Speed::High && has(Speed::Full)) => {
                 Err(Misfit::Speed { controller, wanted })
             }
             // Low speed goes wherever full speed does.

@@ -237,7 +237,7 @@ fn a_connection_goes_on_from_its_state_without_a_hello() {
     let state: DeviceState = serde_json::from_str(&state).unwrap();
 
     let mut resumed = Session::resume(Arc::clone(&session.device), &state);
-    assert_eq!(resumed.take_output(), []);
+    assert!(resumed.take_output().is_empty());
     assert_eq!(
         resumed.take_events(),
         [DeviceEvent::Resumed { configuration: 1 }]

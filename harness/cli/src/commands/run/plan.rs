@@ -92,6 +92,6 @@ impl Args {
         let of_scenario = plan.scenario.golden.as_deref();
         let wanted = self.golden.as_deref().or(of_scenario);
         let wanted = wanted.unwrap_or(&plan.target.default.golden);
-        Ok(golden::find(&checkout()?.join("golden"), wanted)?)
+        golden::find(&checkout()?.join("golden"), wanted)
     }
 }
