@@ -36,11 +36,8 @@ fn is_ready(world: &World, output: &Output) {
 
 /// A folder of the cache holds nothing that anybody could use.
 fn is_empty(world: &World, folder: &str) {
-    assert_eq!(
-        world.cached(folder, ""),
-        [""; 0].map(Into::into),
-        "{folder}"
-    );
+    let there = world.cached(folder, "");
+    assert!(there.is_empty(), "{folder}: {there:?}");
 }
 
 #[test]

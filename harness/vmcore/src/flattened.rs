@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use crate::bytes::i64_be;
 use crate::source::{Fault, Missing};
 
-const MAGIC: &[u8; 16] = b"makedumpfile\0\0\0\0";
+/// A string in a field of 16 bytes. makedumpfile 1.6.8 copies the string and leaves whatever was on its stack in the
+/// three bytes behind; its own readers compare strings.
+const MAGIC: &[u8; 13] = b"makedumpfile\0";
 /// The stream's header is padded to this many bytes.
 const HEADER_LEN: usize = 4096;
 const BLOCK_HEADER_LEN: usize = 16;

@@ -87,6 +87,17 @@ fn a_flattened_dump_reads_like_the_rearranged_one() {
     }
 }
 
+/// As makedumpfile 1.6.8 of Debian 11 wrote it.
+#[test]
+fn what_stands_behind_the_signature_of_a_flattened_dump_does_not_matter() {
+    let dump = dump(Packing::Zlib);
+    let mut file = flatten(&dump.build(), 5000);
+    file[13..16].copy_from_slice(b"\x99\xff\xff");
+    let vmcore = check(&dump, file);
+    assert!(vmcore.format().flattened);
+    assert_eq!(vmcore.warnings(), [""; 0]);
+}
+
 #[test]
 fn each_header_version_has_only_its_own_fields() {
     for version in 1..=6 {

@@ -71,11 +71,6 @@ impl Repository {
         self
     }
 
-    /// The file of a package.
-    pub(super) fn deb(&self, name: &str, version: &str) -> PathBuf {
-        self.dir.join(format!("pool/{name}_{version}.deb"))
-    }
-
     /// Sources for these suites.
     pub(super) fn sources(&self, suites: &[&str]) -> String {
         format!(
