@@ -38,7 +38,7 @@ fn title(stage: Stage) -> &'static str {
         Stage::Prepare => "prepare",
         Stage::StartQemu => "start QEMU",
         Stage::Boot => "boot the kernel",
-        Stage::Modules => "load modules and the capture kernel",
+        Stage::Modules => "load modules",
         Stage::Device => "wait for the USB device",
         Stage::Snapshot => "save the guest",
         Stage::Restore => "restore the guest",

@@ -1,6 +1,10 @@
 //! The ways to save a dying guest's memory, on real parts: QEMU's dump, both dumps of one death, their forms. One boot at
 //! a time, and no boot twice for the same question.
-#![expect(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test whose set-up fails has failed"
+)]
 #![expect(dead_code, reason = "the helpers serve another test binary too")]
 mod support;
 

@@ -92,7 +92,11 @@ pub fn run(
         } else if text.starts_with("ld-linux") {
             loader = Some(&file.source);
         }
-        symlink(&file.source, folder.path().join(name))?;
+        // The loader is there twice: as the interpreter, and as a library that libc needs.
+        match symlink(&file.source, folder.path().join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
     }
     let program = program.ok_or_else(|| io::Error::other("it is not among its files"))?;
     let mut words: Vec<&OsStr> = Vec::new();
@@ -164,6 +168,21 @@ mod tests {
             error.ends_with("without zstd; it has none, zlib"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_file_that_is_there_twice_does_no_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |folder: &str| InitramfsFile {
+            path: format!("/{folder}/makedumpfile"),
+            source: dir.path().join("makedumpfile"),
+            mode: 0o755,
+        };
+        let files = [file("bin"), file("usr/bin")];
+        std::fs::write(&files[0].source, format!("#!/bin/sh\n{VERSION}\n")).unwrap();
+        let mode = PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&files[0].source, mode).unwrap();
+        super::check(&files, Compression::Lzo).unwrap();
     }
 
     #[test]

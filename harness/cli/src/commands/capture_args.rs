@@ -7,6 +7,7 @@ use recrash_machine::setup::Provisioned;
 use recrash_machine::target::Target;
 
 use crate::failure::Failure;
+use crate::output;
 
 /// How the memory is saved.
 #[derive(Debug, clap::Args)]
@@ -99,11 +100,16 @@ pub(crate) fn check(capture: &Capture, provisioned: &Provisioned) -> Result<(), 
             error => Failure::inconclusive(error),
         })?;
     }
-    if let (Some(form), Some(files)) = (capture.kdump, &provisioned.makedumpfile)
-        && let Err(error @ makedumpfile::CompressionError::Lacking { .. }) =
-            makedumpfile::check(files, form.compression)
-    {
-        return Err(Failure::usage(error).hint("--dump-compression with one of these"));
+    // By default what makedumpfile cannot do is copied as it is.
+    let asked = capture.kdump.filter(|_| capture.strict);
+    if let (Some(form), Some(files)) = (asked, &provisioned.makedumpfile) {
+        match makedumpfile::check(files, form.compression) {
+            Ok(()) => {}
+            Err(error @ makedumpfile::CompressionError::Lacking { .. }) => {
+                return Err(Failure::usage(error).hint("--dump-compression with one of these"));
+            }
+            Err(error) => output::note(&format!("warning: {error}; the guest will tell\n")),
+        }
     }
     Ok(())
 }

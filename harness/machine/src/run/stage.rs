@@ -445,7 +445,7 @@ impl Machine {
 
     /// Once: a guest that is let go on and stopped again has had its dump.
     fn stopped(&mut self, now: Duration) {
-        let early = self.stage < Stage::QemuDump || self.survived;
+        let early = self.stage < Stage::QemuDump || self.stage == Stage::Shutdown;
         if self.whole || self.qemu_whole || !early || !self.mode.by_qemu() {
             return;
         }

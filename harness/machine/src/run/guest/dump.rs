@@ -114,11 +114,11 @@ impl Driver<'_> {
         std::fs::rename(partial, self.guest.folder.file(name))?;
         self.last_byte = Some(self.now());
         self.qemu_whole = Some(whole.clone());
-        let end = self.feed(Input::QemuDumpWhole)?;
         self.host(HostEvent::QemuDumpVerified {
             bytes: whole.bytes,
             sha256: whole.sha256,
         })?;
+        let end = self.feed(Input::QemuDumpWhole)?;
         if both {
             self.send(Errand::Continue, Errand::Continue.commands())?;
         }
