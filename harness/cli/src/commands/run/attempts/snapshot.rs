@@ -53,8 +53,7 @@ pub(super) fn provide(
 }
 
 fn open(series: &Series<'_>, kept: &Path) -> Result<Held, Failure> {
-    let opened = Snapshot::open(kept, &series.bench.request())
-        .map_err(Failure::inconclusive)?;
+    let opened = Snapshot::open(kept, &series.bench.request()).map_err(Failure::inconclusive)?;
     let snapshot = opened.map_err(|error| {
         Failure::usage(error)
             .hint("delete it, and make a new one with --from-snapshot --keep-snapshot DIR")
