@@ -66,7 +66,12 @@ fn the_record_tells_what_the_device_tells(run: &Finished) {
         .map(|transfer| (setup(transfer.setup), transfer.status))
         .filter(|(setup, _)| setup["length"] == LENGTH)
         .map(|(setup, status)| {
-            assert_eq!(status, Some(0), "answered");
+            // QEMU 7.2 records no end of a transfer on xhci that is not answered at once.
+            let on_xhci = run.folder().to_string_lossy().contains("qemu-xhci");
+            assert!(
+                status == Some(0) || on_xhci && status.is_none(),
+                "{status:?}"
+            );
             setup
         })
         .collect();

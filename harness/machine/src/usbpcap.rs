@@ -34,8 +34,8 @@ pub enum PcapError {
 pub struct Transfer {
     /// The setup packet as on the bus: bmRequestType, bRequest, wValue, wIndex, wLength (USB 2.0, 9.3).
     pub setup: [u8; 8],
-    /// Status of its end, 0 or a negative errno; `None`: it had no end when the record stopped, or the guest took it
-    /// back, which QEMU does not record.
+    /// Status of its end, 0 or a negative errno; `None`: it had no end when the record stopped, or none that QEMU records:
+    /// the guest took it back, or it was on xhci and the device did not answer at once (QEMU 7.2).
     pub status: Option<i32>,
     /// Bytes that went over the bus in the data stage.
     pub length: u32,

@@ -122,20 +122,20 @@ impl Evidence {
         }
     }
 
-    /// Takes what QEMU recorded of a physical device's traffic: nobody else saw what that was asked. A transfer
-    /// without an end was taken back, or the run ended first.
+    /// Takes what QEMU recorded of a physical device's traffic, after all else: nobody else saw what that was asked.
+    /// QEMU 7.2 does not record the end of a transfer on xhci that the device did not answer at once, so an answer is
+    /// also what came back to the scenario's process with bytes.
     pub fn traffic(&mut self, traffic: &Traffic, scenario: &Scenario) {
         for transfer in &traffic.transfers {
-            if !device_setups(scenario).any(|wanted| on_the_bus(wanted) == transfer.setup) {
-                continue;
-            }
-            self.asked += 1;
-            match transfer.status {
-                Some(0) => self.answered += 1,
-                Some(_) => {}
-                None => self.cancelled += 1,
+            if device_setups(scenario).any(|wanted| on_the_bus(wanted) == transfer.setup) {
+                self.asked += 1;
+                self.answered += u64::from(transfer.status == Some(0));
             }
         }
+        let came_back = self.urbs.iter().filter(|urb| {
+            urb.status == 0 && urb.actual_length > 0 && asks_device(scenario, urb.step)
+        });
+        self.answered = self.answered.max(came_back.count() as u64);
     }
 
     /// Whether a survived run is a control worth something.
@@ -212,6 +212,20 @@ impl Evidence {
         }
         Ok(())
     }
+}
+
+/// Whether the step of this index asks the device.
+fn asks_device(scenario: &Scenario, step: u32) -> bool {
+    let step = usize::try_from(step)
+        .ok()
+        .and_then(|at| scenario.steps.get(at));
+    matches!(
+        step,
+        Some(Step::Urb {
+            to: UrbTarget::Device,
+            ..
+        })
+    )
 }
 
 /// A setup packet's bytes (USB 2.0, 9.3).
@@ -446,9 +460,9 @@ mod tests {
         );
     }
 
-    /// Evidence of a run whose device only QEMU's record of the traffic tells of: each transfer as its wLength and
-    /// its status.
-    fn check_traffic(transfers: &[(u16, Option<i32>)], expected: [u64; 3]) {
+    /// How often the device was asked and answered in a run of which only QEMU's record of the traffic and the guest
+    /// tell: each transfer as its wLength and its status, and words as in [`said`].
+    fn check_traffic(transfers: &[(u16, Option<i32>)], words: &[&str], expected: [u64; 2]) {
         let transfers = transfers.iter().map(|&(length, status)| Transfer {
             setup: on_the_bus(Setup { length, ..SETUP }),
             status,
@@ -458,19 +472,45 @@ mod tests {
             transfers: transfers.collect(),
             cut: None,
         };
+        let scenario = scenario("none");
         let mut evidence = Evidence::default();
-        evidence.traffic(&traffic, &scenario("none"));
-        assert_eq!(
-            [evidence.asked, evidence.answered, evidence.cancelled],
-            expected
-        );
+        for word in words {
+            evidence.note(&said(word), &scenario);
+        }
+        evidence.traffic(&traffic, &scenario);
+        assert_eq!([evidence.asked, evidence.answered], expected);
     }
 
     #[test]
     fn a_physical_devices_traffic_counts_as_its_own_word_would() {
-        check_traffic(&[(255, Some(0)), (254, Some(0))], [1, 1, 0]);
-        check_traffic(&[(254, Some(-121)), (254, None)], [2, 0, 1]);
-        check_traffic(&[(255, Some(0))], [0, 0, 0]);
+        check_traffic(&[(255, Some(0)), (254, Some(0))], &[], [1, 1]);
+        check_traffic(&[(254, Some(-121)), (254, None)], &[], [2, 0]);
+        check_traffic(&[(255, Some(0))], &[], [0, 0]);
+    }
+
+    #[test]
+    fn an_answer_whose_end_qemu_did_not_record_is_known_from_the_guest() {
+        check_traffic(&[(254, None)], &["urb"], [1, 1]);
+        check_traffic(&[(254, None)], &["urb-failed"], [1, 0]);
+        // The root hub is no device.
+        check_traffic(&[(254, None)], &["hub"], [1, 0]);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_proves_nothing() {
+        let mut evidence = Evidence {
+            unread_traffic: Some("it is empty".into()),
+            ..Evidence::default()
+        };
+        let scenario = scenario("none");
+        for word in ["asked", "answered", "urb", "fired", "hub"] {
+            evidence.note(&said(word), &scenario);
+        }
+        let why = evidence.proves_survival(&scenario).unwrap_err();
+        assert!(
+            why.ends_with("QEMU's record of its traffic: it is empty"),
+            "{why}"
+        );
     }
 
     #[test]
