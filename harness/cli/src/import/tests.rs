@@ -40,12 +40,16 @@ fn facts(imported: &Imported) -> Vec<(String, Option<String>)> {
         .collect()
 }
 
+/// The goldens that were made from a text; others were read from the vmcore of a run.
+fn goldens() -> Vec<PathBuf> {
+    let goldens = store::list(&folder().join("..")).unwrap();
+    let from_text = |path: &PathBuf| path.with_extension("txt").is_file();
+    goldens.into_iter().filter(from_text).collect()
+}
+
 #[test]
 fn every_golden_follows_from_its_evidence() {
-    let goldens = store::list(&folder().join("..")).unwrap();
-    // Others were read from the vmcore of a run.
-    let from_text = |path: &PathBuf| path.with_extension("txt").is_file();
-    let goldens: Vec<PathBuf> = goldens.into_iter().filter(from_text).collect();
+    let goldens = goldens();
     assert_eq!(goldens.len(), 4);
     for path in goldens {
         let golden = store::read(&path).unwrap();
@@ -95,7 +99,7 @@ fn only_lost(whole: &Imported, left: &Imported, what: &str) {
 
 /// Every golden with its text and, for the excerpts, the text that lends to it.
 fn all() -> Vec<(String, String, Option<String>)> {
-    let goldens = store::list(&folder().join("..")).unwrap();
+    let goldens = goldens();
     let names = goldens.iter().map(|path| store::read(path).unwrap().name);
     names
         .map(|name| {

@@ -193,6 +193,9 @@ fn unpack_cpio(
         let reader =
             newc::Reader::new(io::Cursor::new(header).chain(payload)).map_err(cut_short)?;
         if reader.entry().is_trailer() {
+            let (_, mut rest) = reader.finish().map_err(cut_short)?.into_inner();
+            // Nothing of use is behind it, but the compressed stream ends with the checksum of all of it.
+            io::copy(&mut rest, &mut io::sink()).map_err(cut_short)?;
             break;
         }
         let name = PathBuf::from(reader.entry().name());

@@ -226,7 +226,9 @@ mod tests {
         let error =
             load("[[rule]]\nmatch = {}\nexpect = 'inconclusive'\nreason = 'r'").unwrap_err();
         assert!(
-            error.contains("\"inconclusive\" is no expectation; expected one of same-crash, "),
+            error.contains(
+                "\"inconclusive\" is no expectation; expected one of exact, same-crash, "
+            ),
             "{error}"
         );
     }
