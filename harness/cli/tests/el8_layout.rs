@@ -263,7 +263,7 @@ fn analysis(folder: &Path, args: &[&str]) -> Value {
 fn kept() -> PathBuf {
     set_up();
     let ready = finish(&mut command(&["setup", "--json", "--target", TARGET]));
-    let debug = ready.result["debug_dir"].as_str().unwrap();
+    let debug = ready.result["debug-dir"].as_str().unwrap();
     let debug = checkout().join(debug).canonicalize().unwrap();
     debug.ancestors().nth(3).unwrap().to_owned()
 }
