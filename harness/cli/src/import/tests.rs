@@ -18,6 +18,13 @@ fn text(name: &str) -> String {
     std::fs::read_to_string(folder().join(format!("{name}.txt"))).unwrap()
 }
 
+/// The goldens that were read from a text; others were read from the vmcore of a run.
+fn from_text() -> Vec<PathBuf> {
+    let mut goldens = store::list(&folder().join("..")).unwrap();
+    goldens.retain(|path| path.with_extension("txt").is_file());
+    goldens
+}
+
 fn import(text: &str, like: Option<&str>) -> Imported {
     let like = like.map(evidence::read);
     imported(evidence::read(text), like.as_ref())
@@ -42,10 +49,7 @@ fn facts(imported: &Imported) -> Vec<(String, Option<String>)> {
 
 #[test]
 fn every_golden_follows_from_its_evidence() {
-    let goldens = store::list(&folder().join("..")).unwrap();
-    // Others were read from the vmcore of a run.
-    let from_text = |path: &PathBuf| path.with_extension("txt").is_file();
-    let goldens: Vec<PathBuf> = goldens.into_iter().filter(from_text).collect();
+    let goldens = from_text();
     assert_eq!(goldens.len(), 4);
     for path in goldens {
         let golden = store::read(&path).unwrap();
@@ -95,7 +99,7 @@ fn only_lost(whole: &Imported, left: &Imported, what: &str) {
 
 /// Every golden with its text and, for the excerpts, the text that lends to it.
 fn all() -> Vec<(String, String, Option<String>)> {
-    let goldens = store::list(&folder().join("..")).unwrap();
+    let goldens = from_text();
     let names = goldens.iter().map(|path| store::read(path).unwrap().name);
     names
         .map(|name| {
