@@ -23,10 +23,6 @@ pub struct ModuleToLoad {
 }
 
 /// The two boots that an init serves.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one plan a boot, and it is read once"
-)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Boot {

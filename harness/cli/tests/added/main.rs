@@ -1,7 +1,11 @@
 //! Kernels that a person adds: sets of packages added and reproduced as a user would, and what is refused.
 //!
 //! The RPM set is made here with rpmbuild (Debian's package `rpm`); without it that test says that it skipped.
-#![expect(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test whose set-up fails has failed"
+)]
 mod archives;
 mod sets;
 #[path = "../support/mod.rs"]
