@@ -21,7 +21,7 @@ fn check(target: &str, release: &str, rules: &[&str]) {
         return;
     }
     assert_eq!(set_up.code, 0, "{}", set_up.text());
-    let found = set_up.result["kernel_release"].as_str().unwrap();
+    let found = set_up.result["kernel-release"].as_str().unwrap();
     assert!(found.starts_with(release), "{found}");
     let run = finish(&mut run_command(target, &["--target", target]));
     assert_eq!(run.code, 0, "{}", run.text());
