@@ -1,5 +1,5 @@
 //! Reads Debian packages (deb(5)) without dpkg. A package is untrusted: what becomes of its entries is for
-//! [`super::unpack`]. Maintainer scripts are not run.
+//! `unpack.rs`. Maintainer scripts are not run.
 use super::unpack::{Folder, Limited, Limits, inside};
 use super::{SetupError, decompress};
 use std::fs::File;

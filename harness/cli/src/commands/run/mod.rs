@@ -1,5 +1,5 @@
 //! `recrash run`: one run from boot to verdict. Puts the parts together; each does its own work. What the arguments
-//! name is [`plan`]'s, one boot with its verdict is [`bench`]'s, many attempts are [`attempts`]'s, many combinations
+//! name is [`plan`]'s, one boot with its verdict is [`mod@bench`]'s, many attempts are [`attempts`]'s, many combinations
 //! [`matrix`]'s.
 mod attempts;
 mod bench;
