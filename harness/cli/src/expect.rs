@@ -61,24 +61,29 @@ pub(crate) fn decide_verdict(expect: Expect, verdict: Verdict) -> Exit {
     decide(expect, &comparison)
 }
 
+/// The difference of a crash that is the golden's with another value.
+#[cfg(test)]
+pub(crate) fn another_value() -> recrash_signature::compare::Difference {
+    recrash_signature::compare::Difference {
+        field: "corruption.observed".into(),
+        part: recrash_signature::compare::Part::Detail,
+        golden: "38 03".into(),
+        found: "74 00".into(),
+        rule: Some("freelist-mid-object"),
+        reason: String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use recrash_signature::compare::{Difference, Part};
 
     /// `value`: whether the corrupted value is the golden's.
     fn check(verdict: Verdict, value: bool, expected: [Exit; 6]) {
         let mut comparison = Comparison::inconclusive("");
         comparison.verdict = verdict;
         if !value {
-            comparison.explained.push(Difference {
-                field: "corruption.observed".into(),
-                part: Part::Detail,
-                golden: "38 03".into(),
-                found: "74 00".into(),
-                rule: Some("freelist-mid-object"),
-                reason: String::new(),
-            });
+            comparison.explained.push(another_value());
         }
         let expectations = [
             Expect::Exact,

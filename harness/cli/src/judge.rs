@@ -146,7 +146,6 @@ impl Judged {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use recrash_signature::compare::{Difference, Part};
 
     fn judged(comparison: Comparison, expect: Expect) -> Judged {
         Judged {
@@ -171,14 +170,7 @@ mod tests {
             Exit::Met,
             "as expected: same-crash, with the golden's value",
         );
-        comparison.explained.push(Difference {
-            field: "corruption.observed".into(),
-            part: Part::Detail,
-            golden: "38 03".into(),
-            found: "74 00".into(),
-            rule: Some("freelist-mid-object"),
-            reason: String::new(),
-        });
+        comparison.explained.push(expect::another_value());
         check(
             &judged(comparison, Expect::Exact),
             Exit::Differs,

@@ -30,11 +30,7 @@ impl Campaign {
     /// Runs the command to its end.
     fn of(command: &mut Command) -> Self {
         let output = command.stdin(Stdio::null()).output().unwrap();
-        let stdout = String::from_utf8(output.stdout).unwrap();
-        let lines: Vec<Value> = stdout
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
-            .collect();
+        let lines = support::json_lines(&output.stdout);
         let of_type = |wanted: &str| {
             let found = lines.iter().filter(|line| line["type"] == wanted);
             found.cloned().collect::<Vec<_>>()

@@ -247,10 +247,7 @@ fn a_dry_run_can_be_read_by_a_program() {
         "high",
     ];
     let text = planned(&args);
-    let lines: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines = support::json_lines(text.as_bytes());
     let states: Vec<_> = lines.iter().map(|line| line["state"].as_str()).collect();
     assert_eq!(states, [Some("planned"), Some("impossible"), None]);
     assert_eq!(lines[0]["expected"], "same-crash");
@@ -302,10 +299,7 @@ fn a_matrix_that_is_interrupted_says_what_it_has() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(4));
     let stdout = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<Value> = stdout
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines = support::json_lines(stdout.as_bytes());
     let states: Vec<_> = lines.iter().map(|line| line["state"].as_str()).collect();
     assert_eq!(states, [Some("not-run"), Some("not-run"), None], "{stdout}");
     assert_eq!(lines[2]["not_run"], 2);

@@ -6,7 +6,7 @@
 )]
 mod archive;
 
-use archive::{RELEASE, TARGET, World, can_run, text};
+use archive::{RELEASE, TARGET, World, text};
 use std::fs;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -42,10 +42,9 @@ fn is_empty(world: &World, folder: &str) {
 
 #[test]
 fn without_a_cache_a_run_ends_with_two_and_says_what_to_do() {
-    if !can_run() {
+    let Some(world) = World::new(BUILDS) else {
         return;
-    }
-    let world = World::new(BUILDS);
+    };
     let output = world
         .command(&["run", "--target", TARGET])
         .output()
@@ -61,10 +60,9 @@ fn without_a_cache_a_run_ends_with_two_and_says_what_to_do() {
 
 #[test]
 fn what_was_set_up_once_needs_no_mirror_and_no_apt() {
-    if !can_run() {
+    let Some(world) = World::new(BUILDS) else {
         return;
-    }
-    let world = World::new(BUILDS);
+    };
     is_ready(&world, &world.set_up());
     world.remove_archive();
     is_ready(&world, &world.set_up());
@@ -72,10 +70,9 @@ fn what_was_set_up_once_needs_no_mirror_and_no_apt() {
 
 #[test]
 fn a_target_file_that_asks_for_something_else_makes_the_cache_stale() {
-    if !can_run() {
+    let Some(world) = World::new(BUILDS) else {
         return;
-    }
-    let world = World::new(BUILDS);
+    };
     is_ready(&world, &world.set_up());
     let other = fs::read_to_string(world.target_file()).unwrap();
     let other = other.replace("[[\"oldtiny\"]]", "[[\"newtiny\"], [\"oldtiny\"]]");
@@ -96,10 +93,9 @@ fn a_target_file_that_asks_for_something_else_makes_the_cache_stale() {
 
 #[test]
 fn other_sources_of_the_module_need_another_build() {
-    if !can_run() {
+    let Some(world) = World::new(BUILDS) else {
         return;
-    }
-    let world = World::new(BUILDS);
+    };
     is_ready(&world, &world.set_up());
     fs::write(world.module_source(), "int other;\n").unwrap();
     let (state, why) = world.state();
@@ -115,10 +111,9 @@ fn other_sources_of_the_module_need_another_build() {
 
 #[test]
 fn a_half_downloaded_package_is_fetched_anew() {
-    if !can_run() {
+    let Some(world) = World::new(BUILDS) else {
         return;
-    }
-    let world = World::new(BUILDS);
+    };
     is_ready(&world, &world.set_up());
     fs::remove_dir_all(world.cache().join("trees")).unwrap();
     let deb = world.cached("downloads", "linux-image-1.2.3").remove(0);
@@ -135,10 +130,9 @@ fn a_half_downloaded_package_is_fetched_anew() {
 
 #[test]
 fn a_package_changed_on_disk_is_never_unpacked() {
-    if !can_run() {
+    let Some(world) = World::new(BUILDS) else {
         return;
-    }
-    let world = World::new(BUILDS);
+    };
     is_ready(&world, &world.set_up());
     fs::remove_dir_all(world.cache().join("trees")).unwrap();
     let deb = world.cached("downloads", "linux-image-1.2.3").remove(0);
@@ -153,10 +147,9 @@ fn a_package_changed_on_disk_is_never_unpacked() {
 
 #[test]
 fn a_mirror_that_serves_other_bytes_is_refused_with_apts_words() {
-    if !can_run() {
+    let Some(world) = World::new(BUILDS) else {
         return;
-    }
-    let world = World::new(BUILDS);
+    };
     let deb = world.in_archive("linux-image-1.2.3-tiny");
     let mut bytes = fs::read(&deb).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
@@ -169,10 +162,9 @@ fn a_mirror_that_serves_other_bytes_is_refused_with_apts_words() {
 
 #[test]
 fn a_mirror_that_serves_half_of_a_package_is_refused() {
-    if !can_run() {
+    let Some(world) = World::new(BUILDS) else {
         return;
-    }
-    let world = World::new(BUILDS);
+    };
     let deb = world.in_archive("linux-image-1.2.3-tiny");
     let bytes = fs::read(&deb).unwrap();
     fs::write(&deb, &bytes[..bytes.len() / 2]).unwrap();
@@ -189,10 +181,9 @@ fn a_mirror_that_serves_half_of_a_package_is_refused() {
 
 #[test]
 fn a_mirror_without_the_suite_is_named_with_apts_words() {
-    if !can_run() {
+    let Some(world) = World::new(BUILDS) else {
         return;
-    }
-    let world = World::new(BUILDS);
+    };
     let other = fs::read_to_string(world.target_file()).unwrap();
     fs::write(world.target_file(), other.replace("oldtiny", "newtiny")).unwrap();
     check(
@@ -210,12 +201,11 @@ fn a_mirror_without_the_suite_is_named_with_apts_words() {
 
 #[test]
 fn a_module_that_does_not_build_shows_the_compilers_last_lines_and_the_log() {
-    if !can_run() {
-        return;
-    }
-    let world = World::new(
+    let Some(world) = World::new(
         "@for i in $$(seq 40); do echo line $$i; done; echo 'repro.c:1:5: error: no'; exit 1",
-    );
+    ) else {
+        return;
+    };
     let output = world.set_up();
     check(
         &world,
@@ -244,10 +234,11 @@ fn a_module_that_does_not_build_shows_the_compilers_last_lines_and_the_log() {
 
 #[test]
 fn two_set_ups_at_once_build_once_and_the_second_says_that_it_waits() {
-    if !can_run() {
+    let Some(world) =
+        World::new("echo x >> $(RECRASH_COUNT); sleep 3; cp $(M)/repro.c $(M)/repro.ko")
+    else {
         return;
-    }
-    let world = World::new("echo x >> $(RECRASH_COUNT); sleep 3; cp $(M)/repro.c $(M)/repro.ko");
+    };
     let count = world.cache().with_file_name("count");
     let start = || {
         let mut command = world.command(&["setup", "--target", TARGET]);
@@ -274,12 +265,11 @@ fn two_set_ups_at_once_build_once_and_the_second_says_that_it_waits() {
 
 #[test]
 fn a_set_up_that_is_killed_leaves_nothing_that_is_used() {
-    if !can_run() {
-        return;
-    }
-    let world = World::new(
+    let Some(world) = World::new(
         "echo half > $(M)/repro.ko; touch $(RECRASH_COUNT); sleep 3; cp $(M)/repro.c $(M)/repro.ko",
-    );
+    ) else {
+        return;
+    };
     let count = world.cache().with_file_name("count");
     let mut command = world.command(&["setup", "--target", TARGET]);
     let mut child = command.env("RECRASH_COUNT", &count).spawn().unwrap();
@@ -302,10 +292,9 @@ fn a_set_up_that_is_killed_leaves_nothing_that_is_used() {
 
 #[test]
 fn a_full_disk_leaves_no_half_tree() {
-    if !can_run() {
+    let Some(world) = World::new(BUILDS) else {
         return;
-    }
-    let world = World::new(BUILDS);
+    };
     is_ready(&world, &world.set_up());
     fs::remove_dir_all(world.cache().join("trees")).unwrap();
     // Writing ends where a full disk would end it: no file may have more than 512 KiB, and the kernel has twice that.

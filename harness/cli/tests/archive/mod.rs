@@ -12,33 +12,30 @@ pub(crate) const RELEASE: &str = "1.2.3-tiny";
 /// The target's name.
 pub(crate) const TARGET: &str = "tiny";
 
-/// Whether apt, dpkg-deb, make and QEMU are here; a test without them says that it was skipped.
-pub(crate) fn can_run() -> bool {
-    let missing: Vec<&str> = ["apt-get", "dpkg-deb", "make", "qemu-system-x86_64"]
-        .into_iter()
-        .filter(|program| Command::new(program).arg("--version").output().is_err())
-        .collect();
-    if !missing.is_empty() {
-        eprintln!("skipped: not here: {}", missing.join(", "));
-    }
-    missing.is_empty()
-}
-
 /// See the module.
 pub(crate) struct World {
     dir: tempfile::TempDir,
 }
 
 impl World {
-    /// With the recipe of the headers' Makefile that builds the module.
-    pub(crate) fn new(recipe: &str) -> Self {
+    /// With the recipe of the headers' Makefile that builds the module; `None`, and said so, where the programs that
+    /// set-up calls are not here.
+    pub(crate) fn new(recipe: &str) -> Option<Self> {
+        let missing: Vec<&str> = ["apt-get", "dpkg-deb", "make", "qemu-system-x86_64"]
+            .into_iter()
+            .filter(|program| Command::new(program).arg("--version").output().is_err())
+            .collect();
+        if !missing.is_empty() {
+            eprintln!("skipped: not here: {}", missing.join(", "));
+            return None;
+        }
         let world = Self {
             dir: tempfile::tempdir().unwrap(),
         };
         world.write_checkout();
         world.write_apt_configuration();
         world.publish(recipe);
-        world
+        Some(world)
     }
 
     fn path(&self, inside: &str) -> PathBuf {

@@ -1,5 +1,6 @@
 //! Runs `recrash` as a caller would, one boot at a time, and reads what it printed. Knows no verdict.
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -70,16 +71,31 @@ pub(crate) struct Finished {
 /// Runs the command to its end and reads its JSON lines.
 pub(crate) fn finish(command: &mut Command) -> Finished {
     let output = command.stdin(Stdio::null()).output().unwrap();
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<Value> = stdout
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
-        .collect();
     Finished {
         code: output.status.code().unwrap_or(-1),
-        result: lines.last().cloned().unwrap_or(Value::Null),
+        result: json_lines(&output.stdout).pop().unwrap_or(Value::Null),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// The objects that a command printed with `--json`, one a line.
+pub(crate) fn json_lines(stdout: &[u8]) -> Vec<Value> {
+    let stdout = std::str::from_utf8(stdout).unwrap();
+    stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect()
+}
+
+/// The registers in an analysis, by name.
+pub(crate) fn registers(analysis: &Value) -> BTreeMap<String, u64> {
+    let rows = analysis["report"]["registers"].as_array().unwrap();
+    rows.iter()
+        .map(|row| {
+            let name = row["name"].as_str().unwrap().to_owned();
+            (name, row["value"].as_u64().unwrap())
+        })
+        .collect()
 }
 
 impl Finished {
@@ -108,6 +124,24 @@ impl Finished {
         let mut found = self.said("module");
         found.retain(|report| report["event"] == kind);
         found
+    }
+
+    /// The analysis reads the vmcore alone; repro-module says what it really did: the object that the analysis found must
+    /// be the one written to, and the bytes those that lie where the object has its next-free pointer.
+    pub(crate) fn proves(&self, analysis: &Value, pointer_offset: usize) {
+        let written = self.reports("written").remove(0);
+        let note = self.reports("note").remove(0);
+        let observed = &analysis["signature"]["corruption"]["observed"]["value"];
+        let observed = observed.as_str().unwrap().replace(' ', "");
+        let digits = pointer_offset * 2..(pointer_offset + 8) * 2;
+        assert_eq!(note["bytes"].as_str().unwrap()[digits], observed);
+        let facts = analysis["report"]["corruption"].as_array().unwrap();
+        let bytes = facts.iter().find(|fact| fact["name"] == "bytes").unwrap();
+        let object = written["at_dma"].as_str().unwrap();
+        assert!(
+            bytes["proof"].as_str().unwrap().contains(object),
+            "{object} in {bytes}"
+        );
     }
 
     /// What a source (`device`, `module`, `guest`, …) said in the run, from its record.

@@ -8,7 +8,7 @@ use super::{
     InitramfsFile, LockedPackage, Provisioned, Role, SetupError, SetupEvent, SetupOptions, built,
     closure, deb, foreign, hash, host, kernel, root,
 };
-use crate::target::{KernelSource, Target};
+use crate::target::{BuiltKernel, KernelSource, Target};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
@@ -132,10 +132,7 @@ fn left_out(target: &Target, why: &str) -> SetupError {
 
 /// Whether the lock file is of what the target's file asks for now.
 pub(super) fn is_current(target: &Target, lock: &Lock) -> bool {
-    let fits = |kernel| {
-        let checkout = root::find()?;
-        Ok::<_, SetupError>(built::Inputs::read(&checkout, kernel)?.is_meant_by(lock))
-    };
+    let fits = |kernel| Ok::<_, SetupError>(built_from(kernel)?.is_meant_by(lock));
     lock.inputs == inputs(target)
         && match &target.kernel {
             KernelSource::Debian { .. } => true,
@@ -144,6 +141,11 @@ pub(super) fn is_current(target: &Target, lock: &Lock) -> bool {
             // It has a record of its own.
             KernelSource::Added => false,
         }
+}
+
+/// What a kernel is built from, as it lies in the checkout.
+fn built_from(kernel: &BuiltKernel) -> Result<built::Inputs<'_>, SetupError> {
+    built::Inputs::read(&root::find()?, kernel)
 }
 
 /// Of what the target's file asks apt for; the rest of the file does not concern what is kept.
@@ -169,7 +171,7 @@ fn resolve(
             suites,
         } => (image, headers, suites),
         KernelSource::Built(kernel) => {
-            let plan = built::Inputs::read(&root::find()?, kernel)?.resolve(cache, target, on)?;
+            let plan = built_from(kernel)?.resolve(cache, target, on)?;
             // The tools are of the machine's own release; the source knows its suites.
             return Ok(Lock::new(plan, &[], inputs(target)));
         }
@@ -308,7 +310,7 @@ fn packages(
                 unpack(cache, &place.kernel, lock, KERNEL, on)?;
             }
             KernelSource::Built(kernel) => {
-                let inputs = built::Inputs::read(&root::find()?, kernel)?;
+                let inputs = built_from(kernel)?;
                 inputs.make(cache, &place.kernel, lock, on)?;
                 seal(cache, &place.kernel, on)?;
             }
@@ -544,9 +546,7 @@ impl Place {
         let kernel_key = match &target.kernel {
             // An added one has no lock file, and so no such place.
             KernelSource::Debian { .. } | KernelSource::Added => key(lock, KERNEL, wrapped),
-            KernelSource::Built(kernel) => {
-                built::Inputs::read(&root::find()?, kernel)?.key(lock)?
-            }
+            KernelSource::Built(kernel) => built_from(kernel)?.key(lock)?,
         };
         let toolchain_key = key(lock, TOOLCHAIN, wrapped);
         let trees = cache.root().join("trees");
