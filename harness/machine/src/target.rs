@@ -2,7 +2,7 @@
 //! fetches and builds nothing (that is [`crate::setup`]).
 mod built;
 
-pub use built::BuiltKernel;
+pub use built::{BuiltKernel, BuiltSource};
 
 use crate::capture::{Capture, CaptureMode, StopBy, Wanted};
 use crate::config::{self, ConfigError};

@@ -2,6 +2,7 @@
 //! Everything lies in the cache ([`cache`]) and is found again by [`load`]. Prints nothing: whoever calls
 //! draws the [`SetupEvent`]s. Boots nothing.
 pub mod added;
+mod alternatives;
 pub mod apt;
 pub mod apt_root;
 mod apt_sources;

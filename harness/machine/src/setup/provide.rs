@@ -5,8 +5,8 @@ use super::apt_root::AptRoot;
 use super::cache::{self, Cache, Lock};
 use super::module::{Build, Toolchain};
 use super::{
-    InitramfsFile, LockedPackage, Provisioned, Role, SetupError, SetupEvent, SetupOptions, built,
-    closure, deb, foreign, hash, host, kernel, root,
+    InitramfsFile, LockedPackage, Provisioned, Role, SetupError, SetupEvent, SetupOptions,
+    alternatives, built, closure, deb, foreign, hash, host, kernel, root,
 };
 use crate::target::{BuiltKernel, KernelSource, Target};
 use sha2::{Digest, Sha256};
@@ -132,7 +132,7 @@ fn left_out(target: &Target, why: &str) -> SetupError {
 
 /// Whether the lock file is of what the target's file asks for now.
 pub(super) fn is_current(target: &Target, lock: &Lock) -> bool {
-    let fits = |kernel| Ok::<_, SetupError>(built_from(kernel)?.is_meant_by(lock));
+    let fits = |kernel| Ok::<_, SetupError>(built_from(kernel, lock)?.is_meant_by(lock));
     lock.inputs == inputs(target)
         && match &target.kernel {
             KernelSource::Debian { .. } => true,
@@ -144,8 +144,8 @@ pub(super) fn is_current(target: &Target, lock: &Lock) -> bool {
 }
 
 /// What a kernel is built from, as it lies in the checkout.
-fn built_from(kernel: &BuiltKernel) -> Result<built::Inputs<'_>, SetupError> {
-    built::Inputs::read(&root::find()?, kernel)
+fn built_from<'a>(kernel: &'a BuiltKernel, lock: &Lock) -> Result<built::Inputs<'a>, SetupError> {
+    built::Inputs::locked(&root::find()?, kernel, lock)
 }
 
 /// Of what the target's file asks apt for; the rest of the file does not concern what is kept.
@@ -171,7 +171,7 @@ fn resolve(
             suites,
         } => (image, headers, suites),
         KernelSource::Built(kernel) => {
-            let plan = built_from(kernel)?.resolve(cache, target, on)?;
+            let plan = built::resolve(&root::find()?, kernel, cache, target, on)?;
             // The tools are of the machine's own release; the source knows its suites.
             return Ok(Lock::new(plan, &[], inputs(target)));
         }
@@ -222,30 +222,17 @@ fn ask(
 /// From the first alternative that the machine's mirror serves.
 fn from_suites(
     cache: &Cache,
-    alternatives: &[Vec<String>],
+    all: &[Vec<String>],
     wanted: apt::Wanted<'_>,
     inputs: String,
     options: &SetupOptions,
     on: &mut dyn FnMut(SetupEvent),
 ) -> Result<Lock, SetupError> {
-    let mut first_error = None;
-    for suites in alternatives {
-        match from_root(&AptRoot::for_suites(cache, suites)?, wanted, options, on) {
-            Ok(plan) => return Ok(Lock::new(plan, suites, inputs)),
-            // Whatever else is wrong would be wrong with the next one too.
-            Err(error @ SetupError::NoSuite { .. }) => {
-                on(SetupEvent::Log {
-                    line: error.to_string(),
-                });
-                first_error.get_or_insert(error);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Err(first_error.unwrap_or_else(|| SetupError::NoSuite {
-        suites: "nothing".into(),
-        output: "the target names no suite".into(),
-    }))
+    alternatives::first_served(all, on, |suites, on| {
+        let root = AptRoot::for_suites(cache, suites)?;
+        let plan = from_root(&root, wanted, options, on)?;
+        Ok(Lock::new(plan, suites, inputs.clone()))
+    })
 }
 
 fn from_root(
@@ -310,7 +297,7 @@ fn packages(
                 unpack(cache, &place.kernel, lock, KERNEL, on)?;
             }
             KernelSource::Built(kernel) => {
-                let inputs = built_from(kernel)?;
+                let inputs = built_from(kernel, lock)?;
                 inputs.make(cache, &place.kernel, lock, on)?;
                 seal(cache, &place.kernel, on)?;
             }
@@ -546,7 +533,7 @@ impl Place {
         let kernel_key = match &target.kernel {
             // An added one has no lock file, and so no such place.
             KernelSource::Debian { .. } | KernelSource::Added => key(lock, KERNEL, wrapped),
-            KernelSource::Built(kernel) => built_from(kernel)?.key(lock)?,
+            KernelSource::Built(kernel) => built_from(kernel, lock)?.key(lock)?,
         };
         let toolchain_key = key(lock, TOOLCHAIN, wrapped);
         let trees = cache.root().join("trees");

@@ -6,15 +6,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct BuiltKernel {
-    /// Debian package with the source, `linux-source-<version>`.
-    pub source: String,
-    /// Suites of the machine's own mirror that have it, preferred first.
-    pub suites: Vec<String>,
-    /// Fragment of a configuration on top of allnoconfig: a file in `qemu/kconfig/`.
-    pub config: String,
-    /// Patches in their order: files in `qemu/kconfig/`.
-    #[serde(default)]
-    pub patches: Vec<String>,
+    /// What it may be built from, preferred first; the others are for the day when the mirror has it no more.
+    #[serde(rename = "source")]
+    pub sources: Vec<BuiltSource>,
     /// The compiler, for example `gcc-12`: a package of the machine's own release.
     pub compiler: String,
     /// How many files are compiled, about: for the progress that is shown, nothing else.
@@ -22,26 +16,55 @@ pub struct BuiltKernel {
     pub compiled_files: u32,
 }
 
+/// A packaged source tree, and what is made of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BuiltSource {
+    /// Debian package, `linux-source-<version>`.
+    pub package: String,
+    /// Suites of the machine's own mirror that have it, preferred first.
+    pub suites: Vec<String>,
+    /// Fragments of a configuration on top of allnoconfig: files in `qemu/kconfig/`. A later one overrides.
+    pub config: Vec<String>,
+    /// Patches in their order: files in `qemu/kconfig/`.
+    #[serde(default)]
+    pub patches: Vec<String>,
+}
+
 impl BuiltKernel {
     /// What cannot be used, in words for the target's author.
     pub(super) fn problem(&self) -> Option<String> {
-        if !self.source.starts_with("linux-source-") {
+        if self.sources.is_empty() {
+            return Some("kernel.source names no package".into());
+        }
+        if !is_package_name(&self.compiler) {
+            return Some(not_a_package(&self.compiler));
+        }
+        self.sources.iter().find_map(BuiltSource::problem)
+    }
+}
+
+impl BuiltSource {
+    fn problem(&self) -> Option<String> {
+        let package = &self.package;
+        if !package.starts_with("linux-source-") {
             return Some(format!(
-                "kernel.source is {:?}, expected a package linux-source-…",
-                self.source
+                "kernel.source.package is {package:?}, expected linux-source-…"
             ));
         }
-        if self.suites.is_empty() {
-            return Some("kernel.suites names no suite".into());
+        if !is_package_name(package) {
+            return Some(not_a_package(package));
         }
-        let mut packages = [&self.source, &self.compiler].into_iter();
-        if let Some(name) = packages.find(|name| !is_package_name(name)) {
-            return Some(format!("{name:?} is not the name of a Debian package"));
+        if self.suites.is_empty() {
+            return Some(format!("kernel.source {package} names no suite"));
+        }
+        if self.config.is_empty() {
+            return Some(format!("kernel.source {package} names no configuration"));
         }
         if let Some(suite) = self.suites.iter().find(|name| !is_suite(name)) {
             return Some(format!("{suite:?} is not the name of a suite"));
         }
-        let mut files = std::iter::once(&self.config).chain(&self.patches);
+        let mut files = self.config.iter().chain(&self.patches);
         let is_file_name = |name: &String| {
             let plain = |c: char| c.is_ascii_alphanumeric() || "+-._".contains(c);
             !name.starts_with(['.', '-']) && !name.is_empty() && name.chars().all(plain)
@@ -50,6 +73,10 @@ impl BuiltKernel {
             .find(|name| !is_file_name(name))
             .map(|name| format!("{name:?} is not the name of a file in qemu/kconfig"))
     }
+}
+
+fn not_a_package(name: &str) -> String {
+    format!("{name:?} is not the name of a Debian package")
 }
 
 #[cfg(test)]
@@ -77,8 +104,12 @@ mod tests {
         let KernelSource::Built(kernel) = target.kernel else {
             panic!("{target:?}")
         };
-        assert_eq!(kernel.source, "linux-source-5.10");
-        assert_eq!(kernel.patches, ["el8-layout.patch"]);
+        let [preferred, other] = &kernel.sources[..] else {
+            panic!("{kernel:?}")
+        };
+        assert_eq!(preferred.package, "linux-source-5.10");
+        assert_eq!(preferred.patches, ["el8-layout.patch"]);
+        assert_eq!(other.package, "linux-source-6.1");
     }
 
     #[test]
@@ -88,6 +119,11 @@ mod tests {
         refused("\"el8-layout.patch\"", "\"--help\"", "qemu/kconfig");
         refused("\"gcc-12\"", "\"-c\"", "Debian package");
         refused("\"bullseye\"]", "\"a/b\"]", "name of a suite");
+        refused(
+            "config = [\"el8-layout.config\"]",
+            "config = []",
+            "no configuration",
+        );
         refused("[\"bullseye-security\", \"bullseye\"]", "[]", "no suite");
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 const UNSET: &str = " is not set";
 
 /// What a fragment asks for, by option.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Fragment {
     wanted: BTreeMap<String, Option<String>>,
 }
@@ -57,6 +57,20 @@ impl Fragment {
             }
         }
         Ok(Self { wanted })
+    }
+
+    /// Asks for what the other asks for too; where both name an option, as the other does.
+    pub(super) fn override_with(&mut self, other: Self) {
+        self.wanted.extend(other.wanted);
+    }
+
+    /// The same as a file for the kernel's own tool.
+    pub(super) fn text(&self) -> String {
+        let lines = self.wanted.iter().map(|(option, value)| match value {
+            Some(value) => format!("{option}={value}\n"),
+            None => format!("# {option}{UNSET}\n"),
+        });
+        lines.collect()
     }
 
     /// `CONFIG_LOCALVERSION`, which ends `uname -r`; empty without one.
@@ -142,6 +156,18 @@ mod tests {
         assert!(error.starts_with("line 2: neither"), "{error}");
         let error = check("CONFIG_A=y\n# CONFIG_A is not set\n", "").unwrap_err();
         assert!(error.starts_with("line 2: asks for"), "{error}");
+    }
+
+    #[test]
+    fn a_later_fragment_overrides_and_the_text_of_both_asks_for_the_same() {
+        let mut both =
+            Fragment::parse("CONFIG_A=y\nCONFIG_B=\"x\"\n# CONFIG_C is not set\n").unwrap();
+        both.override_with(Fragment::parse("# CONFIG_A is not set\nCONFIG_D=m\n").unwrap());
+        assert_eq!(
+            both.text(),
+            "# CONFIG_A is not set\nCONFIG_B=\"x\"\n# CONFIG_C is not set\nCONFIG_D=m\n"
+        );
+        assert_eq!(Fragment::parse(&both.text()), Ok(both));
     }
 
     #[test]

@@ -14,8 +14,8 @@ pub(super) use keep::DEBUG;
 use super::apt::{self, Apt};
 use super::apt_root::AptRoot;
 use super::cache::{Cache, Lock};
-use super::{LockedPackage, Role, SetupError, SetupEvent, child, hash, provide};
-use crate::target::{BuiltKernel, Target};
+use super::{LockedPackage, Role, SetupError, SetupEvent, alternatives, child, hash, provide};
+use crate::target::{BuiltKernel, BuiltSource, Target};
 use fragment::Fragment;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -25,6 +25,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct Inputs<'a> {
     /// As the target's file says.
     kernel: &'a BuiltKernel,
+    source: &'a BuiltSource,
+    /// The fragment's file; of several the last, which may say what the others do not.
     config: PathBuf,
     fragment: Fragment,
     fragment_text: String,
@@ -32,19 +34,30 @@ pub(super) struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
-    /// Reads fragment and patches below `checkout`.
+    /// Reads fragments and patches of one of the sources below `checkout`.
     ///
     /// # Errors
     /// [`SetupError::Io`]; [`SetupError::Package`] naming the fragment's line.
-    pub(super) fn read(checkout: &Path, kernel: &'a BuiltKernel) -> Result<Self, SetupError> {
+    fn read(
+        checkout: &Path,
+        kernel: &'a BuiltKernel,
+        source: &'a BuiltSource,
+    ) -> Result<Self, SetupError> {
         let folder = checkout.join("qemu/kconfig");
-        let config = folder.join(&kernel.config);
-        let fragment_text =
-            std::fs::read_to_string(&config).map_err(SetupError::io("reading", &config))?;
-        let fragment = Fragment::parse(&fragment_text).map_err(|what| SetupError::Package {
-            file: config.clone(),
-            what,
-        })?;
+        let mut fragment = Fragment::default();
+        let mut fragment_text = String::new();
+        let mut config = folder.clone();
+        for name in &source.config {
+            config = folder.join(name);
+            let text =
+                std::fs::read_to_string(&config).map_err(SetupError::io("reading", &config))?;
+            let parsed = Fragment::parse(&text).map_err(|what| SetupError::Package {
+                file: config.clone(),
+                what,
+            })?;
+            fragment.override_with(parsed);
+            fragment_text.push_str(&text);
+        }
         let read = |name: &String| {
             let file = folder.join(name);
             let bytes = std::fs::read(&file).map_err(SetupError::io("reading", &file))?;
@@ -52,11 +65,32 @@ impl<'a> Inputs<'a> {
         };
         Ok(Self {
             kernel,
+            source,
             config,
             fragment,
             fragment_text,
-            patches: kernel.patches.iter().map(read).collect::<Result<_, _>>()?,
+            patches: source.patches.iter().map(read).collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Those of the source that the lock file names.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; [`SetupError::Metadata`] where the target's file names that source no more.
+    pub(super) fn locked(
+        checkout: &Path,
+        kernel: &'a BuiltKernel,
+        lock: &Lock,
+    ) -> Result<Self, SetupError> {
+        let package = &locked_source(lock)?.name;
+        let mut sources = kernel.sources.iter();
+        let source = sources
+            .find(|source| source.package == *package)
+            .ok_or_else(|| SetupError::Metadata {
+                package: package.clone(),
+                what: "not a source of the target any more; recrash setup --update writes its lock file anew".into(),
+            })?;
+        Self::read(checkout, kernel, source)
     }
 
     /// Names the kept build: a hash of all that its bytes depend on.
@@ -67,7 +101,7 @@ impl<'a> Inputs<'a> {
         let mut hasher = Sha256::new();
         let mut part = |bytes: &[u8]| hash::part(&mut hasher, bytes);
         part(recipe::RECIPE.as_bytes());
-        part(source(lock)?.sha256.as_bytes());
+        part(locked_source(lock)?.sha256.as_bytes());
         part(lock.release.as_bytes());
         part(self.fragment_text.as_bytes());
         for (_, patch) in &self.patches {
@@ -85,9 +119,8 @@ impl<'a> Inputs<'a> {
     /// written into the checkout since.
     pub(super) fn is_meant_by(&self, lock: &Lock) -> bool {
         let local = self.fragment.local_version();
-        source(lock).is_ok_and(|source| {
-            source.name == self.kernel.source
-                && lock.compiler == self.kernel.compiler
+        locked_source(lock).is_ok_and(|source| {
+            lock.compiler == self.kernel.compiler
                 && recipe::release(&source.version, local).as_ref() == Some(&lock.release)
         })
     }
@@ -96,18 +129,18 @@ impl<'a> Inputs<'a> {
     ///
     /// # Errors
     /// [`SetupError::NoSuite`], [`SetupError::UnknownPackage`], [`SetupError::Metadata`].
-    pub(super) fn resolve(
+    fn resolve(
         &self,
         cache: &Cache,
         target: &Target,
         on: &mut dyn FnMut(SetupEvent),
     ) -> Result<apt::Plan, SetupError> {
-        let root = AptRoot::for_suites(cache, &self.kernel.suites)?;
+        let root = AptRoot::for_suites(cache, &self.source.suites)?;
         root.update(on)?;
         on(SetupEvent::Started {
-            what: format!("asking apt for {}", self.kernel.source),
+            what: format!("asking apt for {}", self.source.package),
         });
-        let source = apt::one(&root.apt(), &self.kernel.source)?.lock(Role::Source)?;
+        let source = apt::one(&root.apt(), &self.source.package)?.lock(Role::Source)?;
         let local = self.fragment.local_version();
         let release = recipe::release(&source.version, local);
         let release = release.ok_or_else(|| SetupError::Metadata {
@@ -139,8 +172,8 @@ impl<'a> Inputs<'a> {
         lock: &Lock,
         on: &mut dyn FnMut(SetupEvent),
     ) -> Result<(), SetupError> {
-        let package = source(lock)?;
-        provide::fetch(cache, &self.kernel.suites, &[package], on)?;
+        let package = locked_source(lock)?;
+        provide::fetch(cache, &self.source.suites, &[package], on)?;
         super::cache::remove(tree)?;
         let scratch = cache.scratch()?;
         let work = work::Work {
@@ -157,8 +190,24 @@ impl<'a> Inputs<'a> {
     }
 }
 
+/// Asks the mirror for the first of the sources that it has.
+///
+/// # Errors
+/// The first source's where it has none.
+pub(super) fn resolve(
+    checkout: &Path,
+    kernel: &BuiltKernel,
+    cache: &Cache,
+    target: &Target,
+    on: &mut dyn FnMut(SetupEvent),
+) -> Result<apt::Plan, SetupError> {
+    alternatives::first_served(&kernel.sources, on, |source, on| {
+        Inputs::read(checkout, kernel, source)?.resolve(cache, target, on)
+    })
+}
+
 /// The source package.
-fn source(lock: &Lock) -> Result<&LockedPackage, SetupError> {
+fn locked_source(lock: &Lock) -> Result<&LockedPackage, SetupError> {
     let mut packages = lock.of(&[Role::Source]);
     packages.next().ok_or_else(|| SetupError::Metadata {
         package: "linux-source".into(),

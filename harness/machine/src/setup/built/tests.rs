@@ -62,10 +62,12 @@ fn build(makefile: &str, slub: &str, fragment: &str) -> Built {
     std::fs::write(folder.join("x.config"), fragment).unwrap();
     std::fs::write(folder.join("x.patch"), PATCH).unwrap();
     let kernel = BuiltKernel {
-        source: "linux-source-5.10".into(),
-        suites: vec!["bullseye".into()],
-        config: "x.config".into(),
-        patches: vec!["x.patch".into()],
+        sources: vec![BuiltSource {
+            package: "linux-source-5.10".into(),
+            suites: vec!["bullseye".into()],
+            config: vec!["x.config".into()],
+            patches: vec!["x.patch".into()],
+        }],
         compiler: "true".into(),
         compiled_files: 1,
     };
@@ -76,7 +78,7 @@ fn build(makefile: &str, slub: &str, fragment: &str) -> Built {
     ]);
     let cache = Cache::at(dir.path().join("cache")).unwrap();
     let mut source = LockedPackage {
-        name: kernel.source.clone(),
+        name: kernel.sources[0].package.clone(),
         version: "5.10.1-1".into(),
         role: Role::Source,
         sha256: "0".repeat(64),
@@ -97,7 +99,7 @@ fn build(makefile: &str, slub: &str, fragment: &str) -> Built {
     let tree = cache.root().join("trees/key");
     let mut events = Vec::new();
     let checkout = dir.path().join("checkout");
-    let result = Inputs::read(&checkout, &kernel)
+    let result = Inputs::locked(&checkout, &kernel, &lock)
         .and_then(|inputs| inputs.make(&cache, &tree, &lock, &mut |event| events.push(event)));
     let left = std::fs::read_dir(cache.root().join("scratch"));
     Built {

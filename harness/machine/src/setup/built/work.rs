@@ -42,14 +42,17 @@ impl Work<'_> {
         }
         let make = Make {
             tree: &tree,
-            name: &self.inputs.kernel.source,
+            name: &self.inputs.source.package,
             compiler: &self.lock.compiler,
             jobs: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         };
+        let fragment = self.scratch.join("fragment.config");
+        std::fs::write(&fragment, self.inputs.fragment.text())
+            .map_err(SetupError::io("writing", &fragment))?;
         self.step(
             "configuring the kernel",
             "make",
-            &make.configure(&self.inputs.config),
+            &make.configure(&fragment),
             on,
         )?;
         self.check_options(&tree)?;
@@ -60,7 +63,7 @@ impl Work<'_> {
     }
 
     fn unpack(&self, on: &mut dyn FnMut(SetupEvent)) -> Result<PathBuf, SetupError> {
-        let name = &self.inputs.kernel.source;
+        let name = &self.inputs.source.package;
         on(SetupEvent::Started {
             what: format!("unpacking {name}"),
         });
