@@ -36,6 +36,15 @@ pub enum ProbeResult {
         /// Whether QEMU confined itself with seccomp.
         sandbox: bool,
     },
+    /// The tiny guest ran to its end, but much faster without: KVM that another hypervisor emulates.
+    Slow {
+        /// How long it took.
+        took_ms: u64,
+        /// How long TCG took in the same minute.
+        tcg_ms: u64,
+        /// Whether QEMU confined itself with seccomp.
+        sandbox: bool,
+    },
     /// It started and did not end.
     Hangs {
         /// How long it had.
@@ -49,7 +58,7 @@ pub enum ProbeResult {
 }
 
 impl ProbeResult {
-    /// Whether a guest can be run with it.
+    /// Whether a guest is well run with it.
     #[must_use]
     pub fn works(&self) -> bool {
         matches!(self, Self::Works { .. })
@@ -59,7 +68,7 @@ impl ProbeResult {
     /// hangs only on a host that is overloaded now; a KVM that hangs costs seconds to ask again, and stays so.
     fn lasts(&self, accel: Accel) -> bool {
         match self {
-            Self::Works { .. } => true,
+            Self::Works { .. } | Self::Slow { .. } => true,
             Self::Hangs { .. } => accel == Accel::Kvm,
             Self::Refused { .. } => false,
         }
@@ -70,6 +79,12 @@ impl fmt::Display for ProbeResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Works { took_ms, .. } => write!(f, "works ({took_ms} ms)"),
+            Self::Slow {
+                took_ms, tcg_ms, ..
+            } => write!(
+                f,
+                "slow: a tiny guest took {took_ms} ms, and {tcg_ms} ms with TCG"
+            ),
             Self::Hangs { limit_ms } => {
                 write!(f, "hangs: a tiny guest did not end within {limit_ms} ms")
             }
@@ -164,7 +179,8 @@ impl Prober {
             },
         };
         match self.probe(accel)? {
-            ProbeResult::Works { sandbox, .. } => Ok(Chosen {
+            // Whoever asks for a slow one gets it.
+            ProbeResult::Works { sandbox, .. } | ProbeResult::Slow { sandbox, .. } => Ok(Chosen {
                 accel,
                 sandbox,
                 why_not_kvm,
@@ -214,12 +230,26 @@ impl Prober {
             Accel::Kvm => LIMIT_KVM,
             Accel::Tcg => LIMIT_TCG,
         };
-        let result = self.boot(accel, limit, true)?;
-        match &result {
+        let result = match self.boot(accel, limit, true)? {
             ProbeResult::Refused { reason } if reason.contains("sandbox") => {
-                self.boot(accel, limit, false)
+                self.boot(accel, limit, false)?
             }
-            _ => Ok(result),
+            result => result,
+        };
+        match (accel, result) {
+            (Accel::Kvm, ProbeResult::Works { took_ms, sandbox }) => {
+                Ok(match self.probe_now(Accel::Tcg)? {
+                    ProbeResult::Works {
+                        took_ms: tcg_ms, ..
+                    } if is_slow(took_ms, tcg_ms) => ProbeResult::Slow {
+                        took_ms,
+                        tcg_ms,
+                        sandbox,
+                    },
+                    _ => ProbeResult::Works { took_ms, sandbox },
+                })
+            }
+            (_, result) => Ok(result),
         }
     }
 
@@ -335,6 +365,13 @@ impl Prober {
             Ok(())
         })();
     }
+}
+
+/// Whether KVM is too slow to be used, by how long the tiny guest took with it and with TCG. A sound one takes less than
+/// TCG, one inside of another hypervisor somewhat more, as firmware is all exits; where hypervisors emulate it, it takes
+/// ten times as long and more, and a kernel does not come up in a minute.
+fn is_slow(kvm_ms: u64, tcg_ms: u64) -> bool {
+    kvm_ms > tcg_ms.saturating_mul(4)
 }
 
 /// QEMU's last words, without its warnings.
@@ -461,6 +498,44 @@ mod tests {
         script("exit 33");
         assert!(prober.probe(Accel::Tcg).unwrap().works());
         assert!(dir.path().join(CACHE_FILE).exists());
+    }
+
+    #[test]
+    fn kvm_that_is_much_slower_than_tcg_is_used_only_on_demand() {
+        assert!(!is_slow(60, 160));
+        assert!(!is_slow(500, 160));
+        assert!(is_slow(2080, 160));
+        let cache = tempfile::tempdir().unwrap();
+        let mut prober = prober(Path::new("/nonexistent/qemu"));
+        prober.cache = Some(cache.path().into());
+        let mut entries = Vec::new();
+        for (accel, result) in [
+            (
+                Accel::Kvm,
+                ProbeResult::Slow {
+                    took_ms: 2080,
+                    tcg_ms: 160,
+                    sandbox: true,
+                },
+            ),
+            (
+                Accel::Tcg,
+                ProbeResult::Works {
+                    took_ms: 160,
+                    sandbox: true,
+                },
+            ),
+        ] {
+            let key = prober.key(accel);
+            let entry = Entry { key, result };
+            prober.store(entries.clone(), &entry);
+            entries.push(entry);
+        }
+        let chosen = prober.choose(AccelChoice::Auto).unwrap();
+        assert_eq!(chosen.accel, Accel::Tcg);
+        assert!(chosen.why_not_kvm.unwrap().contains("2080 ms, and 160 ms"));
+        let asked_for = prober.choose(AccelChoice::Only(Accel::Kvm)).unwrap();
+        assert_eq!(asked_for.accel, Accel::Kvm);
     }
 
     #[test]
