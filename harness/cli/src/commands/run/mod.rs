@@ -61,7 +61,7 @@ pub(crate) struct Args {
     expect: Option<Expect>,
     #[command(flatten)]
     exact: exact::ExactArg,
-    /// What executes the guest; auto: KVM if a tiny guest runs on it, else TCG
+    /// What executes the guest; auto: KVM if a tiny guest runs well on it, else TCG
     #[arg(long, value_name = "ACCEL", default_value = "auto")]
     accel: AccelArg,
     #[command(flatten)]

@@ -189,7 +189,7 @@ fn finding(id: FindingId) -> &'static str {
         F::NothingToCompare => "未做比较，原因：{why}。",
         F::TieDecoded => "内容相同：`{what}`。",
         F::TieSite => "受害者相同，都是 `{what}` 的空闲链表。",
-        F::TiePlace => "位置相同，都是 `{what}` 中的内存分配。",
+        F::TiePlace => "位置相同：`{what}`。",
         F::OtherRequest => "申请的内容不同，说明调用者不同：对方为 `{other}`，本例为 `{own}`。",
         F::TieReason => "比较结论：{why}。",
         F::ExplainedDifference => "以下差异可由规则 `{rule}` 解释：`{field}`。",

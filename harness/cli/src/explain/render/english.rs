@@ -228,7 +228,7 @@ fn finding(id: FindingId) -> &'static str {
         F::NothingToCompare => "Not compared: {why}.",
         F::TieDecoded => "The same bytes: `{what}`.",
         F::TieSite => "The same victim, the freelist of `{what}`.",
-        F::TiePlace => "The same place: the allocation in `{what}`.",
+        F::TiePlace => "The same place: `{what}`.",
         F::OtherRequest => "Another request, so another caller: `{other}` there, `{own}` here.",
         F::TieReason => "{why}.",
         F::ExplainedDifference => "Differs, as the rule `{rule}` explains: `{field}`.",
