@@ -8,10 +8,11 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-/// Folders of the source that no x86 kernel is made of, and their parts that are.
+/// Folders of the source that no x86 kernel is made of, and their parts that are. Files named Kconfig are read all the
+/// same: since Linux 6.1 crypto/Kconfig includes those of other architectures.
 const LEFT_OUT: &[(&str, &[&str])] = &[
-    ("arch", &["arch/Kconfig", "arch/x86"]),
-    ("Documentation", &["Documentation/Kconfig"]),
+    ("arch", &["arch/x86"]),
+    ("Documentation", &[]),
     ("tools/testing", &[]),
 ];
 /// More than any kernel tree has.
@@ -182,6 +183,9 @@ impl Work<'_> {
 
 /// By a path inside the source tree.
 fn is_needed(path: &Path) -> bool {
+    if path.file_name().is_some_and(|name| name == "Kconfig") {
+        return true;
+    }
     LEFT_OUT
         .iter()
         .filter(|(folder, _)| path.starts_with(folder) && path != Path::new(folder))
