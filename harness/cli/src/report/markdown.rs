@@ -122,7 +122,7 @@ fn wrong(document: &Document) -> impl Iterator<Item = &Case> {
 
 /// The table of the cases, those against the expectation first; nothing for a single one.
 fn cases(document: &Document) -> String {
-    if document.cases.len() < 2 {
+    if !document.has_table() {
         return String::new();
     }
     let mut sorted: Vec<&Case> = document.cases.iter().collect();

@@ -13,7 +13,7 @@ use crate::output::{printable, size};
 use crate::report::document::crash::{Lane, Mark};
 
 /// The kernel dies.
-pub(super) const FAULT: &str = "fault: the kernel dies";
+pub(crate) const FAULT: &str = "fault: the kernel dies";
 /// The module waits for its device.
 pub(super) const ARMED: &str = "armed";
 /// The process begins to submit URBs.

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use super::document::crash::{Clock, Lane, Mark, StageSpan, Timeline};
 use clocks::Clocks;
+pub(crate) use marks::FAULT;
 
 /// Most bytes of `events.jsonl` that are read: the harness keeps 100,000 records of the guest.
 const MAX_BYTES: u64 = 256 << 20;
@@ -24,7 +25,7 @@ const MAX_MARKS: usize = 300;
 ///
 /// # Errors
 /// Why there is none.
-pub(super) fn of_run(folder: &Path, manifest: Option<&Manifest>) -> Result<Timeline, String> {
+pub(crate) fn of_run(folder: &Path, manifest: Option<&Manifest>) -> Result<Timeline, String> {
     let path = folder.join(EVENTS);
     let io = |error: std::io::Error| format!("{}: {error}", path.display());
     let file = File::open(&path).map_err(io)?;
