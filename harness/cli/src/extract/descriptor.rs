@@ -195,7 +195,12 @@ fn string(bytes: &[u8], push: &mut impl FnMut(usize, usize, &str, String)) {
         .get(2..)
         .unwrap_or_default()
         .chunks_exact(2)
-        .map(|pair| u16::from_le_bytes([pair.first().copied().unwrap_or(0), pair.last().copied().unwrap_or(0)]))
+        .map(|pair| {
+            u16::from_le_bytes([
+                pair.first().copied().unwrap_or(0),
+                pair.last().copied().unwrap_or(0),
+            ])
+        })
         .collect();
     match units.as_slice() {
         [] => {}
@@ -230,7 +235,12 @@ mod tests {
         let fields = fields(bytes);
         let lines: Vec<String> = fields
             .iter()
-            .map(|field| format!("{}..{} {} {}", field.from, field.to, field.name, field.value))
+            .map(|field| {
+                format!(
+                    "{}..{} {} {}",
+                    field.from, field.to, field.name, field.value
+                )
+            })
             .collect();
         assert_eq!(lines, expected);
     }

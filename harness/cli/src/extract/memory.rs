@@ -189,7 +189,11 @@ impl Look<'_> {
         };
         // The object's byte at which what was sent begins; before the object where that is negative.
         let first = i128::from(start) - i128::from(found.at);
-        let clip = |at: u64| u64::try_from(i128::from(at) + first).unwrap_or(0).min(shown);
+        let clip = |at: u64| {
+            u64::try_from(i128::from(at) + first)
+                .unwrap_or(0)
+                .min(shown)
+        };
         let all = descriptor::fields(&whole).into_iter();
         let fields = all
             .map(|field| Field {
@@ -239,11 +243,21 @@ fn objects(
                 let of_cpu = of_cpu.filter(|active| active.slab == slab.at);
                 if let Some(active) = of_cpu {
                     let walk = walk_freelist(kernel, cache, slab, active.freelist, coding);
-                    lists.add(format!("CPU {cpu}"), ObjectState::FreeOnCpu, walk.objects, &walk.end);
+                    lists.add(
+                        format!("CPU {cpu}"),
+                        ObjectState::FreeOnCpu,
+                        walk.objects,
+                        &walk.end,
+                    );
                 }
             }
             let walk = walk_freelist(kernel, cache, slab, slab.freelist, coding);
-            lists.add("the slab".into(), ObjectState::FreeOnSlab, walk.objects, &walk.end);
+            lists.add(
+                "the slab".into(),
+                ObjectState::FreeOnSlab,
+                walk.objects,
+                &walk.end,
+            );
         }
         Err(missing) => {
             lists.broken = true;
@@ -299,7 +313,8 @@ impl Lists {
         for (place, at) in (1..).zip(objects) {
             self.free.insert(at, (state, place));
         }
-        self.told.push(format!("list of {whose}: {count} free, {end}"));
+        self.told
+            .push(format!("list of {whose}: {count} free, {end}"));
     }
 }
 

@@ -168,25 +168,31 @@ pub(crate) fn document(outcomes: &Outcomes, exit: Exit) -> Document {
     for (number, bug) in (1..).zip(&triage.bugs) {
         document.sections.push(section_of(number, bug));
         for place in &bug.places {
-            document.cases.extend(place.members.iter().map(|member| Case {
-                group: Some(bug.name.clone()),
-                bug: Some(bug.name.clone()),
-                title: bug.titles.first().cloned(),
-                ..Case::new(member.as_str(), Outcome::Unjudged, place.what.as_str())
-            }));
+            document
+                .cases
+                .extend(place.members.iter().map(|member| Case {
+                    group: Some(bug.name.clone()),
+                    bug: Some(bug.name.clone()),
+                    title: bug.titles.first().cloned(),
+                    ..Case::new(member.as_str(), Outcome::Unjudged, place.what.as_str())
+                }));
         }
     }
     for (name, list) in lists(outcomes) {
         if list.is_empty() {
             continue;
         }
-        let rows = list.iter().map(|one| vec![one.name.clone(), one.why.clone()]);
+        let rows = list
+            .iter()
+            .map(|one| vec![one.name.clone(), one.why.clone()]);
         let section = Section::new(name).table("", ["file", "why"], rows.collect());
         document.sections.push(section);
     }
     let case = |one: &Apart, outcome| Case::new(one.name.as_str(), outcome, one.why.as_str());
     let failed = outcomes.not_read.iter();
-    document.cases.extend(failed.map(|one| case(one, Outcome::Error)));
+    document
+        .cases
+        .extend(failed.map(|one| case(one, Outcome::Error)));
     for (list, group) in [
         (&triage.apart, "nothing identifies them"),
         (&outcomes.no_crash, "no crash"),
@@ -197,7 +203,9 @@ pub(crate) fn document(outcomes: &Outcomes, exit: Exit) -> Document {
         }));
     }
     let left_out = outcomes.left_out.iter();
-    document.missing.extend(left_out.map(|line| format!("not looked at: {line}")));
+    document
+        .missing
+        .extend(left_out.map(|line| format!("not looked at: {line}")));
     document
 }
 
@@ -209,7 +217,11 @@ fn section_of(number: usize, bug: &Bug) -> Section {
             .filter(|title| **title != bug.name)
             .map(|title| Fact::new("title", title.as_str())),
     );
-    facts.extend(bug.ties.iter().map(|tie| Fact::new("tied by", tie.as_str())));
+    facts.extend(
+        bug.ties
+            .iter()
+            .map(|tie| Fact::new("tied by", tie.as_str())),
+    );
     facts.extend(bug.may_be.iter().map(|other| {
         Fact::new("may be the bug of", other.other.as_str()).proven_by(other.why.as_str())
     }));

@@ -111,13 +111,18 @@ impl Browser {
 
     /// Opens a file in a window of this size and waits until it is loaded.
     pub(crate) fn open(&mut self, file: &Path, width: u32, height: u32, dark: bool) {
-        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        let size =
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.ask("Emulation.setDeviceMetricsOverride", size);
         self.medium("screen", dark);
         self.events.clear();
         let url = format!("file://{}", file.display());
         self.ask("Page.navigate", json!({"url": url}));
-        while !self.events.iter().any(|e| e["method"] == "Page.loadEventFired") {
+        while !self
+            .events
+            .iter()
+            .any(|e| e["method"] == "Page.loadEventFired")
+        {
             let event = self.hear("load");
             self.events.push(event);
         }
@@ -144,7 +149,8 @@ impl Browser {
     /// Presses the tabulator key.
     pub(crate) fn press_tab(&mut self) {
         for kind in ["keyDown", "keyUp"] {
-            let key = json!({"type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9});
+            let key =
+                json!({"type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9});
             self.ask("Input.dispatchKeyEvent", key);
         }
     }
@@ -172,7 +178,11 @@ impl Browser {
                 "Log.entryAdded" | "Runtime.consoleAPICalled" | "Runtime.exceptionThrown"
             )
         };
-        self.events.iter().filter(told).map(Value::to_string).collect()
+        self.events
+            .iter()
+            .filter(told)
+            .map(Value::to_string)
+            .collect()
     }
 
     /// Every address that it asked for.
@@ -180,7 +190,12 @@ impl Browser {
         let asked = |event: &&Value| event["method"] == "Network.requestWillBeSent";
         let requests = self.events.iter().filter(asked);
         requests
-            .map(|event| event["params"]["request"]["url"].as_str().unwrap().to_owned())
+            .map(|event| {
+                event["params"]["request"]["url"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            })
             .collect()
     }
 }

@@ -53,7 +53,10 @@ fn check(name: &str, args: &[&str], code: i32) -> (Value, String, PathBuf) {
     schemas::check_sarif(&folder.join("report.sarif"));
     schemas::check_junit(&folder.join("junit.xml"));
     let text = look(name, &folder.join("report.html"));
-    assert!(text.contains(report["headline"].as_str().unwrap()), "{text}");
+    assert!(
+        text.contains(report["headline"].as_str().unwrap()),
+        "{text}"
+    );
     (report, text, folder)
 }
 
@@ -89,10 +92,16 @@ fn matrix() -> &'static (Value, String, PathBuf) {
 fn crashed() -> PathBuf {
     let (report, _, _) = matrix();
     let cases = report["cases"].as_array().unwrap();
-    let crashed = cases.iter().find(|case| case["verdict"] == "same-crash").unwrap();
+    let crashed = cases
+        .iter()
+        .find(|case| case["verdict"] == "same-crash")
+        .unwrap();
     let matrices = fs::read_dir(scratch().join("runs/matrices")).unwrap();
     let folder = matrices.flatten().next().unwrap().path();
-    folder.join(crashed["folder"].as_str().unwrap()).canonicalize().unwrap()
+    folder
+        .join(crashed["folder"].as_str().unwrap())
+        .canonicalize()
+        .unwrap()
 }
 
 #[test]
@@ -126,12 +135,21 @@ fn a_run_s_page_has_each_fact_of_its_signature() {
         .parse()
         .unwrap();
     let mut facts = 0;
-    for (group, values) in signature.iter().filter_map(|(k, v)| Some((k, v.as_table()?))) {
+    for (group, values) in signature
+        .iter()
+        .filter_map(|(k, v)| Some((k, v.as_table()?)))
+    {
         for (key, fact) in values {
-            assert!(text.contains(&format!("{group}.{key}")), "{group}.{key}: {text}");
+            assert!(
+                text.contains(&format!("{group}.{key}")),
+                "{group}.{key}: {text}"
+            );
             for value in fact.get("value").into_iter().flat_map(plain) {
                 let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
-                assert!(text.contains(&value), "{group}.{key} is {value:?}, which the page has not");
+                assert!(
+                    text.contains(&value),
+                    "{group}.{key} is {value:?}, which the page has not"
+                );
                 facts += 1;
             }
         }
@@ -140,17 +158,36 @@ fn a_run_s_page_has_each_fact_of_its_signature() {
     // The memory is the dump's own, and says what was read as a pointer.
     let crash = &report["crash"];
     let object = &crash["account"]["memory"]["object"];
-    assert!(object["written"]["hex"].as_str().unwrap().starts_with("fe03"), "{object}");
-    let names: Vec<&str> = object["fields"].as_array().unwrap().iter().filter_map(|f| f["name"].as_str()).collect();
+    assert!(
+        object["written"]["hex"]
+            .as_str()
+            .unwrap()
+            .starts_with("fe03"),
+        "{object}"
+    );
+    let names: Vec<&str> = object["fields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|f| f["name"].as_str())
+        .collect();
     assert_eq!(names, ["bLength", "bDescriptorType", "bString"]);
     let slab = &crash["account"]["memory"]["slab"];
-    let corrupted = slab["list"].as_array().unwrap().iter().filter(|one| one["corrupted"] == true);
+    let corrupted = slab["list"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["corrupted"] == true);
     assert_eq!(corrupted.count(), 1, "{slab}");
     // From boot to capture, in the order in which it happened.
     let marks = crash["timeline"]["marks"].as_array().unwrap();
     let at = |label: &str| {
-        let mark = marks.iter().find(|mark| mark["label"].as_str().unwrap().starts_with(label));
-        mark.unwrap_or_else(|| panic!("{label}: {marks:#?}"))["at-ms"].as_f64().unwrap()
+        let mark = marks
+            .iter()
+            .find(|mark| mark["label"].as_str().unwrap().starts_with(label));
+        mark.unwrap_or_else(|| panic!("{label}: {marks:#?}"))["at-ms"]
+            .as_f64()
+            .unwrap()
     };
     let order = [
         "boot",
@@ -163,7 +200,10 @@ fn a_run_s_page_has_each_fact_of_its_signature() {
     ];
     let times: Vec<f64> = order.into_iter().map(at).collect();
     assert!(times.is_sorted(), "{times:?}");
-    assert!(text.contains("▶ ") && text.contains("RIP: 0010:"), "the kernel's message is marked");
+    assert!(
+        text.contains("▶ ") && text.contains("RIP: 0010:"),
+        "the kernel's message is marked"
+    );
 }
 
 /// The values of a fact as text, each as a page shows it.
@@ -182,10 +222,17 @@ fn a_campaign_s_page_has_its_rates_and_its_attempts() {
     set_up();
     let out = scratch().join("campaign-runs");
     let many = ["--attempts", "2", "--from-snapshot", "--capture", "qemu"];
-    let args = [&["run", "--target", TARGET, "--out", out.to_str().unwrap()][..], &many].concat();
+    let args = [
+        &["run", "--target", TARGET, "--out", out.to_str().unwrap()][..],
+        &many,
+    ]
+    .concat();
     let (report, text, folder) = check("campaign", &args, 0);
     assert_eq!(report["cases"].as_array().unwrap().len(), 2);
-    assert!(text.contains("2 of 2") && text.contains("interval"), "{text}");
+    assert!(
+        text.contains("2 of 2") && text.contains("interval"),
+        "{text}"
+    );
     let junit = fs::read_to_string(folder.join("junit.xml")).unwrap();
     assert!(junit.contains("name=\"attempt 2\""), "{junit}");
 }
@@ -196,7 +243,9 @@ fn a_failed_comparison_says_in_each_form_what_differs() {
     let args = ["compare", "2022-06-05-usbdev-ioctl", "2022-02-23-kmalloc"];
     let (report, text, folder) = check("comparison", &args, 1);
     let field = report["cases"][0]["unexplained"][0]["field"].as_str();
-    let field = field.or(report["cases"][0]["unknown"][0]["field"].as_str()).unwrap();
+    let field = field
+        .or(report["cases"][0]["unknown"][0]["field"].as_str())
+        .unwrap();
     assert!(text.contains(field));
     for file in ["report.md", "junit.xml", "report.sarif"] {
         let contents = fs::read_to_string(folder.join(file)).unwrap();
@@ -220,9 +269,15 @@ fn on_github_the_summary_grows_and_a_failed_case_points_at_its_golden() {
     let said = String::from_utf8_lossy(&output.stderr);
     let command = said.lines().find(|line| line.starts_with("::error "));
     let command = command.unwrap_or_else(|| panic!("{said}"));
-    assert!(command.starts_with("::error file=golden/usb-string-descriptor-freelist/"), "{command}");
+    assert!(
+        command.starts_with("::error file=golden/usb-string-descriptor-freelist/"),
+        "{command}"
+    );
     let summary = fs::read_to_string(summary).unwrap();
-    assert!(summary.starts_with("before\n## ❌ same-bug instead of same-crash"), "{summary}");
+    assert!(
+        summary.starts_with("before\n## ❌ same-bug instead of same-crash"),
+        "{summary}"
+    );
 }
 
 #[test]
@@ -243,10 +298,18 @@ fn kept_results_are_rendered_again_and_several_are_one() {
     // Without its report a run is told from its other files, and what is missing is said.
     let old = scratch().join("old");
     fs::create_dir_all(&old).unwrap();
-    for file in ["manifest.json", "signature.toml", "events.jsonl", "console.log"] {
+    for file in [
+        "manifest.json",
+        "signature.toml",
+        "events.jsonl",
+        "console.log",
+    ] {
         fs::copy(crashed().join(file), old.join(file)).unwrap();
     }
-    let output = command(&["report", "--format", "json"]).args([&runs, &old]).output().unwrap();
+    let output = command(&["report", "--format", "json"])
+        .args([&runs, &old])
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
     let merged = scratch().join("merged.json");
@@ -256,7 +319,10 @@ fn kept_results_are_rendered_again_and_several_are_one() {
     // Two runs, the matrix of both, and the old one.
     assert_eq!(report["cases"].as_array().unwrap().len(), 5, "{report:#}");
     let missing = report["missing"].to_string();
-    assert!(missing.contains("report.json: this run has none"), "{missing}");
+    assert!(
+        missing.contains("report.json: this run has none"),
+        "{missing}"
+    );
     let page = scratch().join("merged.html");
     let output = command(&["report", "--format", "html", "-o", page.to_str().unwrap()])
         .args([&runs, &old])

@@ -61,18 +61,33 @@ pub(crate) fn check(browser: &mut Browser, page: &Path, pictures: &Path, name: &
         browser.open(page, 1280, 900, dark);
         assert_eq!(browser.complaints(), [] as [&str; 0], "{name}, {scheme}");
         let requests = browser.requests();
-        assert_eq!(requests.len(), 1, "{name}: nothing but the page is asked for: {requests:?}");
+        assert_eq!(
+            requests.len(),
+            1,
+            "{name}: nothing but the page is asked for: {requests:?}"
+        );
         let faint = browser.value(&FAINT.replace("LEAST", &CONTRAST.to_string()));
-        assert_eq!(faint, Value::Array(Vec::new()), "{name}, {scheme}: too little contrast");
+        assert_eq!(
+            faint,
+            Value::Array(Vec::new()),
+            "{name}, {scheme}: too little contrast"
+        );
         browser.photograph(&picture(&format!("{scheme}.png")));
     }
     keyboard(browser, name);
     browser.medium("print", false);
     let clipped = browser.value(CLIPPED);
-    assert_eq!(clipped, Value::Array(Vec::new()), "{name}: cut off on paper");
+    assert_eq!(
+        clipped,
+        Value::Array(Vec::new()),
+        "{name}: cut off on paper"
+    );
     browser.print(&picture("print.pdf"));
     browser.open(page, 390, 844, false);
-    let width = browser.value("document.documentElement.scrollWidth").as_u64().unwrap();
+    let width = browser
+        .value("document.documentElement.scrollWidth")
+        .as_u64()
+        .unwrap();
     assert!(width <= 390, "{name}: {width} pixels wide on a telephone");
     browser.photograph(&picture("narrow.png"));
     let text = browser.value("document.body.textContent");
@@ -87,8 +102,15 @@ fn keyboard(browser: &mut Browser, name: &str) {
     for _ in 0..controls {
         browser.press_tab();
         let focus = browser.value(FOCUS);
-        assert_eq!(focus[1], true, "{name}: the focus on control {focus} is not seen");
+        assert_eq!(
+            focus[1], true,
+            "{name}: the focus on control {focus} is not seen"
+        );
         reached.push(focus[0].as_u64().unwrap_or(u64::MAX));
     }
-    assert_eq!(reached, (0..controls).collect::<Vec<_>>(), "{name}: order of the tabulator");
+    assert_eq!(
+        reached,
+        (0..controls).collect::<Vec<_>>(),
+        "{name}: order of the tabulator"
+    );
 }

@@ -37,7 +37,10 @@ pub(super) fn parts<'h>(document: &Document, crash: &CrashPart) -> Vec<(&'h str,
     if !explained.is_empty() {
         let caption = "Differences that a rule explains";
         let table = differences(caption, &explained);
-        out.push(("Explained differences", fold(caption, explained.len() * 3, &table)));
+        out.push((
+            "Explained differences",
+            fold(caption, explained.len() * 3, &table),
+        ));
     }
     if !crash.sides.is_empty() {
         out.push(("Side by side", sides(&crash.sides)));

@@ -28,8 +28,14 @@ pub(super) fn memory(memory: &Memory) -> Markup {
 }
 
 fn object_of(object: &ObjectBytes) -> Markup {
-    let written = object.written.as_ref().map(|bytes| (bytes.from, decode(bytes)));
-    let dump = object.in_dump.as_ref().map(|bytes| (bytes.from, decode(bytes)));
+    let written = object
+        .written
+        .as_ref()
+        .map(|bytes| (bytes.from, decode(bytes)));
+    let dump = object
+        .in_dump
+        .as_ref()
+        .map(|bytes| (bytes.from, decode(bytes)));
     let still_there = match (&written, &dump) {
         (Some((from, written)), Some((0, dump))) => {
             let from = usize::try_from(*from).unwrap_or(usize::MAX);
@@ -48,11 +54,14 @@ fn object_of(object: &ObjectBytes) -> Markup {
             }
         }
         @if let (Some(bytes), Some((from, values))) = (&object.written, &written) {
-            (map(object, &format!("What was written: {}", bytes.what), *from, values))
-            (legend(&object.fields))
-            @if still_there {
-                p { "The dump has the same bytes there." }
+            @let caption = format!("What was written: {}", bytes.what);
+            @match (&dump, still_there) {
+                (Some((_, all)), true) => {
+                    (map(object, &format!("{caption}; the dump still has it"), 0, all))
+                },
+                _ => { (map(object, &caption, *from, values)) },
             }
+            (legend(&object.fields))
         }
         @if let (false, Some(bytes), Some((from, values))) = (still_there, &object.in_dump, &dump) {
             @let unnamed = ObjectBytes { fields: Vec::new(), ..object.clone() };
@@ -94,7 +103,9 @@ fn letter(mut number: usize) -> String {
 
 /// Bytes in rows of sixteen. A field's letter stands at its first byte, and again at the first one of each row.
 fn map(object: &ObjectBytes, caption: &str, from: u64, values: &[u8]) -> Markup {
-    let from = usize::try_from(from).unwrap_or(0).min(values.len() + ROW * 64);
+    let from = usize::try_from(from)
+        .unwrap_or(0)
+        .min(values.len() + ROW * 64);
     let end = from + values.len();
     let rows = end.div_ceil(ROW);
     let first = from / ROW;

@@ -81,10 +81,16 @@ fn hostile() -> Document {
 #[test]
 fn no_text_of_a_guest_s_becomes_markup() {
     let page = page(&hostile(), &Links::NONE);
-    assert!(!page.contains("<script") && !page.contains("<img"), "{page}");
+    assert!(
+        !page.contains("<script") && !page.contains("<img"),
+        "{page}"
+    );
     assert!(!page.contains('\x1b'));
     // In an attribute a quote would end it.
-    assert!(!page.contains("=\"\">") && !page.contains("\"\"><"), "{page}");
+    assert!(
+        !page.contains("=\"\">") && !page.contains("\"\"><"),
+        "{page}"
+    );
     assert!(page.contains("&lt;script&gt;"));
 }
 
@@ -95,9 +101,15 @@ fn the_page_says_what_came_instead_of_what_before_anything_else() {
     document.expected = Some("same-crash".into());
     let page = page(&document, &Links::NONE);
     let body = page.split_once("<body>").unwrap().1;
-    let text: String = body.split('<').filter_map(|part| part.split_once('>')).map(|(_, text)| text).collect();
+    let text: String = body
+        .split('<')
+        .filter_map(|part| part.split_once('>'))
+        .map(|(_, text)| text)
+        .collect();
     assert!(
-        text.starts_with("Skip to the result✗ not as expected: different, expected same-crashdifferent: a crash"),
+        text.starts_with(
+            "Skip to the result✗ not as expected: different, expected same-crashdifferent: a crash"
+        ),
         "{text}"
     );
     assert!(page.contains("default-src 'none'"));

@@ -19,7 +19,7 @@ const LANES_TOP: f64 = 160.0;
 /// Height of one row of a lane.
 const ROW: f64 = 26.0;
 /// Rows of a lane: marks that would cover one another go into the next row.
-const MAX_ROWS: usize = 6;
+const MAX_ROWS: usize = 8;
 /// Radius of a mark.
 const RADIUS: f64 = 10.0;
 /// Rough width of a character of a label.
@@ -61,13 +61,21 @@ struct Placed<'t> {
     mark: &'t Mark,
     x: f64,
     row: usize,
-    /// Whether there is room for its label beside it.
-    labelled: bool,
+    label: Side,
+}
+
+/// Where a label stands beside its mark.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Left,
+    Right,
+    /// There is no room.
+    Nowhere,
 }
 
 /// What is drawn in the lower part.
 struct Drawn<'t> {
-    scale: Option<Scale>,
+    scale: Scale,
     placed: Vec<Placed<'t>>,
     /// Rows of each lane, in the order of [`Lane::ALL`].
     rows: [usize; Lane::ALL.len()],
@@ -79,37 +87,25 @@ impl<'t> Drawn<'t> {
         let scale = Scale { from, to };
         let inside = |mark: &&Mark| mark.at_ms >= from && mark.at_ms <= to;
         let mut placed = Vec::new();
-        let mut rows = [1; Lane::ALL.len()];
-        let mut ends = [[f64::MIN; MAX_ROWS]; Lane::ALL.len()];
+        let mut taken: [Rows; Lane::ALL.len()] = Default::default();
         let marks = line.marks.iter().filter(inside).take(MAX_DRAWN);
         for (number, mark) in (1..).zip(marks) {
             let x = scale.x(mark.at_ms);
-            let lane = lane(mark.lane);
-            let (Some(ends), Some(rows)) = (ends.get_mut(lane), rows.get_mut(lane)) else {
-                continue;
-            };
-            let free = ends.iter().position(|end| *end + 4.0 <= x - RADIUS);
-            let row = free.unwrap_or(MAX_ROWS - 1);
-            #[expect(clippy::cast_precision_loss, reason = "a label of a few words")]
-            let label = mark.label.chars().count() as f64 * CHARACTER + 8.0;
-            let labelled = x + RADIUS + label <= WIDTH;
-            let end = if labelled { x + RADIUS + label } else { x + RADIUS };
-            if let Some(slot) = ends.get_mut(row) {
-                *slot = end;
+            if let Some(rows) = taken.get_mut(lane(mark.lane)) {
+                let (row, label) = rows.place(x, room(&mark.label));
+                placed.push(Placed {
+                    number,
+                    mark,
+                    x,
+                    row,
+                    label,
+                });
             }
-            *rows = (*rows).max(row + 1);
-            placed.push(Placed {
-                number,
-                mark,
-                x,
-                row,
-                labelled,
-            });
         }
         Self {
-            scale: line.closer.map(|_| scale).or(Some(scale)),
+            scale,
             placed,
-            rows,
+            rows: taken.map(|rows| rows.0.len().max(1)),
         }
     }
 
@@ -121,6 +117,40 @@ impl<'t> Drawn<'t> {
 
     fn bottom(&self) -> f64 {
         self.top(Lane::ALL.len())
+    }
+}
+
+/// The rows of a lane, each with what of it is taken.
+#[derive(Default)]
+struct Rows(Vec<Vec<(f64, f64)>>);
+
+impl Rows {
+    /// Takes a place for a mark at `x` and its label, in the first row that has one.
+    fn place(&mut self, x: f64, label: f64) -> (usize, Side) {
+        let own = (x - RADIUS - 2.0, x + RADIUS + 2.0);
+        let right = (own.0, own.1 + label);
+        let left = (own.0 - label, own.1);
+        let side = |side, wanted: (f64, f64)| {
+            let fits = wanted.0 >= LEFT - RADIUS && wanted.1 <= WIDTH;
+            fits.then_some((side, wanted))
+        };
+        // Before the right edge labels stand on the left.
+        let sides = [side(Side::Right, right), side(Side::Left, left)];
+        let (side, wanted) = (sides.into_iter().flatten().next()).unwrap_or((Side::Nowhere, own));
+        for (number, row) in self.0.iter_mut().enumerate() {
+            if row
+                .iter()
+                .all(|(from, to)| wanted.1 < *from || wanted.0 > *to)
+            {
+                row.push(wanted);
+                return (number, side);
+            }
+        }
+        if self.0.len() < MAX_ROWS {
+            self.0.push(vec![wanted]);
+            return (self.0.len() - 1, side);
+        }
+        (MAX_ROWS - 1, Side::Nowhere)
     }
 }
 
@@ -152,7 +182,7 @@ fn picture(line: &Timeline, drawn: &Drawn<'_>) -> Markup {
             @for mark in line.marks.iter().filter(|mark| mark.label == FAULT) {
                 (cross(whole.x(mark.at_ms), BAND_TOP - 12.0))
             }
-            @if let Some(scale) = drawn.scale { (closer(line, drawn, whole, scale)) }
+            (closer(line, drawn, whole, drawn.scale))
         }
     }
 }
@@ -201,7 +231,10 @@ fn step(length: f64) -> f64 {
     let raw = (length / 8.0).max(1e-3);
     let power = 10f64.powf(raw.log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * power);
-    steps.into_iter().find(|step| *step >= raw).unwrap_or(power * 10.0)
+    steps
+        .into_iter()
+        .find(|step| *step >= raw)
+        .unwrap_or(power * 10.0)
 }
 
 /// The lower part: the lens between the two, the lanes, the marks.
@@ -247,7 +280,7 @@ fn mark(placed: &Placed<'_>, drawn: &Drawn<'_>) -> Markup {
         mark,
         x,
         row,
-        labelled,
+        label,
     } = placed;
     let y = drawn.top(lane(mark.lane)) + height(*row, 0) + ROW / 2.0;
     let class = match (&*mark.label == FAULT, mark.lane) {
@@ -264,8 +297,14 @@ fn mark(placed: &Placed<'_>, drawn: &Drawn<'_>) -> Markup {
                 circle class=(class) cx=(number(*x)) cy=(number(y)) r=(RADIUS) {}
             }
             text class="number" x=(number(*x)) y=(number(y + 4.0)) { (count) }
-            @if *labelled {
-                text x=(number(x + RADIUS + 4.0)) y=(number(y + 4.0)) { (paragraph(&mark.label)) }
+            @match label {
+                Side::Right => {
+                    text x=(number(x + RADIUS + 4.0)) y=(number(y + 4.0)) { (paragraph(&mark.label)) }
+                },
+                Side::Left => {
+                    text x=(number(x - RADIUS - 4.0)) y=(number(y + 4.0)) text-anchor="end" { (paragraph(&mark.label)) }
+                },
+                Side::Nowhere => {},
             }
         }
     }
@@ -318,7 +357,11 @@ fn table(line: &Timeline, drawn: &Drawn<'_>) -> Markup {
              the host learned of it."
         }
     };
-    fold("Marks of the time line", line.marks.len(), &scroll("marks", &rows))
+    fold(
+        "Marks of the time line",
+        line.marks.len(),
+        &scroll("marks", &rows),
+    )
 }
 
 fn seconds(ms: f64) -> String {
@@ -394,6 +437,7 @@ mod tests {
         let drawn = Drawn::of(&line);
         let rows: Vec<usize> = drawn.placed.iter().map(|one| one.row).collect();
         assert_eq!(rows, [0, 1, 0]);
+        assert!(drawn.placed[2].label == Side::Left);
         assert!(picture(&line, &drawn).into_string().contains("<svg"));
     }
 }

@@ -21,6 +21,9 @@ pub(super) const STARTS: &str = "scenario starts";
 /// A URB that the module watches comes back.
 pub(super) const COMPLETES: &str = "URB completes";
 
+/// A request has come over the bus.
+pub(super) const ASKED: &str = "URB reaches the device";
+
 /// Characters of what a guest or a device says.
 const MAX_TEXT: usize = 200;
 
@@ -68,9 +71,10 @@ fn host(event: &HostEvent, record: &Record, clocks: &Clocks) -> Option<Mark> {
             harness("capture: the vmcore is whole", size(*bytes))
         }
         HostEvent::QemuExited { how } => harness("QEMU has ended", short(how)),
-        HostEvent::RecordsLeftOut { count } => {
-            harness("events left out", format!("{count}: the guest said too much"))
-        }
+        HostEvent::RecordsLeftOut { count } => harness(
+            "events left out",
+            format!("{count}: the guest said too much"),
+        ),
         HostEvent::StageStarted { .. }
         | HostEvent::StageEnded { .. }
         | HostEvent::DumpProgress { .. }
@@ -78,12 +82,7 @@ fn host(event: &HostEvent, record: &Record, clocks: &Clocks) -> Option<Mark> {
     }
 }
 
-fn guest(
-    report: &GuestReport,
-    first_boot: bool,
-    record: &Record,
-    clocks: &Clocks,
-) -> Option<Mark> {
+fn guest(report: &GuestReport, first_boot: bool, record: &Record, clocks: &Clocks) -> Option<Mark> {
     // What is told at the end, in order, is told when it is told.
     let late = matches!(
         report.event,
@@ -125,7 +124,7 @@ fn device(event: &Value, record: &Record, clocks: &Clocks) -> Option<Mark> {
     };
     let (label, detail) = match event.get("event")?.as_str()? {
         "connected" => ("plugged in".to_owned(), String::new()),
-        "request" => ("URB reaches the device".into(), asked()?),
+        "request" => (ASKED.into(), asked()?),
         "answer" => {
             let length = event.get("length").and_then(Value::as_u64).unwrap_or(0);
             let status = event.get("status").and_then(Value::as_str);
@@ -158,16 +157,7 @@ fn request(setup: &Setup) -> String {
     let [v0, v1] = setup.value.to_le_bytes();
     let [i0, i1] = setup.index.to_le_bytes();
     let [l0, l1] = setup.length.to_le_bytes();
-    let bytes = [
-        setup.request_type,
-        setup.request,
-        v0,
-        v1,
-        i0,
-        i1,
-        l0,
-        l1,
-    ];
+    let bytes = [setup.request_type, setup.request, v0, v1, i0, i1, l0, l1];
     SetupPacket::new(bytes).to_string()
 }
 
@@ -249,7 +239,11 @@ fn module(report: &Value, record: &Record, clocks: &Clocks) -> Option<Mark> {
             "its pointer is followed".into(),
             buffer("object"),
         ),
-        "stop" => (Lane::Fault, "QEMU is told to stop".into(), text(report, "why")),
+        "stop" => (
+            Lane::Fault,
+            "QEMU is told to stop".into(),
+            text(report, "why"),
+        ),
         "act" => (Lane::Fault, "act".into(), text(report, "act")),
         "blocked" => (Lane::Fault, "fault blocked".into(), text(report, "why")),
         "acted" | "nothing-done" => return None,

@@ -33,10 +33,13 @@ pub(super) fn document(made: &Made<'_>) -> Document {
         Fact::new("fault", plan.scenario.fault.as_str()),
         Fact::new("device", plan.device_name.as_str()),
         Fact::new("golden", golden::name(bench.golden)),
-        Fact::new("begins with", match series.source {
-            super::Source::Boots => "a boot each",
-            _ => "a snapshot",
-        }),
+        Fact::new(
+            "begins with",
+            match series.source {
+                super::Source::Boots => "a boot each",
+                _ => "a snapshot",
+            },
+        ),
     ];
     if !plan.append.is_empty() {
         let words = Fact::new("added words", plan.append.join(" "));
@@ -44,7 +47,9 @@ pub(super) fn document(made: &Made<'_>) -> Document {
     }
     document.sections.push(sums(tally, series.jobs));
     if !notes.is_empty() {
-        document.sections.push(Section::new("Notes").list(notes.to_vec()));
+        document
+            .sections
+            .push(Section::new("Notes").list(notes.to_vec()));
     }
     let width = series.of.to_string().len();
     for record in sorted {
@@ -61,9 +66,9 @@ pub(super) fn document(made: &Made<'_>) -> Document {
     }
     let undone = tally.asked_for.saturating_sub(tally.done + tally.cut_off);
     if undone > 0 {
-        document
-            .missing
-            .push(format!("{undone} attempts that were asked for and not begun"));
+        document.missing.push(format!(
+            "{undone} attempts that were asked for and not begun"
+        ));
     }
     document
 }
@@ -92,11 +97,20 @@ fn headline(tally: &Tally) -> String {
         .iter()
         .map(ToString::to_string)
         .filter_map(|name| {
-            let count = tally.verdicts.get(&name).copied().filter(|count| *count > 0)?;
+            let count = tally
+                .verdicts
+                .get(&name)
+                .copied()
+                .filter(|count| *count > 0)?;
             Some(format!("{count} {name}"))
         })
         .collect();
-    format!("{} of {} attempts: {}", tally.done, tally.asked_for, told.join(", "))
+    format!(
+        "{} of {} attempts: {}",
+        tally.done,
+        tally.asked_for,
+        told.join(", ")
+    )
 }
 
 /// Counts and rates.
@@ -110,15 +124,25 @@ fn sums(tally: &Tally, jobs: u32) -> Section {
         Ended::AtFirst => facts.push(Fact::new("ended", "at the first one that was waited for")),
         Ended::Interrupted => facts.push(Fact::new(
             "ended",
-            format!("interrupted; {} cut off, which count nowhere", tally.cut_off),
+            format!(
+                "interrupted; {} cut off, which count nowhere",
+                tally.cut_off
+            ),
         )),
     }
     facts.extend(VERDICTS.iter().filter_map(|verdict| {
         let name = verdict.to_string();
-        let count = tally.verdicts.get(&name).copied().filter(|count| *count > 0)?;
+        let count = tally
+            .verdicts
+            .get(&name)
+            .copied()
+            .filter(|count| *count > 0)?;
         Some(Fact::new(name, count.to_string()))
     }));
-    for (name, rate) in [("as expected", tally.as_expected), ("crashed", tally.crashed)] {
+    for (name, rate) in [
+        ("as expected", tally.as_expected),
+        ("crashed", tally.crashed),
+    ] {
         facts.push(Fact::new(name, rate_text(rate, tally.intervals_hold)));
     }
     Section::new("Campaign").facts(facts)

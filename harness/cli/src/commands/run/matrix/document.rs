@@ -61,6 +61,7 @@ fn done(name: String, wanted: &Wanted, got: &Got, folder: &Path) -> Case {
     case.took_ms = Some(u64::try_from(got.took.as_millis()).unwrap_or(u64::MAX));
     let run = got.run.as_deref();
     case.folder = run.and_then(|run| document::relative(folder, run));
-    case.facts.push(Fact::new("expected because", wanted.reason.as_str()));
+    case.facts
+        .push(Fact::new("expected because", wanted.reason.as_str()));
     case
 }

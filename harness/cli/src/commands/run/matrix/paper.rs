@@ -31,9 +31,7 @@ impl Paper {
         let context = || format!("cannot make a folder in {}", folder.display());
         fs::create_dir_all(&folder).with_context(context)?;
         let started = ZonedDateTime::now();
-        let time = started
-            .strftime("%Y%m%d-%H%M%S")
-            .to_string();
+        let time = started.strftime("%Y%m%d-%H%M%S").to_string();
         let mut own = folder.join(&time);
         let mut n = 1;
         while let Err(error) = fs::create_dir(&own) {
