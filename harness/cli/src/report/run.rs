@@ -212,7 +212,7 @@ fn sections(manifest: &Manifest) -> Vec<Section> {
             };
             Fact::new("signature", value)
         }));
-        out.push(Section::new("Capture").facts(facts));
+        out.push(Section::new("Capture").facts(facts).detail());
     }
     let rows = manifest
         .stages

@@ -100,9 +100,10 @@ fn parts(document: &Document, links: &Links<'_>) -> Vec<Part> {
     if document.has_table() {
         out.add("Cases", cases::table(document, links));
     }
-    let wrong = cases::wrong(document);
-    if let Some(wrong) = wrong {
-        out.add("Not as expected", wrong);
+    if document.kind != Kind::Triage
+        && let Some((heading, wrong)) = cases::wrong(document)
+    {
+        out.add(heading, wrong);
     }
     // Of a single run the crash is the matter; elsewhere the command's own words are.
     let run = document.kind == Kind::Run;
