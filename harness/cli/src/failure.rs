@@ -53,8 +53,18 @@ impl Failure {
         format!("{:#}", self.error)
     }
 
+    /// What to do about it, where that is known.
+    pub(crate) fn next(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Prints it to stderr.
     pub(crate) fn print(&self) {
+        output::note(&self.text());
+    }
+
+    /// As it is printed, with styles: the error, its causes, and what to do next.
+    pub(crate) fn text(&self) -> String {
         let mut text = format!("{BAD}error:{BAD:#} {}\n", self.error);
         let mut shown = self.error.to_string();
         for cause in self.error.chain().skip(1) {
@@ -68,7 +78,7 @@ impl Failure {
         if let Some(hint) = &self.hint {
             text.push_str(&format!("{DIM}next:{DIM:#} {hint}\n"));
         }
-        output::note(&text);
+        text
     }
 }
 

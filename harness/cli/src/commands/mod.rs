@@ -8,6 +8,7 @@ mod fits;
 pub(crate) mod golden;
 pub(crate) mod import;
 pub(crate) mod inspect;
+pub(crate) mod mcp;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod setup;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Explain(explain::Args),
     Runs(runs::Args),
     Titles(titles::Args),
+    Mcp(mcp::Args),
 }
 
 impl Command {
@@ -61,6 +63,7 @@ impl Command {
             Self::Explain(args) => args.run(),
             Self::Runs(args) => args.run(),
             Self::Titles(args) => args.run(),
+            Self::Mcp(args) => args.run(),
         }
     }
 }

@@ -70,8 +70,9 @@ enum Format {
 
 /// What is to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Found {
-    path: PathBuf,
+pub(crate) struct Found {
+    /// A file or a run folder.
+    pub(crate) path: PathBuf,
     /// It was named on the command line, not found in a folder.
     named: bool,
 }
@@ -103,33 +104,10 @@ pub(crate) struct Outcomes {
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
-        let mut left_out = Vec::new();
-        let subjects = self.found(&mut left_out)?;
+        let (subjects, left_out) = found(&self.subjects)?;
         let progress = (!self.json).then(|| Progress::new(false, false));
-        let all = read_all(&subjects, &self.debug, progress.as_ref());
-        if let Some(progress) = &progress {
-            progress.end();
-        }
-        let (mut members, mut no_crash, mut not_read) = (Vec::new(), Vec::new(), Vec::new());
-        let mut failed = false;
-        for read in all {
-            match read {
-                Read::Crash(member) => members.push(*member),
-                Read::NoCrash(apart) => no_crash.push(apart),
-                Read::Failed(apart, named) => {
-                    failed |= named;
-                    not_read.push(apart);
-                }
-            }
-        }
-        let lent = lend(&mut members);
-        let outcomes = Outcomes {
-            lent,
-            triage: triage(&members),
-            no_crash,
-            not_read,
-            left_out,
-        };
+        let (mut outcomes, failed) = grouped(&subjects, &self.debug, progress.as_ref());
+        outcomes.left_out = left_out;
         if self.json {
             output::print_json(&outcomes)?;
         } else {
@@ -144,34 +122,71 @@ impl Args {
             Exit::Met
         })
     }
+}
 
-    /// The files and run folders to read, in the order of the command line, those of a folder sorted.
-    fn found(&self, left_out: &mut Vec<String>) -> Result<Vec<Found>, Failure> {
-        let mut out = Vec::new();
-        for path in &self.subjects {
-            if !path.exists() {
-                return Err(Failure::usage(anyhow!("{}: no such file", path.display())));
-            }
-            if path.is_dir() && !path.join(MANIFEST).is_file() {
-                walk(path, 0, &mut out, left_out);
-            } else {
-                out.push(Found {
-                    path: path.clone(),
-                    named: true,
-                });
-            }
+/// The files and run folders to read, in the order of the command line, those of a folder sorted; and what is left out.
+///
+/// # Errors
+/// There is no such file.
+pub(crate) fn found(subjects: &[PathBuf]) -> Result<(Vec<Found>, Vec<String>), Failure> {
+    let (mut out, mut left_out) = (Vec::new(), Vec::new());
+    for path in subjects {
+        if !path.exists() {
+            let error = anyhow!("{}: no such file", path.display());
+            return Err(Failure::usage(error).hint("name dumps, texts, runs, or folders of them"));
         }
-        out.sort_by(|a, b| (&a.path, !a.named).cmp(&(&b.path, !b.named)));
-        out.dedup_by(|later, first| later.path == first.path);
-        if out.len() > MAX_SUBJECTS {
-            let rest = out.len() - MAX_SUBJECTS;
-            left_out.push(format!(
-                "{rest} files: more than {MAX_SUBJECTS} are not compared at once"
-            ));
-            out.truncate(MAX_SUBJECTS);
+        if path.is_dir() && !path.join(MANIFEST).is_file() {
+            walk(path, 0, &mut out, &mut left_out);
+        } else {
+            out.push(Found {
+                path: path.clone(),
+                named: true,
+            });
         }
-        Ok(out)
     }
+    out.sort_by(|a, b| (&a.path, !a.named).cmp(&(&b.path, !b.named)));
+    out.dedup_by(|later, first| later.path == first.path);
+    if out.len() > MAX_SUBJECTS {
+        let rest = out.len() - MAX_SUBJECTS;
+        left_out.push(format!(
+            "{rest} files: more than {MAX_SUBJECTS} are not compared at once"
+        ));
+        out.truncate(MAX_SUBJECTS);
+    }
+    Ok((out, left_out))
+}
+
+/// Reads them all and groups them; also whether one that was named could not be read.
+pub(crate) fn grouped(
+    subjects: &[Found],
+    debug: &DebugArgs,
+    progress: Option<&Progress>,
+) -> (Outcomes, bool) {
+    let all = read_all(subjects, debug, progress);
+    if let Some(progress) = progress {
+        progress.end();
+    }
+    let (mut members, mut no_crash, mut not_read) = (Vec::new(), Vec::new(), Vec::new());
+    let mut failed = false;
+    for read in all {
+        match read {
+            Read::Crash(member) => members.push(*member),
+            Read::NoCrash(apart) => no_crash.push(apart),
+            Read::Failed(apart, named) => {
+                failed |= named;
+                not_read.push(apart);
+            }
+        }
+    }
+    let lent = lend(&mut members);
+    let outcomes = Outcomes {
+        lent,
+        triage: triage(&members),
+        no_crash,
+        not_read,
+        left_out: Vec::new(),
+    };
+    (outcomes, failed)
 }
 
 /// Adds the files of a folder and of those below it; links are not followed.
