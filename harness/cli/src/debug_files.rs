@@ -99,7 +99,7 @@ impl DebugArgs {
             .and_then(Vmcoreinfo::build_id)
             .and_then(from_hexadecimal);
         let named = self.vmlinux.as_deref().map(DebugFile::open).transpose();
-        let named = named.map_err(|why| Failure::usage(anyhow!(why)))?;
+        let named = named.map_err(refused)?;
         if let (Some(file), Some(id)) = (&named, &build_id) {
             file.must_be(id).map_err(refused)?;
         }

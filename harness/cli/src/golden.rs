@@ -95,7 +95,8 @@ fn choose(all: &[PathBuf], wanted: &str) -> Result<PathBuf, Vec<String>> {
     }
 }
 
-fn full_name(path: &Path) -> String {
+/// `case/name` of a golden's path.
+pub(crate) fn full_name(path: &Path) -> String {
     let case = path.parent().and_then(Path::file_name);
     let case = case.unwrap_or_default().to_string_lossy();
     let name = path.file_stem().unwrap_or_default().to_string_lossy();

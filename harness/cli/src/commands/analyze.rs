@@ -66,7 +66,10 @@ pub(crate) fn analysis(
     match extract::analyze(vmcore, how) {
         Ok(analysis) => Ok((Some(analysis), None)),
         Err(failure) if failure.is_usage() => Err(failure),
-        Err(failure) => Ok((extract::headers(vmcore, split), Some(failure))),
+        Err(failure) => Ok((
+            extract::headers(vmcore, split),
+            Some(dump::advised(failure, vmcore)),
+        )),
     }
 }
 

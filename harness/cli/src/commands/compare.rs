@@ -167,8 +167,11 @@ impl Args {
             return Ok((subject.display().to_string(), read));
         }
         let wanted = subject.display().to_string();
-        let golden = golden::find(&super::checkout()?.join("golden"), &wanted)
-            .map_err(|failure| failure.hint("there is no such file, and no golden of that name"))?;
+        let golden =
+            golden::find(&super::checkout()?.join("golden"), &wanted).map_err(|failure| {
+                let names = failure.next().unwrap_or_default();
+                failure.hint(format!("there is no such file either; {names}"))
+            })?;
         let name = golden::name(&golden);
         Ok((name, Subject::Crash(Box::new(golden.signature))))
     }

@@ -2,12 +2,14 @@
 pub(crate) mod analyze;
 pub(crate) mod capture_args;
 pub(crate) mod compare;
+pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 mod fits;
 pub(crate) mod golden;
 pub(crate) mod import;
 pub(crate) mod inspect;
+pub(crate) mod man;
 pub(crate) mod mcp;
 pub(crate) mod run;
 pub(crate) mod runs;
@@ -44,6 +46,8 @@ pub(crate) enum Command {
     Runs(runs::Args),
     Titles(titles::Args),
     Mcp(mcp::Args),
+    Man(man::Args),
+    Completions(completions::Args),
 }
 
 impl Command {
@@ -64,6 +68,8 @@ impl Command {
             Self::Runs(args) => args.run(),
             Self::Titles(args) => args.run(),
             Self::Mcp(args) => args.run(),
+            Self::Man(args) => args.run(),
+            Self::Completions(args) => args.run(),
         }
     }
 }

@@ -25,7 +25,8 @@ pub(super) struct Opened {
 pub(super) fn open(vmcore: &Path, split: &[PathBuf], debug: &DebugArgs) -> Result<Opened, Failure> {
     dump::must_be_files(vmcore, split)?;
     let dump = dump::open(vmcore, split).map_err(|error| {
-        Failure::inconclusive(anyhow!(error).context("the dump cannot be read"))
+        let failure = Failure::inconclusive(anyhow!(error).context("the dump cannot be read"));
+        dump::advised(failure, vmcore)
     })?;
     Ok(Opened {
         file: vmcore.display().to_string(),

@@ -6,7 +6,7 @@ use rmcp::model::{
     ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ServerCapabilities,
     ServerConfig, Tool as Described, ToolAnnotations,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{RequestContext, ServerInitializeError};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ const PROGRESS: Duration = Duration::from_secs(1);
 /// Serves until the client closes stdin.
 ///
 /// # Errors
-/// Usage: what came first was no Model Context Protocol. Inconclusive: the connection broke.
+/// Usage: what came first was no request of the protocol. Inconclusive: the connection broke.
 pub(super) async fn serve(reader: Reader) -> Result<(), Failure> {
     let server = Server {
         reader: Arc::new(reader),
@@ -33,12 +33,15 @@ pub(super) async fn serve(reader: Reader) -> Result<(), Failure> {
     let running = match rmcp::serve_server(server, stdio).await {
         Ok(running) => running,
         // The client left before it said anything.
-        Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
-        Err(error) => {
-            return Err(Failure::usage(anyhow!(error)).hint(
+        Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+        // Not with what came instead: it is as long as the client pleases.
+        Err(ServerInitializeError::ExpectedInitializeRequest(_)) => {
+            let error = anyhow!("the first message on stdin was no initialize request");
+            return Err(Failure::usage(error).hint(
                 "a client of the Model Context Protocol starts this; recrash mcp --help shows how",
             ));
         }
+        Err(error) => return Err(Failure::inconclusive(anyhow!(error))),
     };
     let ended = running.waiting().await;
     ended

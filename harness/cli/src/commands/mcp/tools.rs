@@ -306,7 +306,7 @@ impl Request<'_> {
             return Err(refused);
         };
         let found = golden::named(folder, name).map_err(|failure| {
-            let names = failure.next().unwrap_or("there is none").to_owned();
+            let names = failure.next().unwrap_or_else(|| "there is none".into());
             let next = refused.next().unwrap_or_default();
             Failure::usage(anyhow!(
                 "{}, and no single golden has that name",
@@ -350,11 +350,6 @@ fn analyze(request: &Request<'_>, input: Analyze) -> Result<Answer, Failure> {
         Some(analysis) => (text::crash(&analysis.report), analyze::json(analysis)?),
         None => (String::new(), json!({ "type": "analysis" })),
     };
-    let failure = failure.map(|failure| match failure.next() {
-        None => failure
-            .hint("a text of this crash (crash session, console log) can be read with explain"),
-        Some(_) => failure,
-    });
     Ok(Answer {
         text,
         value,
