@@ -5,7 +5,7 @@ use recrash_vmcore::{FormatError, Vmcore};
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
-use crate::subject::looks_like_text;
+use crate::subject::Content;
 
 /// Opens the set.
 pub(crate) fn open(vmcore: &Path, split: &[PathBuf]) -> Result<Vmcore, FormatError> {
@@ -35,11 +35,25 @@ pub(crate) fn must_be_files(vmcore: &Path, split: &[PathBuf]) -> Result<(), Fail
 
 /// The failure to read a dump with what to do where the file is none.
 pub(crate) fn advised(failure: Failure, file: &Path) -> Failure {
-    if failure.next().is_none() && looks_like_text(file).is_ok_and(|is_text| is_text) {
-        return failure.hint(format!(
-            "{} is a text: recrash explain tells what it says of a crash, recrash compare compares it",
-            file.display()
-        ));
+    let name = file.display();
+    let is_empty = || std::fs::metadata(file).is_ok_and(|meta| meta.len() == 0);
+    if failure.next().is_some() {
+        return failure;
     }
-    failure
+    if is_empty() {
+        return failure
+            .hint("it is empty: kdump could not write it; see the space on its disk, and its log");
+    }
+    match Content::of(file) {
+        Ok(Content::Text) => failure.hint(format!(
+            "{name} is a text: recrash explain tells what it says of a crash, recrash compare compares it"
+        )),
+        Ok(Content::Unknown) => failure.hint(
+            "expected an ELF core or what makedumpfile writes (also flattened, or --split); unpack it first if it is compressed",
+        ),
+        Ok(Content::Dump) => failure.hint(
+            "if it was copied, compare its size and checksum; recrash inspect sys tells what its headers say",
+        ),
+        Err(_) => failure,
+    }
 }

@@ -1,5 +1,5 @@
 //! `recrash explain`: the account of one crash, for people. Composes and renders nothing itself.
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use recrash_machine::run::folder::VMCORE;
 use recrash_signature::Signature;
 use recrash_signature::store;
@@ -132,7 +132,14 @@ impl Question {
             return Ok((facts, imported.signature));
         }
         let vmcore = if self.path.is_dir() {
-            self.path.join(VMCORE)
+            let vmcore = self.path.join(VMCORE);
+            if !vmcore.exists() {
+                let error = anyhow!("{} has no vmcore in it", self.path.display());
+                return Err(Failure::usage(error).hint(
+                    "name a file, or the folder of a run that crashed (recrash runs); recrash triage looks through others",
+                ));
+            }
+            vmcore
         } else {
             self.path.clone()
         };

@@ -7,7 +7,7 @@ use recrash_signature::triage::{Apart, Member, Triage, triage};
 use recrash_transcript::{Evidence, evidence};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::Outcome;
@@ -106,7 +106,8 @@ impl Args {
     pub(crate) fn run(self) -> Outcome {
         let (subjects, left_out) = found(&self.subjects)?;
         let progress = (!self.json).then(|| Progress::new(false, false));
-        let (mut outcomes, failed) = grouped(&subjects, &self.debug, progress.as_ref());
+        let never = AtomicBool::new(false);
+        let (mut outcomes, failed) = grouped(&subjects, &self.debug, progress.as_ref(), &never);
         outcomes.left_out = left_out;
         if self.json {
             output::print_json(&outcomes)?;
@@ -156,13 +157,15 @@ pub(crate) fn found(subjects: &[PathBuf]) -> Result<(Vec<Found>, Vec<String>), F
     Ok((out, left_out))
 }
 
-/// Reads them all and groups them; also whether one that was named could not be read.
+/// Reads them all and groups them; also whether one that was named could not be read. `stop` ends the reading: what
+/// comes then is of no use.
 pub(crate) fn grouped(
     subjects: &[Found],
     debug: &DebugArgs,
     progress: Option<&Progress>,
+    stop: &AtomicBool,
 ) -> (Outcomes, bool) {
-    let all = read_all(subjects, debug, progress);
+    let all = read_all(subjects, debug, progress, stop);
     if let Some(progress) = progress {
         progress.end();
     }
@@ -214,7 +217,12 @@ fn walk(folder: &Path, depth: usize, out: &mut Vec<Found>, left_out: &mut Vec<St
 }
 
 /// Reads all of them, some at a time; the answers come in the order of the subjects.
-fn read_all(subjects: &[Found], debug: &DebugArgs, progress: Option<&Progress>) -> Vec<Read> {
+fn read_all(
+    subjects: &[Found],
+    debug: &DebugArgs,
+    progress: Option<&Progress>,
+    stop: &AtomicBool,
+) -> Vec<Read> {
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, Read)>> = Mutex::new(Vec::new());
     let readers = std::thread::available_parallelism().map_or(1, usize::from);
@@ -226,7 +234,8 @@ fn read_all(subjects: &[Found], debug: &DebugArgs, progress: Option<&Progress>) 
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(subject) = subjects.get(at) else {
+                    let subject = subjects.get(at).filter(|_| !stop.load(Ordering::Relaxed));
+                    let Some(subject) = subject else {
                         break;
                     };
                     let read = read(subject, debug);

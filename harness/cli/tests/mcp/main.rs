@@ -91,7 +91,10 @@ fn the_tools_and_their_arguments_are_described() {
         }
     }
     insta::assert_snapshot!(serde_json::to_string_pretty(&tools).unwrap());
-    assert_eq!(client.end(), (0, String::new()));
+    let (code, stderr) = client.end();
+    assert_eq!(code, 0);
+    // Nothing, or that this kernel does not help to confine.
+    assert!(stderr.is_empty() || stderr.contains("Landlock"), "{stderr}");
 }
 
 #[test]

@@ -33,8 +33,8 @@ use std::path::{Path, PathBuf};
 use super::Outcome;
 use crate::debug_files::DebugArgs;
 use crate::failure::Failure;
-pub(crate) use out::Kept;
 use out::Out;
+pub(crate) use out::{Kept, Stop};
 use session::Session;
 pub(crate) use unknown::without_bad_advice;
 
@@ -144,6 +144,7 @@ pub(crate) fn ask(
     split: &[PathBuf],
     debug: &DebugArgs,
     words: &[String],
+    stop: &Stop,
 ) -> Result<(Kept, Option<Failure>), Failure> {
     let mut args: Vec<OsString> = ["recrash", "inspect", "vmcore"].map(OsString::from).into();
     args.extend(words.iter().map(OsString::from));
@@ -169,7 +170,10 @@ pub(crate) fn ask(
         return Err(unknown::failure(words));
     }
     let opened = session::open(vmcore, split, debug)?;
-    let kept = RefCell::default();
+    let kept = RefCell::new(Kept {
+        stop: Stop::clone(stop),
+        ..Kept::default()
+    });
     let failure = command.run(&Session::new(&opened, Out::Kept(&kept))?).err();
     Ok((kept.into_inner(), failure))
 }

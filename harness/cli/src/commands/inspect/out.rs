@@ -1,6 +1,8 @@
 //! Where a command's answer goes: printed as it comes, as text or as JSON, or kept as both for a caller within the
 //! program. Makes no answer.
 use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -20,7 +22,12 @@ pub(crate) struct Kept {
     pub(crate) notes: String,
     /// What stdout would have got with `--json`: an object, or more of a search.
     pub(crate) objects: Vec<Value>,
+    /// Nobody waits for it any more.
+    pub(crate) stop: Stop,
 }
+
+/// Set by whoever asked, to end what takes long.
+pub(crate) type Stop = Arc<AtomicBool>;
 
 /// The place.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +85,14 @@ impl Out<'_> {
         }
     }
 
+    /// Whether whoever asked has gone.
+    pub(super) fn is_stopped(self) -> bool {
+        match self {
+            Self::Text | Self::Json => false,
+            Self::Kept(kept) => kept.borrow().stop.load(Ordering::Relaxed),
+        }
+    }
+
     /// So many hits at most, where this many are asked for.
     pub(super) fn at_most(self, asked: u64) -> u64 {
         match self {
@@ -100,6 +115,9 @@ mod tests {
         out.note("missing: c\n");
         assert_eq!(out.at_most(u64::MAX), KEPT_HITS);
         assert_eq!(Out::Json.at_most(u64::MAX), u64::MAX);
+        assert!(!out.is_stopped());
+        kept.borrow().stop.store(true, Ordering::Relaxed);
+        assert!(out.is_stopped());
         let kept = kept.into_inner();
         assert_eq!(
             (kept.text.as_str(), kept.notes.as_str(), kept.objects),

@@ -339,7 +339,7 @@ impl Search<'_> {
     }
 
     fn goes_on(&self) -> bool {
-        self.left > 0 && !self.gives_up()
+        self.left > 0 && !self.gives_up() && !self.session.out().is_stopped()
     }
 
     fn gives_up(&self) -> bool {

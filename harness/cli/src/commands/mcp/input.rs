@@ -28,7 +28,7 @@ pub(super) struct Analyze {
     #[serde(default)]
     pub(super) vmlinux: Option<String>,
     /// Bytes of text, and as many of JSON, that the answer may have.
-    #[serde(default)]
+    #[serde(default = "usual")]
     #[schemars(schema_with = "max_bytes")]
     pub(super) max_bytes: Option<u64>,
 }
@@ -56,7 +56,7 @@ pub(super) struct Inspect {
     #[serde(default)]
     pub(super) vmlinux: Option<String>,
     /// Bytes of text, and as many of JSON, that the answer may have.
-    #[serde(default)]
+    #[serde(default = "usual")]
     #[schemars(schema_with = "max_bytes")]
     pub(super) max_bytes: Option<u64>,
 }
@@ -89,7 +89,7 @@ pub(super) struct Explain {
     #[serde(default)]
     pub(super) vmlinux: Option<String>,
     /// Bytes of text, and as many of JSON, that the answer may have.
-    #[serde(default)]
+    #[serde(default = "usual")]
     #[schemars(schema_with = "max_bytes")]
     pub(super) max_bytes: Option<u64>,
 }
@@ -119,7 +119,7 @@ pub(super) struct Compare {
     #[serde(default)]
     pub(super) vmlinux: Option<String>,
     /// Bytes of text, and as many of JSON, that the answer may have.
-    #[serde(default)]
+    #[serde(default = "usual")]
     #[schemars(schema_with = "max_bytes")]
     pub(super) max_bytes: Option<u64>,
 }
@@ -133,7 +133,7 @@ pub(super) struct Triage {
     #[serde(default)]
     pub(super) paths: Vec<String>,
     /// Bytes of text, and as many of JSON, that the answer may have.
-    #[serde(default)]
+    #[serde(default = "usual")]
     #[schemars(schema_with = "max_bytes")]
     pub(super) max_bytes: Option<u64>,
 }
@@ -147,6 +147,19 @@ pub(super) fn schema<T: JsonSchema>() -> Map<String, Value> {
     // The tool says what it does.
     object.remove("title");
     object.remove("description");
+    let properties = object.get_mut("properties").and_then(Value::as_object_mut);
+    for property in properties.into_iter().flat_map(|all| all.values_mut()) {
+        let Some(property) = property.as_object_mut() else {
+            continue;
+        };
+        // An option that is left out has no value; null is none of its words.
+        if property.get("default") == Some(&Value::Null) {
+            property.remove("default");
+        }
+        if let Some(Value::String(text)) = property.get_mut("description") {
+            *text = text.replace('\n', " ");
+        }
+    }
     object
 }
 
@@ -225,12 +238,15 @@ fn commands(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": inspect::names() })
 }
 
+fn usual() -> Option<u64> {
+    u64::try_from(bounded::USUAL).ok()
+}
+
 fn max_bytes(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "integer",
         "minimum": bounded::LEAST,
         "maximum": bounded::MOST,
-        "default": bounded::USUAL,
     })
 }
 

@@ -9,10 +9,12 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, ServerInitializeError};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::tools::{Reader, Reply, TOOLS, Tool};
+use crate::commands::inspect::Stop;
 use crate::failure::Failure;
 
 /// Calls that are worked on at once: each may hold one kernel's symbols and types, 100 MB. Others wait.
@@ -97,8 +99,10 @@ impl ServerHandler for Server {
         };
         let reader = Arc::clone(&self.reader);
         let arguments = request.arguments.unwrap_or_default();
+        let asker = Asker(Stop::default());
+        let stop = Stop::clone(&asker.0);
         let call = in_a_thread(Arc::clone(&self.turns), move || {
-            reader.call(tool, arguments)
+            reader.call(tool, arguments, stop)
         });
         tokio::pin!(call);
         let begin = Instant::now();
@@ -114,6 +118,15 @@ impl ServerHandler for Server {
             }
         };
         Ok(result(reply).into())
+    }
+}
+
+/// Whoever waits for a call: when it is gone, the call ends as soon as it can.
+struct Asker(Stop);
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -12,6 +12,7 @@ use super::folders::{Admitted, Folders};
 use super::input::{self, Analyze, Compare, Explain, Inspect, MAX_LIST, Triage};
 use crate::commands::compare::{Compared, as_golden};
 use crate::commands::explain::{Format, Lang, Question, rendered};
+use crate::commands::inspect::Stop;
 use crate::commands::{TargetArg, analyze, inspect, triage};
 use crate::debug_files::DebugArgs;
 use crate::expect::Expect;
@@ -160,11 +161,12 @@ impl Reader {
         paths.map(|path| path.display().to_string()).collect()
     }
 
-    /// Carries out a call.
-    pub(super) fn call(&self, tool: Tool, arguments: Map<String, Value>) -> Reply {
+    /// Carries out a call; what takes long ends early once `stop` is set.
+    pub(super) fn call(&self, tool: Tool, arguments: Map<String, Value>, stop: Stop) -> Reply {
         let request = Request {
             reader: self,
             admitted: Mutex::default(),
+            stop,
         };
         match (tool.run)(&request, arguments).and_then(|answer| {
             request.check_again()?;
@@ -205,6 +207,7 @@ fn reply(answer: Answer) -> Reply {
 struct Request<'r> {
     reader: &'r Reader,
     admitted: Mutex<Vec<Admitted>>,
+    stop: Stop,
 }
 
 impl Request<'_> {
@@ -365,7 +368,7 @@ fn inspect(request: &Request<'_>, input: Inspect) -> Result<Answer, Failure> {
     let split = request.files(&input.split)?;
     let mut words = vec![input.command];
     words.extend(input.arguments);
-    let (kept, failure) = inspect::ask(&vmcore, &split, &debug, &words)?;
+    let (kept, failure) = inspect::ask(&vmcore, &split, &debug, &words, &request.stop)?;
     let mut objects = kept.objects;
     let value = match objects.len() {
         1 => objects.pop().unwrap_or_default(),
@@ -447,7 +450,7 @@ fn triage(request: &Request<'_>, input: Triage) -> Result<Answer, Failure> {
             }),
         }
     }
-    let (mut outcomes, _) = triage::grouped(&readable, &debug, None);
+    let (mut outcomes, _) = triage::grouped(&readable, &debug, None, &request.stop);
     outcomes.left_out = left_out;
     outcomes.not_read.extend(refused);
     Ok(Answer {
