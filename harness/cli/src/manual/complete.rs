@@ -11,8 +11,11 @@ use crate::commands;
 /// The variable by which a completion script asks.
 pub(crate) const VARIABLE: &str = "RECRASH_COMPLETE";
 
+/// Reads the names there are.
+type Names = fn() -> Vec<String>;
+
 /// Options that take a name, and the names there are.
-const NAMES: [(&str, fn() -> Vec<String>); 4] = [
+const NAMES: [(&str, Names); 4] = [
     ("target", targets),
     ("scenario", || configs("scenarios")),
     ("device", || configs("devices")),

@@ -206,7 +206,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::panic, reason = "what happens then is tested")]
     fn a_call_that_panics_is_an_error_and_gives_its_turn_back() {
         let turns = Arc::new(Semaphore::new(1));
         let reply = check(|| panic!("a defect"), &turns);
