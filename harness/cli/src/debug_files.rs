@@ -45,6 +45,9 @@ pub(crate) struct DebugArgs {
     /// The kernel's image (vmlinuz), for a dump without symbols
     #[arg(long, value_name = "FILE", global = true)]
     image: Option<PathBuf>,
+    /// Look nowhere but in the folders named, and keep nothing.
+    #[arg(skip)]
+    confined: bool,
 }
 
 impl Default for DebugArgs {
@@ -54,6 +57,7 @@ impl Default for DebugArgs {
             debug_dir: DEBUG_DIR.into(),
             system_map: None,
             image: None,
+            confined: false,
         }
     }
 }
@@ -67,6 +71,24 @@ impl DebugArgs {
         }
     }
 
+    /// Only what is named: no folder of this machine is looked into, no cache is read or written. Without a folder
+    /// nothing is looked for.
+    pub(crate) fn confined(vmlinux: Option<PathBuf>, debug_dir: Option<PathBuf>) -> Self {
+        Self {
+            vmlinux,
+            debug_dir: debug_dir.unwrap_or_default(),
+            confined: true,
+            ..Self::default()
+        }
+    }
+
+    /// Folders to look in, best first.
+    fn dirs(&self) -> Vec<PathBuf> {
+        let named = (!self.debug_dir.as_os_str().is_empty()).then(|| self.debug_dir.clone());
+        let built = (!self.confined).then(built).into_iter().flatten();
+        named.into_iter().chain(built).collect()
+    }
+
     /// Opens the files named and looks for the others. `info` is the dump's VMCOREINFO, where it has one.
     ///
     /// # Errors
@@ -77,7 +99,7 @@ impl DebugArgs {
             .and_then(Vmcoreinfo::build_id)
             .and_then(from_hexadecimal);
         let named = self.vmlinux.as_deref().map(DebugFile::open).transpose();
-        let named = named.map_err(|why| Failure::usage(anyhow!(why)))?;
+        let named = named.map_err(refused)?;
         if let (Some(file), Some(id)) = (&named, &build_id) {
             file.must_be(id).map_err(refused)?;
         }
@@ -86,12 +108,10 @@ impl DebugArgs {
             found: OnceLock::new(),
             system_map: self.system_map.as_deref().map(text).transpose()?,
             image: self.image.as_deref().map(map_named).transpose()?,
-            dirs: std::iter::once(self.debug_dir.clone())
-                .chain(built())
-                .collect(),
+            dirs: self.dirs(),
             release,
             notes: Mutex::default(),
-            cache: DebugCache::find(),
+            cache: DebugCache::find().filter(|_| !self.confined),
             modules: Mutex::default(),
             by_name: OnceLock::new(),
             indexed: Once::new(),
@@ -258,10 +278,13 @@ impl DebugFiles {
             (None, Some(id)) => {
                 let found = self.found.get_or_init(|| self.find_vmlinux(id));
                 let file = found.as_ref().ok_or_else(|| {
-                    format!(
-                        "no vmlinux with debug information was given, and none of this build is in {}",
-                        self.looked_in()
-                    )
+                    match self.dirs.is_empty() {
+                        true => "no vmlinux with debug information was given, and no folder to look for one".into(),
+                        false => format!(
+                            "no vmlinux with debug information was given, and none of this build is in {}",
+                            self.looked_in()
+                        ),
+                    }
                 })?;
                 file.must_be(id).map(|()| file)
             }
@@ -359,6 +382,9 @@ impl DebugFiles {
         match opened.next() {
             Some(Err(why)) => opened.find_map(Result::ok).ok_or(why),
             Some(file) => file,
+            None if self.dirs.is_empty() => Err(format!(
+                "no folder was named to look for debug information of module {name} in"
+            )),
             None => Err(format!(
                 "{} has no debug information of module {name}",
                 self.looked_in()

@@ -30,8 +30,9 @@ Exit codes:
   2  wrong command line, unusable input, or set-up is missing (see recrash setup)
   3  a crash was expected and none came, or the reverse
   4  inconclusive: set-up, QEMU, boot, capture or dump failed; says nothing about the kernel
-Of many attempts (run --attempts) or combinations (run with lists) the first of 1, 3, 4 that any of them ended with,
-else 0: what one of them proves, others that failed do not take back. What was interrupted is never 0.";
+Of many attempts (run --attempts) or combinations (run with lists) the first of 1, 3, 4 that any of
+them ended with, else 0: what one of them proves, others that failed do not take back. What was
+interrupted is never 0.";
 
 #[cfg(test)]
 mod tests {

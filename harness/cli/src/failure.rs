@@ -2,6 +2,7 @@
 //! Knows errors, not what the commands do.
 use crate::exit::Exit;
 use crate::output::{self, BAD, DIM};
+use std::io;
 
 /// Why a command gave up.
 #[derive(Debug)]
@@ -53,8 +54,23 @@ impl Failure {
         format!("{:#}", self.error)
     }
 
+    /// What to do about it: as the command says, else what goes for any file.
+    pub(crate) fn next(&self) -> Option<String> {
+        let io = || {
+            self.error
+                .chain()
+                .find_map(|cause| cause.downcast_ref::<io::Error>())
+        };
+        self.hint.clone().or_else(|| of_files(io()?.kind()))
+    }
+
     /// Prints it to stderr.
     pub(crate) fn print(&self) {
+        output::note(&self.text());
+    }
+
+    /// As it is printed, with styles: the error, its causes, and what to do next.
+    pub(crate) fn text(&self) -> String {
         let mut text = format!("{BAD}error:{BAD:#} {}\n", self.error);
         let mut shown = self.error.to_string();
         for cause in self.error.chain().skip(1) {
@@ -65,10 +81,31 @@ impl Failure {
             }
             shown = cause;
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = self.next() {
             text.push_str(&format!("{DIM}next:{DIM:#} {hint}\n"));
         }
-        output::note(&text);
+        text
+    }
+}
+
+/// What to do about a file that cannot be opened, read or written.
+fn of_files(kind: io::ErrorKind) -> Option<String> {
+    match kind {
+        io::ErrorKind::NotFound => {
+            let here = std::env::current_dir().ok()?;
+            Some(format!(
+                "check the path: its folder must be there, and a relative one begins in {}",
+                here.display()
+            ))
+        }
+        io::ErrorKind::PermissionDenied => {
+            Some("check who may read or write it (ls -ld), or use another place".into())
+        }
+        io::ErrorKind::ReadOnlyFilesystem => Some("name a place that can be written".into()),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("free some disk: recrash runs shows what the kept runs take".into())
+        }
+        _ => None,
     }
 }
 
@@ -82,5 +119,30 @@ impl From<anyhow::Error> for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::usage(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    fn check(kind: io::ErrorKind, expected: &str) {
+        let failed: Result<(), io::Error> = Err(kind.into());
+        let failure = Failure::from(failed.context("vmcore").unwrap_err());
+        let next = failure.next().unwrap_or_default();
+        assert!(next.contains(expected), "{kind}: {next}");
+        let told = Failure {
+            hint: Some("do that".into()),
+            ..failure
+        };
+        assert_eq!(told.next().as_deref(), Some("do that"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_says_what_to_do_unless_the_command_knows_better() {
+        check(io::ErrorKind::NotFound, "a relative one begins in /");
+        check(io::ErrorKind::PermissionDenied, "ls -ld");
+        check(io::ErrorKind::StorageFull, "recrash runs");
     }
 }

@@ -18,6 +18,14 @@ pub(crate) fn find(folder: &Path, wanted: &str) -> Result<Golden, Failure> {
     if as_path.extension().is_some_and(|e| e == "snap") && as_path.is_file() {
         return store::read(as_path).map_err(Failure::usage);
     }
+    named(folder, wanted)
+}
+
+/// The golden of this name; a path is none.
+///
+/// # Errors
+/// As [`find`]'s.
+pub(crate) fn named(folder: &Path, wanted: &str) -> Result<Golden, Failure> {
     let all = store::list(folder).map_err(Failure::usage)?;
     let path = choose(&all, wanted).map_err(|names| {
         Failure::usage(anyhow!(
@@ -87,7 +95,8 @@ fn choose(all: &[PathBuf], wanted: &str) -> Result<PathBuf, Vec<String>> {
     }
 }
 
-fn full_name(path: &Path) -> String {
+/// `case/name` of a golden's path.
+pub(crate) fn full_name(path: &Path) -> String {
     let case = path.parent().and_then(Path::file_name);
     let case = case.unwrap_or_default().to_string_lossy();
     let name = path.file_stem().unwrap_or_default().to_string_lossy();

@@ -16,6 +16,7 @@ mod golden;
 mod import;
 mod interrupt;
 mod judge;
+mod manual;
 mod output;
 mod progress;
 mod report;
@@ -23,7 +24,8 @@ mod subject;
 mod timings;
 mod watch;
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Makes a kernel crash happen again and says whether it is the same one.
@@ -33,14 +35,38 @@ use std::process::ExitCode;
 ///
 /// Begin with: recrash run --setup
 #[derive(Debug, Parser)]
-#[command(name = "recrash", version, after_help = exit::HELP, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "recrash",
+    version,
+    after_help = "recrash COMMAND --help tells a command's options; recrash --help the exit codes.",
+    after_long_help = exit::HELP,
+    subcommand_required = true,
+    subcommand_value_name = "COMMAND",
+    arg_required_else_help = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: commands::Command,
 }
 
+/// The command line as it is parsed, shown and completed.
+fn command() -> clap::Command {
+    manual::dressed(Cli::command())
+}
+
+/// The command of a command line, whose first word is the program's name.
+fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(commands::inspect::respell(args))?;
+    Cli::from_arg_matches(&matches)
+}
+
 fn main() -> ExitCode {
-    let cli = Cli::try_parse_from(commands::inspect::respell(std::env::args_os()))
+    match manual::complete::answered(command) {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => error.exit(),
+    }
+    let cli = parse(std::env::args_os())
         .unwrap_or_else(|error| commands::inspect::without_bad_advice(error).exit());
     match cli.command.run() {
         Ok(exit) => exit.into(),
@@ -54,10 +80,9 @@ fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

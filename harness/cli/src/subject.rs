@@ -145,6 +145,32 @@ impl Subject {
     }
 }
 
+/// What a file is to someone who expected a dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// It begins as a dump does.
+    Dump,
+    /// A text, a signature or a golden.
+    Text,
+    /// Neither.
+    Unknown,
+}
+
+impl Content {
+    /// By its first bytes.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn of(path: &Path) -> Result<Self, Failure> {
+        let head = head(path)?;
+        Ok(match DUMPS.iter().any(|magic| head.starts_with(magic)) {
+            true => Self::Dump,
+            false if is_text(&head) => Self::Text,
+            false => Self::Unknown,
+        })
+    }
+}
+
 /// Whether a file is a text rather than a dump or a signature.
 pub(crate) fn looks_like_text(path: &Path) -> Result<bool, Failure> {
     Ok(Kind::of(path)? == Kind::Text)
@@ -165,10 +191,7 @@ enum Kind {
 
 impl Kind {
     fn of(path: &Path) -> Result<Self, Failure> {
-        let name = || path.display().to_string();
-        let mut head = Vec::new();
-        let file = std::fs::File::open(path).with_context(name)?;
-        file.take(HEAD).read_to_end(&mut head).with_context(name)?;
+        let head = head(path)?;
         Ok(Self::of_head(&head).unwrap_or_else(|| {
             // Too broken to tell, or empty: its name says what its error should be about.
             match path.extension().and_then(|e| e.to_str()) {
@@ -200,6 +223,15 @@ impl Kind {
             Self::Signature
         })
     }
+}
+
+/// The first bytes of a file.
+fn head(path: &Path) -> Result<Vec<u8>, Failure> {
+    let name = || path.display().to_string();
+    let mut head = Vec::new();
+    let file = std::fs::File::open(path).with_context(name)?;
+    file.take(HEAD).read_to_end(&mut head).with_context(name)?;
+    Ok(head)
 }
 
 /// How dumps begin: an ELF core, makedumpfile's and diskdump's pages, a flattened stream.

@@ -1,6 +1,7 @@
 //! `recrash analyze`: the signature and report of one vmcore. Compares nothing.
 use anyhow::Context;
-use std::path::PathBuf;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
 
 use super::Outcome;
 use crate::debug_files::DebugArgs;
@@ -45,35 +46,67 @@ struct Line<'a> {
     report: &'a CrashReport,
 }
 
+/// What a dump tells. Where no kernel is found in it: what its headers tell, if it has any, and the failure.
+///
+/// # Errors
+/// Usage: no such file, or a debug file that was named is of another kernel.
+pub(crate) fn analysis(
+    vmcore: &Path,
+    split: &[PathBuf],
+    debug: &DebugArgs,
+    lines: bool,
+) -> Result<(Option<Analysis>, Option<Failure>), Failure> {
+    dump::must_be_files(vmcore, split)?;
+    let how = How {
+        accelerator: None,
+        debug: Some(debug),
+        lines,
+        split,
+    };
+    match extract::analyze(vmcore, how) {
+        Ok(analysis) => Ok((Some(analysis), None)),
+        Err(failure) if failure.is_usage() => Err(failure),
+        Err(failure) => Ok((
+            extract::headers(vmcore, split),
+            Some(dump::advised(failure, vmcore)),
+        )),
+    }
+}
+
+/// The object that `--json` prints.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub(crate) fn json(analysis: &Analysis) -> anyhow::Result<Value> {
+    let value = serde_json::to_value(Line::of(analysis));
+    value.context("the analysis as JSON")
+}
+
+impl<'a> Line<'a> {
+    fn of(analysis: &'a Analysis) -> Self {
+        Self {
+            signature: &analysis.signature,
+            report: &analysis.report,
+        }
+    }
+}
+
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
-        dump::must_be_files(&self.vmcore, &self.split)?;
-        let how = How {
-            accelerator: None,
-            debug: Some(&self.debug),
-            lines: self.report || self.json || self.output.is_some(),
-            split: &self.split,
-        };
-        match extract::analyze(&self.vmcore, how) {
-            Ok(analysis) => {
-                self.print(&analysis)?;
-                if let Some(wanted) = &self.golden {
-                    let folder = super::checkout()?.join("golden");
-                    golden::propose(&folder, wanted, &analysis.signature, None)?;
-                }
-                Ok(Exit::Met)
-            }
-            Err(failure) => {
-                let left = (!failure.is_usage())
-                    .then(|| extract::headers(&self.vmcore, &self.split))
-                    .flatten();
-                if let Some(analysis) = left {
-                    self.print(&analysis)?;
-                }
-                Err(failure)
-            }
+        let lines = self.report || self.json || self.output.is_some();
+        let (analysis, failure) = analysis(&self.vmcore, &self.split, &self.debug, lines)?;
+        if let Some(analysis) = &analysis {
+            self.print(analysis)?;
         }
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        if let (Some(wanted), Some(analysis)) = (&self.golden, &analysis) {
+            let folder = super::checkout()?.join("golden");
+            golden::propose(&folder, wanted, &analysis.signature, None)?;
+        }
+        Ok(Exit::Met)
     }
 
     fn print(&self, analysis: &Analysis) -> Result<(), Failure> {
@@ -82,10 +115,7 @@ impl Args {
             std::fs::write(file, &signature).with_context(|| file.display().to_string())?;
         }
         if self.json {
-            output::print_json(&Line {
-                signature: &analysis.signature,
-                report: &analysis.report,
-            })?;
+            output::print_json(&Line::of(analysis))?;
         } else if self.report || self.output.is_some() {
             output::print(&text::crash(&analysis.report))?;
         } else {

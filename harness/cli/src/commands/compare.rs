@@ -2,6 +2,7 @@
 use anyhow::anyhow;
 use recrash_machine::run::manifest::Manifest;
 use recrash_signature::Signature;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 use super::{Outcome, TargetArg};
@@ -11,7 +12,7 @@ use crate::failure::Failure;
 use crate::golden;
 use crate::judge::{Course, Judged, Places};
 use crate::output;
-use crate::report::comparison::{self as of_comparison, Compared};
+use crate::report::comparison as of_comparison;
 use crate::report::document::GoldenRef;
 use crate::report::emit::ReportArgs;
 use crate::report::sides;
@@ -52,6 +53,82 @@ pub(crate) struct Args {
     report: ReportArgs,
 }
 
+/// A comparison with what was compared, ready to be shown.
+#[derive(Debug)]
+pub(crate) struct Compared {
+    judged: Judged,
+    golden: Signature,
+    subject: Subject,
+    /// The folder, if it is a run's.
+    run: Option<PathBuf>,
+}
+
+impl Compared {
+    /// Compares what was read from `path` with a golden, which comes with its name.
+    pub(crate) fn new(
+        (name, golden): (String, Signature),
+        subject: Subject,
+        path: &Path,
+        expect: Expect,
+    ) -> Self {
+        let judged = Judged {
+            comparison: subject.compare(&golden),
+            golden: name,
+            expect,
+        };
+        let run = Manifest::load(path).is_ok().then(|| path.to_owned());
+        Self {
+            judged,
+            golden,
+            subject,
+            run,
+        }
+    }
+
+    /// As it is printed, with styles; `full` shows facts that are equal too.
+    pub(crate) fn text(&self, full: bool, width: usize) -> String {
+        let mut text = self.judged.text();
+        if let Subject::Crash(found) = &self.subject {
+            let table = sides::sides(&self.golden, found, full, width);
+            if !table.is_empty() {
+                text.push('\n');
+                text.push_str(&table);
+            }
+        }
+        format!("{text}\n{}", self.judged.conclusion())
+    }
+
+    /// The object that `--json` prints.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON.
+    pub(crate) fn json(&self) -> anyhow::Result<Value> {
+        let places = Places {
+            run: self.run.clone(),
+            ..Places::default()
+        };
+        let course = Course {
+            stage: self.subject.stage().map(str::to_owned),
+            ..Course::default()
+        };
+        self.judged.json(&places, &course)
+    }
+}
+
+/// A subject in the place of a golden.
+///
+/// # Errors
+/// There was no crash.
+pub(crate) fn as_golden(name: String, subject: Subject) -> Result<(String, Signature), Failure> {
+    match subject {
+        Subject::Crash(signature) => Ok((name, *signature)),
+        Subject::NoCrash(why) | Subject::Inconclusive { why, .. } => {
+            let error = anyhow!("{name} has no crash to compare with: {why}");
+            Err(Failure::usage(error).hint("give a golden, or the file or run of a crash"))
+        }
+    }
+}
+
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
@@ -62,55 +139,30 @@ impl Args {
             Some(other) => self.named_or_read(other, &self.split)?.1,
             None => Subject::read(path, &self.split, &self.debug)?,
         };
-        let judged = Judged {
-            comparison: subject.compare(&golden),
-            golden: named.name.clone(),
-            expect: self.expect,
-        };
+        let golden = (named.name.clone(), golden);
+        let compared = Compared::new(golden, subject, path, self.expect);
         if self.json {
-            let run = Manifest::load(path).is_ok();
-            let places = Places {
-                run: run.then(|| path.clone()),
-                ..Places::default()
-            };
-            let course = Course {
-                stage: subject.stage().map(str::to_owned),
-                ..Course::default()
-            };
-            judged.print_json(&places, &course)?;
+            output::print_json(&compared.json()?)?;
         } else if !self.report.takes_stdout() {
-            let mut text = judged.text();
-            if let Subject::Crash(found) = &subject {
-                let table = sides::sides(&golden, found, self.full, sides::width());
-                if !table.is_empty() {
-                    text.push('\n');
-                    text.push_str(&table);
-                }
-            }
-            output::print(&format!("{text}\n{}", judged.conclusion()))?;
+            output::print(&compared.text(self.full, sides::width()))?;
         }
-        let document = of_comparison::document(&Compared {
+        let document = of_comparison::document(&of_comparison::Compared {
             path,
-            subject: &subject,
-            judged: &judged,
-            golden: &golden,
+            subject: &compared.subject,
+            judged: &compared.judged,
+            golden: &compared.golden,
             named,
         });
         self.report.emit(&document)?;
-        Ok(judged.exit())
+        Ok(compared.judged.exit())
     }
 
     /// The golden to compare with, and its name: the target's, the one that was named, or the first of two subjects.
     fn golden(&self) -> Result<(GoldenRef, Signature), Failure> {
         if self.other.is_some() {
             let (name, first) = self.named_or_read(&self.subject, &[])?;
-            return match first {
-                Subject::Crash(signature) => Ok((name, *signature)),
-                Subject::NoCrash(why) | Subject::Inconclusive { why, .. } => {
-                    let error = anyhow!("{} has no crash to compare with: {why}", name.name);
-                    Err(Failure::usage(error))
-                }
-            };
+            let (_, signature) = as_golden(name.name.clone(), first)?;
+            return Ok((name, signature));
         }
         let wanted = match &self.golden {
             Some(name) => name.clone(),
@@ -131,8 +183,11 @@ impl Args {
             return Ok((GoldenRef::named(subject.display().to_string()), read));
         }
         let wanted = subject.display().to_string();
-        let golden = golden::find(&super::checkout()?.join("golden"), &wanted)
-            .map_err(|failure| failure.hint("there is no such file, and no golden of that name"))?;
+        let golden =
+            golden::find(&super::checkout()?.join("golden"), &wanted).map_err(|failure| {
+                let names = failure.next().unwrap_or_default();
+                failure.hint(format!("there is no such file either; {names}"))
+            })?;
         let name = GoldenRef::of(&golden);
         Ok((name, Subject::Crash(Box::new(golden.signature))))
     }

@@ -1,5 +1,5 @@
 //! `recrash explain`: the account of one crash, for people. Composes and renders nothing itself.
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use recrash_machine::run::folder::VMCORE;
 use recrash_signature::Signature;
 use recrash_signature::store;
@@ -21,18 +21,8 @@ use crate::{dump, golden, import, output};
 /// Writes the account of a crash as an engineer would, with the evidence for each statement.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A vmcore, the folder of a run, a crash session or a kernel log as text; `-` reads text from stdin
-    #[arg(value_name = "FILE|RUN")]
-    path: PathBuf,
-    /// Another file of a split dump (makedumpfile --split); once for each
-    #[arg(long, value_name = "FILE")]
-    split: Vec<PathBuf>,
-    /// Of a text: the text of another crash of the same kernel, to borrow symbols and instructions from
-    #[arg(long, value_name = "FILE")]
-    like: Vec<PathBuf>,
-    /// Compare with this crash too: a vmcore, a run, a signature, a text; once for each
-    #[arg(long, value_name = "PATH")]
-    with: Vec<PathBuf>,
+    #[command(flatten)]
+    question: Question,
     /// The language
     #[arg(long, value_enum, default_value_t = Lang::En)]
     lang: Lang,
@@ -49,8 +39,25 @@ pub(crate) struct Args {
     debug: DebugArgs,
 }
 
+/// Which crash, and what to compare it with.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Question {
+    /// A vmcore, the folder of a run, a crash session or a kernel log as text; `-` reads text from stdin
+    #[arg(value_name = "FILE|RUN")]
+    pub(crate) path: PathBuf,
+    /// Another file of a split dump (makedumpfile --split); once for each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) split: Vec<PathBuf>,
+    /// Of a text: the text of another crash of the same kernel, to borrow symbols and instructions from
+    #[arg(long, value_name = "FILE")]
+    pub(crate) like: Vec<PathBuf>,
+    /// Compare with this crash too: a vmcore, a run, a signature, a text; once for each
+    #[arg(long, value_name = "PATH")]
+    pub(crate) with: Vec<PathBuf>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Lang {
+pub(crate) enum Lang {
     /// English
     En,
     /// Chinese
@@ -58,7 +65,7 @@ enum Lang {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     /// For reading here
     Terminal,
     /// For an issue or a wiki
@@ -68,14 +75,55 @@ enum Format {
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
-        let (facts, signature) = self.read()?;
-        let others = self.others(&signature);
-        let story = compose::story(&facts, &others);
+        let story = self.question.story(&self.debug)?;
         self.write(&story)?;
         Ok(Exit::Met)
     }
 
-    fn read(&self) -> Result<(Facts, Signature), Failure> {
+    fn write(&self, story: &Story) -> Result<(), Failure> {
+        let text = if self.json {
+            let mut line = serde_json::to_string(story).context("the account as JSON")?;
+            line.push('\n');
+            line
+        } else {
+            rendered(story, self.lang, self.format)
+        };
+        match &self.output {
+            Some(file) => {
+                let plain = anstream::adapter::strip_str(&text).to_string();
+                std::fs::write(file, plain).with_context(|| file.display().to_string())?;
+            }
+            None if self.json => output::print_json(story)?,
+            None => output::print(&text)?,
+        }
+        Ok(())
+    }
+}
+
+/// The account as text, with styles.
+pub(crate) fn rendered(story: &Story, lang: Lang, format: Format) -> String {
+    let language = match lang {
+        Lang::En => &ENGLISH,
+        Lang::Zh => &CHINESE,
+    };
+    match format {
+        Format::Markdown => render::markdown(story, language),
+        Format::Terminal => render::terminal(story, language),
+    }
+}
+
+impl Question {
+    /// The account.
+    ///
+    /// # Errors
+    /// The crash cannot be read; what it was to be compared with is told in the account instead.
+    pub(crate) fn story(&self, debug: &DebugArgs) -> Result<Story, Failure> {
+        let (facts, signature) = self.read(debug)?;
+        let others = self.others(&signature, debug);
+        Ok(compose::story(&facts, &others))
+    }
+
+    fn read(&self, debug: &DebugArgs) -> Result<(Facts, Signature), Failure> {
         let name = name(&self.path);
         let stdin = self.path == Path::new("-");
         if stdin || (self.path.is_file() && looks_like_text(&self.path)?) {
@@ -84,14 +132,21 @@ impl Args {
             return Ok((facts, imported.signature));
         }
         let vmcore = if self.path.is_dir() {
-            self.path.join(VMCORE)
+            let vmcore = self.path.join(VMCORE);
+            if !vmcore.exists() {
+                let error = anyhow!("{} has no vmcore in it", self.path.display());
+                return Err(Failure::usage(error).hint(
+                    "name a file, or the folder of a run that crashed (recrash runs); recrash triage looks through others",
+                ));
+            }
+            vmcore
         } else {
             self.path.clone()
         };
         dump::must_be_files(&vmcore, &self.split)?;
         let how = How {
             accelerator: None,
-            debug: Some(&self.debug),
+            debug: Some(debug),
             lines: false,
             split: &self.split,
         };
@@ -103,12 +158,12 @@ impl Args {
     }
 
     /// The goldens of the checkout, where there is one, and what `--with` names.
-    fn others(&self, own: &Signature) -> Others {
+    fn others(&self, own: &Signature, debug: &DebugArgs) -> Others {
         let mut others = Others::default();
         self.goldens(own, &mut others);
         for path in &self.with {
             let name = name(path);
-            match Subject::read(path, &[], &self.debug) {
+            match Subject::read(path, &[], debug) {
                 Ok(Subject::Crash(other)) => others.compare(&name, &other, own, true),
                 Ok(Subject::NoCrash(why) | Subject::Inconclusive { why, .. }) => {
                     others.why_not.push(format!("{name}: {why}"));
@@ -137,32 +192,6 @@ impl Args {
                 Err(why) => others.why_not.push(format!("{}: {why}", name(&path))),
             }
         }
-    }
-
-    fn write(&self, story: &Story) -> Result<(), Failure> {
-        let language = match self.lang {
-            Lang::En => &ENGLISH,
-            Lang::Zh => &CHINESE,
-        };
-        let text = if self.json {
-            let mut line = serde_json::to_string(story).context("the account as JSON")?;
-            line.push('\n');
-            line
-        } else {
-            match self.format {
-                Format::Markdown => render::markdown(story, language),
-                Format::Terminal => render::terminal(story, language),
-            }
-        };
-        match &self.output {
-            Some(file) => {
-                let plain = anstream::adapter::strip_str(&text).to_string();
-                std::fs::write(file, plain).with_context(|| file.display().to_string())?;
-            }
-            None if self.json => output::print_json(story)?,
-            None => output::print(&text)?,
-        }
-        Ok(())
     }
 }
 

@@ -2,12 +2,15 @@
 pub(crate) mod analyze;
 pub(crate) mod capture_args;
 pub(crate) mod compare;
+pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 mod fits;
 pub(crate) mod golden;
 pub(crate) mod import;
 pub(crate) mod inspect;
+pub(crate) mod man;
+pub(crate) mod mcp;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod runs;
@@ -19,6 +22,7 @@ pub(crate) mod triage;
 
 use recrash_machine::setup::root;
 use recrash_machine::target::Target;
+use rustix::fs::Access;
 use std::path::{Path, PathBuf};
 
 use crate::exit::Exit;
@@ -44,6 +48,9 @@ pub(crate) enum Command {
     Explain(explain::Args),
     Runs(runs::Args),
     Titles(titles::Args),
+    Mcp(mcp::Args),
+    Man(man::Args),
+    Completions(completions::Args),
 }
 
 impl Command {
@@ -64,6 +71,9 @@ impl Command {
             Self::Explain(args) => args.run(),
             Self::Runs(args) => args.run(),
             Self::Titles(args) => args.run(),
+            Self::Mcp(args) => args.run(),
+            Self::Man(args) => args.run(),
+            Self::Completions(args) => args.run(),
         }
     }
 }
@@ -97,7 +107,28 @@ impl TargetArg {
 
 /// The checkout that holds targets, devices, scenarios, goldens and the module.
 pub(crate) fn checkout() -> Result<PathBuf, Failure> {
-    root::find().map_err(Failure::usage)
+    root::find().map_err(|error| {
+        Failure::usage(error).hint("work in a checkout of recrash, or set RECRASH_ROOT to one")
+    })
+}
+
+/// Refuses a folder in which nothing can be written or made, before anything takes long. Makes nothing.
+pub(crate) fn must_be_writable(dir: &Path) -> Result<(), Failure> {
+    let there = dir.ancestors().find(|above| above.exists());
+    // A relative path of one part has nothing above it.
+    let there = there.filter(|path| !path.as_os_str().is_empty());
+    let there = there.unwrap_or(Path::new("."));
+    let wrong = |why: String| {
+        let error = anyhow::anyhow!("nothing can be written to {}: {why}", dir.display());
+        Err(Failure::usage(error).hint("name a folder that you may write to"))
+    };
+    if !there.is_dir() {
+        return wrong(format!("{} is no folder", there.display()));
+    }
+    match rustix::fs::access(there, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => Ok(()),
+        Err(error) => wrong(format!("{}: {error}", there.display())),
+    }
 }
 
 /// Where runs are kept unless `--out` says otherwise.
@@ -140,4 +171,33 @@ pub(crate) fn config_names(dir: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_refused_before_it_is_needed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        std::fs::write(at("file"), "").unwrap();
+        for fine in [at(""), at("new"), at("new/below"), "new".into()] {
+            assert!(must_be_writable(&fine).is_ok(), "{}", fine.display());
+        }
+        assert!(!at("new").exists());
+        for wrong in [at("file"), at("file/below")] {
+            let failure = must_be_writable(&wrong).unwrap_err();
+            assert!(
+                failure.chain().contains("is no folder"),
+                "{}",
+                failure.chain()
+            );
+            assert!(
+                failure
+                    .next()
+                    .is_some_and(|next| next.contains("may write to"))
+            );
+        }
+    }
 }

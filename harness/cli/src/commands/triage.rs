@@ -7,7 +7,7 @@ use recrash_signature::triage::{Apart, Member, Triage, triage};
 use recrash_transcript::{Evidence, evidence};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::Outcome;
@@ -73,8 +73,9 @@ enum Format {
 
 /// What is to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Found {
-    path: PathBuf,
+pub(crate) struct Found {
+    /// A file or a run folder.
+    pub(crate) path: PathBuf,
     /// It was named on the command line, not found in a folder.
     named: bool,
 }
@@ -107,33 +108,11 @@ impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
         self.report.check(self.json)?;
-        let mut left_out = Vec::new();
-        let subjects = self.found(&mut left_out)?;
+        let (subjects, left_out) = found(&self.subjects)?;
         let progress = (!self.json).then(|| Progress::new(false, false));
-        let all = read_all(&subjects, &self.debug, progress.as_ref());
-        if let Some(progress) = &progress {
-            progress.end();
-        }
-        let (mut members, mut no_crash, mut not_read) = (Vec::new(), Vec::new(), Vec::new());
-        let mut failed = false;
-        for read in all {
-            match read {
-                Read::Crash(member) => members.push(*member),
-                Read::NoCrash(apart) => no_crash.push(apart),
-                Read::Failed(apart, named) => {
-                    failed |= named;
-                    not_read.push(apart);
-                }
-            }
-        }
-        let lent = lend(&mut members);
-        let outcomes = Outcomes {
-            lent,
-            triage: triage(&members),
-            no_crash,
-            not_read,
-            left_out,
-        };
+        let never = AtomicBool::new(false);
+        let (mut outcomes, failed) = grouped(&subjects, &self.debug, progress.as_ref(), &never);
+        outcomes.left_out = left_out;
         if self.json {
             output::print_json(&outcomes)?;
         } else if !self.report.takes_stdout() {
@@ -150,34 +129,73 @@ impl Args {
         self.report.emit(&shown::document(&outcomes, exit))?;
         Ok(exit)
     }
+}
 
-    /// The files and run folders to read, in the order of the command line, those of a folder sorted.
-    fn found(&self, left_out: &mut Vec<String>) -> Result<Vec<Found>, Failure> {
-        let mut out = Vec::new();
-        for path in &self.subjects {
-            if !path.exists() {
-                return Err(Failure::usage(anyhow!("{}: no such file", path.display())));
-            }
-            if path.is_dir() && !path.join(MANIFEST).is_file() {
-                walk(path, 0, &mut out, left_out);
-            } else {
-                out.push(Found {
-                    path: path.clone(),
-                    named: true,
-                });
-            }
+/// The files and run folders to read, in the order of the command line, those of a folder sorted; and what is left out.
+///
+/// # Errors
+/// There is no such file.
+pub(crate) fn found(subjects: &[PathBuf]) -> Result<(Vec<Found>, Vec<String>), Failure> {
+    let (mut out, mut left_out) = (Vec::new(), Vec::new());
+    for path in subjects {
+        if !path.exists() {
+            let error = anyhow!("{}: no such file", path.display());
+            return Err(Failure::usage(error).hint("name dumps, texts, runs, or folders of them"));
         }
-        out.sort_by(|a, b| (&a.path, !a.named).cmp(&(&b.path, !b.named)));
-        out.dedup_by(|later, first| later.path == first.path);
-        if out.len() > MAX_SUBJECTS {
-            let rest = out.len() - MAX_SUBJECTS;
-            left_out.push(format!(
-                "{rest} files: more than {MAX_SUBJECTS} are not compared at once"
-            ));
-            out.truncate(MAX_SUBJECTS);
+        if path.is_dir() && !path.join(MANIFEST).is_file() {
+            walk(path, 0, &mut out, &mut left_out);
+        } else {
+            out.push(Found {
+                path: path.clone(),
+                named: true,
+            });
         }
-        Ok(out)
     }
+    out.sort_by(|a, b| (&a.path, !a.named).cmp(&(&b.path, !b.named)));
+    out.dedup_by(|later, first| later.path == first.path);
+    if out.len() > MAX_SUBJECTS {
+        let rest = out.len() - MAX_SUBJECTS;
+        left_out.push(format!(
+            "{rest} files: more than {MAX_SUBJECTS} are not compared at once"
+        ));
+        out.truncate(MAX_SUBJECTS);
+    }
+    Ok((out, left_out))
+}
+
+/// Reads them all and groups them; also whether one that was named could not be read. `stop` ends the reading: what
+/// comes then is of no use.
+pub(crate) fn grouped(
+    subjects: &[Found],
+    debug: &DebugArgs,
+    progress: Option<&Progress>,
+    stop: &AtomicBool,
+) -> (Outcomes, bool) {
+    let all = read_all(subjects, debug, progress, stop);
+    if let Some(progress) = progress {
+        progress.end();
+    }
+    let (mut members, mut no_crash, mut not_read) = (Vec::new(), Vec::new(), Vec::new());
+    let mut failed = false;
+    for read in all {
+        match read {
+            Read::Crash(member) => members.push(*member),
+            Read::NoCrash(apart) => no_crash.push(apart),
+            Read::Failed(apart, named) => {
+                failed |= named;
+                not_read.push(apart);
+            }
+        }
+    }
+    let lent = lend(&mut members);
+    let outcomes = Outcomes {
+        lent,
+        triage: triage(&members),
+        no_crash,
+        not_read,
+        left_out: Vec::new(),
+    };
+    (outcomes, failed)
 }
 
 /// Adds the files of a folder and of those below it; links are not followed.
@@ -205,7 +223,12 @@ fn walk(folder: &Path, depth: usize, out: &mut Vec<Found>, left_out: &mut Vec<St
 }
 
 /// Reads all of them, some at a time; the answers come in the order of the subjects.
-fn read_all(subjects: &[Found], debug: &DebugArgs, progress: Option<&Progress>) -> Vec<Read> {
+fn read_all(
+    subjects: &[Found],
+    debug: &DebugArgs,
+    progress: Option<&Progress>,
+    stop: &AtomicBool,
+) -> Vec<Read> {
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, Read)>> = Mutex::new(Vec::new());
     let readers = std::thread::available_parallelism().map_or(1, usize::from);
@@ -217,7 +240,8 @@ fn read_all(subjects: &[Found], debug: &DebugArgs, progress: Option<&Progress>) 
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(subject) = subjects.get(at) else {
+                    let subject = subjects.get(at).filter(|_| !stop.load(Ordering::Relaxed));
+                    let Some(subject) = subject else {
                         break;
                     };
                     let read = read(subject, debug);

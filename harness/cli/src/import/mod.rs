@@ -88,7 +88,8 @@ fn evidence_in(path: &Path, text: &str) -> Result<Evidence, Failure> {
         "{}: nothing of a crash in it: expected a crash-utility session (bt, bt -f, struct, dis) or an oops{}",
         path.display(),
         near.unwrap_or_default()
-    )))
+    ))
+    .hint("a vmcore is read with recrash analyze, a folder of files with recrash triage"))
 }
 
 /// Whether there is anything of a crash in it: a table of caches alone is none.

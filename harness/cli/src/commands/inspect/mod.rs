@@ -6,6 +6,7 @@ mod dis;
 mod form;
 mod log;
 mod module;
+mod out;
 mod ps;
 mod rd;
 mod reply;
@@ -23,11 +24,17 @@ mod unknown;
 mod usb;
 mod vtop;
 
+use anyhow::anyhow;
+use clap::Parser as _;
+use std::cell::RefCell;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Outcome;
 use crate::debug_files::DebugArgs;
+use crate::failure::Failure;
+use out::Out;
+pub(crate) use out::{Kept, Stop};
 use session::Session;
 pub(crate) use unknown::without_bad_advice;
 
@@ -89,24 +96,91 @@ impl Args {
             return Err(unknown::failure(words));
         }
         let opened = session::open(&self.vmcore, &self.split, &self.debug)?;
-        let session = Session::new(&opened, self.json)?;
-        match self.command {
-            Inspect::Sys(args) => args.run(&session),
-            Inspect::Log(args) => args.run(&session),
-            Inspect::Bt(args) => args.run(&session),
-            Inspect::Ps(args) => args.run(&session),
-            Inspect::Mod(args) => args.run(&session),
-            Inspect::Slab(args) => args.run(&session),
-            Inspect::Struct(args) => args.run(&session),
-            Inspect::Sym(args) => args.run(&session),
-            Inspect::Rd(args) => args.run(&session),
-            Inspect::Dis(args) => args.run(&session),
-            Inspect::Usb(args) => args.run(&session),
-            Inspect::Vtop(args) => args.run(&session),
-            Inspect::Search(args) => args.run(&session),
-            Inspect::Unknown(words) => Err(unknown::failure(&words)),
+        let out = if self.json { Out::Json } else { Out::Text };
+        self.command.run(&Session::new(&opened, out)?)
+    }
+}
+
+impl Inspect {
+    fn run(self, session: &Session<'_>) -> Outcome {
+        match self {
+            Self::Sys(args) => args.run(session),
+            Self::Log(args) => args.run(session),
+            Self::Bt(args) => args.run(session),
+            Self::Ps(args) => args.run(session),
+            Self::Mod(args) => args.run(session),
+            Self::Slab(args) => args.run(session),
+            Self::Struct(args) => args.run(session),
+            Self::Sym(args) => args.run(session),
+            Self::Rd(args) => args.run(session),
+            Self::Dis(args) => args.run(session),
+            Self::Usb(args) => args.run(session),
+            Self::Vtop(args) => args.run(session),
+            Self::Search(args) => args.run(session),
+            Self::Unknown(words) => Err(unknown::failure(&words)),
         }
     }
+}
+
+/// A command in words, without the dump and the options that name files.
+#[derive(Debug, clap::Parser)]
+#[command(
+    name = "inspect",
+    no_binary_name = true,
+    disable_help_subcommand = true
+)]
+struct Words {
+    #[command(subcommand)]
+    command: Inspect,
+}
+
+/// Asks one command of a dump and keeps its answer; `words` are the command and its arguments. Options that name files
+/// (`--split`, `--vmlinux`) are the caller's, not the words'. The answer is kept also where the command fails in the end.
+///
+/// # Errors
+/// The words are no command, or the dump cannot be opened.
+pub(crate) fn ask(
+    vmcore: &Path,
+    split: &[PathBuf],
+    debug: &DebugArgs,
+    words: &[String],
+    stop: &Stop,
+) -> Result<(Kept, Option<Failure>), Failure> {
+    let mut args: Vec<OsString> = ["recrash", "inspect", "vmcore"].map(OsString::from).into();
+    args.extend(words.iter().map(OsString::from));
+    let args = respell(args.into_iter()).into_iter().skip(3);
+    let command = match Words::try_parse_from(args) {
+        Ok(words) => words.command,
+        Err(error) if error.exit_code() == 0 => {
+            let text = error.render().to_string();
+            let kept = Kept {
+                objects: vec![serde_json::json!({ "type": "help", "text": text })],
+                text,
+                ..Kept::default()
+            };
+            return Ok((kept, None));
+        }
+        Err(error) => {
+            let text = without_bad_advice(error).render().to_string();
+            let text = text.trim_start_matches("error: ").trim_end().to_owned();
+            return Err(Failure::usage(anyhow!(text)));
+        }
+    };
+    if let Inspect::Unknown(words) = &command {
+        return Err(unknown::failure(words));
+    }
+    let opened = session::open(vmcore, split, debug)?;
+    let kept = RefCell::new(Kept {
+        stop: Stop::clone(stop),
+        ..Kept::default()
+    });
+    let failure = command.run(&Session::new(&opened, Out::Kept(&kept))?).err();
+    Ok((kept.into_inner(), failure))
+}
+
+/// Names of the commands.
+pub(crate) fn names() -> Vec<String> {
+    unknown::names()
 }
 
 /// crash's `rd -8 -16 -32 -64` in the spelling that the option parser knows, and `struct struct page` as one type.

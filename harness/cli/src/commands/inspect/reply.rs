@@ -26,34 +26,18 @@ struct Envelope<'a, R> {
     notes: &'a [String],
 }
 
-/// One JSON object on stdout.
-pub(super) fn print_json<R: Reply>(
-    reply: &R,
-    missing: &[String],
-    notes: &[String],
-) -> anyhow::Result<()> {
-    output::print_json(&Envelope {
+/// The JSON object.
+pub(super) fn envelope<'a, R: Reply>(
+    reply: &'a R,
+    missing: &'a [String],
+    notes: &'a [String],
+) -> impl Serialize + 'a {
+    Envelope {
         kind: R::KIND,
         reply,
         missing,
         notes,
-    })
-}
-
-/// Text on stdout; what is missing on stderr.
-pub(super) fn print_text<R: Reply>(
-    reply: &R,
-    missing: &[String],
-    notes: &[String],
-) -> std::io::Result<()> {
-    output::print(&reply.text())?;
-    for line in notes {
-        output::note(&format!("note: {}\n", clean(line)));
     }
-    for line in missing {
-        output::note(&format!("missing: {}\n", clean(line)));
-    }
-    Ok(())
 }
 
 /// Each line once, in the order of their first; one that was there more often says how often.

@@ -135,13 +135,14 @@ impl Args {
         let patterns = self.patterns(session)?;
         let view = self.view(session)?;
         let (from, to) = self.range(session, view)?;
+        let max = session.out().at_most(self.max);
         let keep = patterns.iter().map(|pattern| pattern.bytes.len()).max();
         let mut search = Search {
             session,
             view,
             keep: keep.unwrap_or(1).saturating_sub(1),
             patterns,
-            left: self.max,
+            left: max,
             hits: 0,
             searched: 0,
             unreadable: BTreeMap::new(),
@@ -155,7 +156,7 @@ impl Args {
         } else {
             search.physical(from, to)?;
         }
-        search.finish(self.max)
+        search.finish(max)
     }
 
     fn process<'k>(&self, session: &'k Session<'_>) -> Result<AddressSpace<'k>, Failure> {
@@ -338,7 +339,7 @@ impl Search<'_> {
     }
 
     fn goes_on(&self) -> bool {
-        self.left > 0 && !self.gives_up()
+        self.left > 0 && !self.gives_up() && !self.session.out().is_stopped()
     }
 
     fn gives_up(&self) -> bool {
@@ -429,11 +430,7 @@ impl Search<'_> {
             };
             let place = start.wrapping_add(at as u64);
             let hit = pattern.hit(bytes.get(at..).unwrap_or_default(), place, self.view);
-            if self.session.json() {
-                output::print_json(&hit)?;
-            } else {
-                output::print(&hit.line())?;
-            }
+            self.session.out().part(|| hit.line(), &hit)?;
         }
         Ok(())
     }
@@ -454,28 +451,29 @@ impl Search<'_> {
             .map(|(why, pages)| format!("{pages} pages could not be searched: {why}"))
             .collect();
         let limited = self.left == 0 && self.hits == max;
-        if self.session.json() {
-            output::print_json(&End {
-                kind: "search-end",
-                hits: self.hits,
-                limited,
-                searched: self.searched,
-                missing,
-            })?;
-            return Ok(Exit::Met);
-        }
+        let out = self.session.out();
         if self.hits == 0 {
             let bytes = self.searched;
-            output::note(&format!(
+            out.note(&format!(
                 "no hits in {} MiB of memory\n",
                 bytes.div_ceil(1 << 20)
             ));
         }
         if limited {
-            output::note(&format!("ended after {max} hits (--max)\n"));
+            out.note(&format!("ended after {max} hits (--max)\n"));
         }
         for line in &missing {
-            output::note(&format!("missing: {line}\n"));
+            out.note(&format!("missing: {line}\n"));
+        }
+        if self.session.json() {
+            let end = End {
+                kind: "search-end",
+                hits: self.hits,
+                limited,
+                searched: self.searched,
+                missing,
+            };
+            out.part(String::new, &end)?;
         }
         Ok(Exit::Met)
     }

@@ -6,6 +6,7 @@ use recrash_kernel::{Kernel, Missing};
 use recrash_vmcore::{Vmcore, Vmcoreinfo};
 
 use super::super::Outcome;
+use super::out::Out;
 use super::reply::{self, Reply};
 use crate::debug_files::{DebugArgs, DebugFiles};
 use crate::dump;
@@ -24,7 +25,8 @@ pub(super) struct Opened {
 pub(super) fn open(vmcore: &Path, split: &[PathBuf], debug: &DebugArgs) -> Result<Opened, Failure> {
     dump::must_be_files(vmcore, split)?;
     let dump = dump::open(vmcore, split).map_err(|error| {
-        Failure::inconclusive(anyhow!(error).context("the dump cannot be read"))
+        let failure = Failure::inconclusive(anyhow!(error).context("the dump cannot be read"));
+        dump::advised(failure, vmcore)
     })?;
     Ok(Opened {
         file: vmcore.display().to_string(),
@@ -43,13 +45,13 @@ pub(super) struct Session<'d> {
     kernel: Result<Kernel<'d>, Missing>,
     files: &'d DebugFiles,
     notes: Vec<String>,
-    json: bool,
+    out: Out<'d>,
 }
 
 impl<'d> Session<'d> {
     /// # Errors
     /// A vmlinux that was named is of another kernel.
-    pub(super) fn new(opened: &'d Opened, json: bool) -> Result<Self, Failure> {
+    pub(super) fn new(opened: &'d Opened, out: Out<'d>) -> Result<Self, Failure> {
         let info = opened.dump.vmcoreinfo().unwrap_or(&opened.no_info);
         let sources = opened.files.sources();
         let kernel = Kernel::open_with(&opened.dump, info, opened.dump.prstatus(), &sources);
@@ -63,7 +65,7 @@ impl<'d> Session<'d> {
             kernel,
             files: &opened.files,
             notes,
-            json,
+            out,
         })
     }
 
@@ -95,9 +97,14 @@ impl<'d> Session<'d> {
         self.kernel.as_ref()
     }
 
-    /// Whether one JSON object is wanted.
+    /// Whether a JSON object is wanted.
     pub(super) fn json(&self) -> bool {
-        self.json
+        !matches!(self.out, Out::Text)
+    }
+
+    /// Where answers go.
+    pub(super) fn out(&self) -> Out<'d> {
+        self.out
     }
 
     /// Prints what a command found, and what it could not read.
@@ -113,11 +120,7 @@ impl<'d> Session<'d> {
         notes: &[String],
     ) -> Outcome {
         let missing = &reply::collapsed(missing);
-        if self.json {
-            reply::print_json(found, missing, notes)?;
-        } else {
-            reply::print_text(found, missing, notes)?;
-        }
+        self.out.reply(found, missing, notes)?;
         Ok(Exit::Met)
     }
 

@@ -8,7 +8,7 @@ use recrash_machine::target::Target;
 use recrash_signature::store::Golden;
 use std::path::PathBuf;
 
-use super::super::{checkout, config_file, fits, runs_folder};
+use super::super::{checkout, config_file, fits, must_be_writable, runs_folder};
 use super::Args;
 use super::hardware::Named;
 use crate::failure::Failure;
@@ -82,7 +82,7 @@ impl Args {
     /// Where the runs are kept.
     pub(super) fn root(&self) -> Result<PathBuf, Failure> {
         match &self.out {
-            Some(dir) => Ok(dir.clone()),
+            Some(dir) => must_be_writable(dir).map(|()| dir.clone()),
             None => runs_folder(),
         }
     }
