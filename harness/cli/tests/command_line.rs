@@ -373,9 +373,9 @@ fn typical_mistakes_are_told_what_to_do_next() {
         (&["explain", &notes], 2, "recrash analyze"),
         (&["import", &empty], 2, "recrash analyze"),
         (
-            &["compare", &notes, "nosuch"],
+            &["compare", EVIDENCE, "nosuch"],
             2,
-            "no such file either; one of: usb-",
+            "no golden of that name; one of: usb-",
         ),
         (
             &["compare", EVIDENCE, "--golden", "nosuch"],
