@@ -317,3 +317,79 @@ fn a_scenario_that_can_do_no_harm_on_a_target_is_refused() {
          writes ends before the middle of the object",
     );
 }
+
+#[test]
+fn typical_mistakes_are_told_what_to_do_next() {
+    let scratch = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("mistakes");
+    let _ = std::fs::remove_dir_all(&scratch);
+    std::fs::create_dir_all(&scratch).unwrap();
+    let file = |name: &str, contents: &[u8]| {
+        let path = scratch.join(name);
+        std::fs::write(&path, contents).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let empty = file("empty", b"");
+    let packed = file(
+        "vmcore.gz",
+        &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xff, 0xff],
+    );
+    let notes = file("notes.txt", b"nothing of a crash\n");
+    let below = format!("{notes}/runs");
+    let folder = scratch.to_str().unwrap();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["anlyze", "x"], 2, "'analyze'"),
+        (&["run", "--target", "nosuch"], 2, "one of: debian"),
+        (
+            &["run", "--target", "debian,nosuch", "--dry-run"],
+            2,
+            "one of: debian",
+        ),
+        (&["run", "--scenario", "nosuch"], 2, "one of: "),
+        (&["run", "--device", "nosuch"], 2, "one of: "),
+        (
+            &["run", "--fault", "nosuch"],
+            2,
+            "expected one of duplicate-dma",
+        ),
+        (
+            &["run", "--controller", "nosuch"],
+            2,
+            "expected one of qemu-xhci",
+        ),
+        (&["run", "--expect", "same"], 2, "same-bug"),
+        (
+            &["run", "--out", &below],
+            2,
+            "next: name a folder that you may write to",
+        ),
+        (&["analyze", "nosuch"], 2, "next: check the path"),
+        (&["analyze", folder], 2, "next: name a vmcore"),
+        (&["analyze", &empty], 4, "next: it is empty"),
+        (&["analyze", &packed], 4, "unpack it first"),
+        (&["analyze", &notes], 4, "recrash explain"),
+        (&["inspect", &notes, "bt"], 4, "recrash explain"),
+        (&["inspect", &packed, "kmem"], 2, "slab"),
+        (&["explain", folder], 2, "has no vmcore in it"),
+        (&["explain", &notes], 2, "recrash analyze"),
+        (&["import", &empty], 2, "recrash analyze"),
+        (
+            &["compare", EVIDENCE, "nosuch"],
+            2,
+            "no golden of that name; one of: usb-",
+        ),
+        (
+            &["compare", EVIDENCE, "--golden", "nosuch"],
+            2,
+            "one of: usb-",
+        ),
+        (&["triage", "nosuch"], 2, "next: name dumps"),
+        (&["target", "show", "nosuch"], 2, "one of: debian"),
+        (&["mcp", "/nowhere"], 2, "next: name a folder"),
+        (&["mcp", &notes], 2, folder),
+        (&["man", "nosuch"], 2, "one of: run"),
+        (&["completions", "nosuch"], 2, "bash"),
+    ];
+    for (args, code, next) in cases {
+        check(args, *code, next);
+    }
+}

@@ -186,7 +186,9 @@ impl Args {
         let golden =
             golden::find(&super::checkout()?.join("golden"), &wanted).map_err(|failure| {
                 let names = failure.next().unwrap_or_default();
-                failure.hint(format!("there is no such file either; {names}"))
+                failure.hint(format!(
+                    "there is no such file, and no golden of that name; {names}"
+                ))
             })?;
         let name = GoldenRef::of(&golden);
         Ok((name, Subject::Crash(Box::new(golden.signature))))

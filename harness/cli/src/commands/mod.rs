@@ -78,11 +78,14 @@ impl Command {
     }
 }
 
+/// The target where none is named.
+pub(crate) const DEFAULT_TARGET: &str = "debian";
+
 /// `--target NAME`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct TargetArg {
     /// The kernel to boot: a file in qemu/targets, without .toml, or one that recrash target add has added
-    #[arg(long, default_value = "debian", value_name = "NAME")]
+    #[arg(long, default_value = DEFAULT_TARGET, value_name = "NAME")]
     target: String,
 }
 

@@ -164,14 +164,19 @@ impl Folders {
         Ok(())
     }
 
-    fn refused(&self, error: anyhow::Error) -> Failure {
-        let folders: Vec<String> = self
+    /// Their names, for people.
+    pub(super) fn shown(&self) -> String {
+        let names: Vec<String> = self
             .paths()
             .map(|path| path.display().to_string())
             .collect();
+        names.join(" or ")
+    }
+
+    fn refused(&self, error: anyhow::Error) -> Failure {
         Failure::usage(error).hint(format!(
             "give a path below {}; a relative one begins there. Others are read when recrash mcp is started with their folder",
-            folders.join(" or ")
+            self.shown()
         ))
     }
 }

@@ -4,6 +4,8 @@ mod bounded;
 mod confine;
 mod folders;
 mod input;
+mod reply;
+mod request;
 mod server;
 mod tools;
 
