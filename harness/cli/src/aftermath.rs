@@ -19,7 +19,7 @@ use crate::judge::{Course, Judged, Places};
 use crate::output::{self, DIM, HEAD};
 use crate::progress::Progress;
 use crate::report::{CrashReport, device, text};
-use crate::subject::{SIGNATURE, Subject};
+use crate::subject::{self, SIGNATURE, Subject};
 use crate::timings::Timings;
 use crate::{extract, golden};
 
@@ -273,6 +273,10 @@ fn subject(
         run::Outcome::NoCrash => Subject::NoCrash(
             "the device was asked, the fault code ran, and the kernel was alive at the end".into(),
         ),
+        run::Outcome::Dumped { .. } => Subject::Inconclusive {
+            stage: None,
+            why: subject::DUMPED.into(),
+        },
         run::Outcome::Inconclusive { stage, reason } => Subject::Inconclusive {
             stage: Some(stage.to_string()),
             why: reason.clone(),
