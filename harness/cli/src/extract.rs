@@ -8,6 +8,7 @@ mod field;
 mod headers;
 mod log;
 mod registers;
+pub(crate) mod stale;
 
 use std::path::{Path, PathBuf};
 
