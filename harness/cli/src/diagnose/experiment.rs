@@ -129,24 +129,22 @@ pub(crate) fn caches_of(bytes: u64, random: bool) -> Vec<String> {
     let between = BETWEEN
         .into_iter()
         .find(|size| (power / 2 < bytes && bytes <= *size) && *size < power);
-    of_size(between.unwrap_or(power), random)
+    let size = between.unwrap_or(power);
+    // kmalloc_size_info: `256`, `1k`.
+    let spelt = match size {
+        1024.. if size.is_multiple_of(1024) => format!("{}k", size / 1024),
+        _ => size.to_string(),
+    };
+    of_size(&spelt, random)
 }
 
-/// The same for a size that is a cache's.
-pub(crate) fn of_size(size: u64, random: bool) -> Vec<String> {
-    let mut names = vec![format!("kmalloc-{}", spelt(size))];
+/// The same for a size as a cache's name has it, `256` or `1k`.
+pub(crate) fn of_size(size: &str, random: bool) -> Vec<String> {
+    let mut names = vec![format!("kmalloc-{size}")];
     if random {
-        names.extend((1..=15).map(|number| format!("kmalloc-rnd-{number:02}-{}", spelt(size))));
+        names.extend((1..=15).map(|number| format!("kmalloc-rnd-{number:02}-{size}")));
     }
     names
-}
-
-/// kmalloc_size_info: `256`, `1k`.
-fn spelt(size: u64) -> String {
-    match size {
-        1024.. if size % 1024 == 0 => format!("{}k", size / 1024),
-        _ => size.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ pub(crate) mod conclude;
 pub(crate) mod experiment;
 pub(crate) mod offer;
 pub(crate) mod order;
+pub(crate) mod present;
+pub(crate) mod record;
 pub(crate) mod seen;
 pub(crate) mod text;
 pub(crate) mod weigh;

@@ -20,6 +20,7 @@ use super::{Outcome, TargetArg};
 use crate::expect::Expect;
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::report::emit::ReportArgs;
 use crate::{interrupt, output};
 use attempts::{AttemptsArgs, Series, Source};
 use bench::Bench;
@@ -87,6 +88,8 @@ pub(crate) struct Args {
     matrix: MatrixArgs,
     #[command(flatten)]
     hardware: HardwareArgs,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -109,6 +112,7 @@ impl From<AccelArg> for AccelChoice {
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
+        self.report.check(self.json)?;
         if matrix::is_wanted(&self) {
             return matrix::run(&self);
         }
@@ -161,7 +165,10 @@ impl Args {
             return Ok(exit);
         }
         let aftermath = bench.run_once(&progress, &stop, None);
-        aftermath.print(self.json, self.timings)?;
+        if !self.report.takes_stdout() {
+            aftermath.print(self.json, self.timings)?;
+        }
+        self.report.emit(aftermath.document())?;
         prune(&plan.root, self.keep);
         Ok(aftermath.exit())
     }
