@@ -326,7 +326,10 @@ fn stale(writes: &[(u64, &[u8])], expected: Option<(std::ops::Range<u64>, Vec<u8
 fn a_free_object_that_was_written_to_is_found_by_its_poison() {
     let object = debugged(2);
     stale(&[], None);
-    stale(&[(object, b"8\x03V")], Some((0..3, b"8\x03V".to_vec(), true)));
+    stale(
+        &[(object, b"8\x03V")],
+        Some((0..3, b"8\x03V".to_vec(), true)),
+    );
     // What was written has the poison's value in it and behind it, and reaches the last byte, which has another.
     let last = vec![b'U', 0x6b, b'U'];
     stale(&[(object + 53, &last)], Some((53..56, last.clone(), true)));

@@ -42,6 +42,7 @@ pub(crate) enum Command {
     Golden(golden::Args),
     Report(report::Args),
     Explain(explain::Args),
+    Diagnose(run::diagnose::Args),
     Runs(runs::Args),
     Titles(titles::Args),
 }
@@ -62,6 +63,7 @@ impl Command {
             Self::Golden(args) => args.run(),
             Self::Report(args) => args.run(),
             Self::Explain(args) => args.run(),
+            Self::Diagnose(args) => args.run(),
             Self::Runs(args) => args.run(),
             Self::Titles(args) => args.run(),
         }

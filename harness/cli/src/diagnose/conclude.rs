@@ -75,7 +75,9 @@ impl Writer {
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Controller => "late DMA: the controller wrote after the transfer had ended",
-            Self::Cpu => "code on the CPU, through a pointer that it had kept: what stops DMA did not stop it",
+            Self::Cpu => {
+                "code on the CPU, through a pointer that it had kept: what stops DMA did not stop it"
+            }
             Self::ControllerOrCpu => {
                 "the controller, after the transfer had ended, or code on the CPU through a pointer that it had kept"
             }
@@ -112,7 +114,9 @@ pub(crate) fn conclude(effects: &[(Experiment, &Effect)], seen: &Seen) -> Findin
         .as_ref()
         .and_then(|memory| Some((memory, choose(memory, wire)?)));
     let order = chosen.map(|(memory, object)| order(object, memory, wire));
-    let pair = chosen.zip(order.as_ref()).map(|((_, object), order)| (object, order));
+    let pair = chosen
+        .zip(order.as_ref())
+        .map(|((_, object), order)| (object, order));
     let explanations = weigh(effects, pair);
     let conclusion = match pair {
         Some((object, order)) => of_object(object, order, &explanations),
@@ -131,7 +135,11 @@ pub(crate) fn conclude(effects: &[(Experiment, &Effect)], seen: &Seen) -> Findin
 fn choose<'m>(memory: &'m Memory, wire: &Wire) -> Option<&'m WrittenObject> {
     let rank = |object: &&WrittenObject| {
         let answered = wire.carrying(object.start, &object.bytes).next().is_some();
-        (answered, object.sent_by_device, object.end.saturating_sub(object.start))
+        (
+            answered,
+            object.sent_by_device,
+            object.end.saturating_sub(object.start),
+        )
     };
     let objects = memory.objects.iter();
     objects
@@ -211,7 +219,12 @@ impl Conclusion {
 
 /// Why there is nothing to conclude from.
 fn without_object(effects: &[(Experiment, &Effect)], seen: &Seen) -> Conclusion {
-    let effect = |wanted| effects.iter().find(|(one, _)| *one == wanted).map(|(_, effect)| *effect);
+    let effect = |wanted| {
+        effects
+            .iter()
+            .find(|(one, _)| *one == wanted)
+            .map(|(_, effect)| *effect)
+    };
     let (why, next) = match (effect(Experiment::SlubDebug), &seen.memory) {
         (None, _) => (
             "the run with SLUB debugging, which says who freed what, was not made".to_owned(),
@@ -226,7 +239,10 @@ fn without_object(effects: &[(Experiment, &Effect)], seen: &Seen) -> Conclusion 
             "the kernel did not take slub_debug=: see its console",
         ),
         (Some(_), Some(memory)) if !memory.missing.is_empty() => (
-            format!("the memory could not be read: {}", memory.missing.join("; ")),
+            format!(
+                "the memory could not be read: {}",
+                memory.missing.join("; ")
+            ),
             "with --debug-dir of the kernel's debug package its types are known",
         ),
         _ => (

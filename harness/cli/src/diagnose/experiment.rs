@@ -4,7 +4,19 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A repetition of the run with one thing changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Experiment {
     /// Nothing is changed.
@@ -88,14 +100,21 @@ impl Experiment {
             Self::Control | Self::NoFault => &[],
             Self::SlubDebug => {
                 let caches: String = caches.iter().map(|name| format!(",{name}")).collect();
-                return vec![format!("slub_debug=FZPU{caches}"), "panic_on_taint=0x20".into()];
+                return vec![
+                    format!("slub_debug=FZPU{caches}"),
+                    "panic_on_taint=0x20".into(),
+                ];
             }
             Self::InitOnFree => &["init_on_free=1"],
             Self::PagePoison => &["page_poison=1"],
             Self::Kasan => &["kasan.fault=panic", "kasan_multi_shot"],
             Self::Kfence => &["kfence.sample_interval=1", "panic_on_warn=1"],
             Self::Swiotlb => &["swiotlb=force"],
-            Self::Iommu => &["intel_iommu=on,strict", "iommu.strict=1", "iommu.passthrough=0"],
+            Self::Iommu => &[
+                "intel_iommu=on,strict",
+                "iommu.strict=1",
+                "iommu.passthrough=0",
+            ],
         };
         words.iter().map(|word| (*word).to_owned()).collect()
     }
@@ -194,7 +213,10 @@ mod tests {
     #[test]
     fn slub_debugging_is_for_the_caches_concerned_and_ends_in_a_dump() {
         let words = Experiment::SlubDebug.append(&["kmalloc-256".into(), "x".into()]);
-        assert_eq!(words, ["slub_debug=FZPU,kmalloc-256,x", "panic_on_taint=0x20"]);
+        assert_eq!(
+            words,
+            ["slub_debug=FZPU,kmalloc-256,x", "panic_on_taint=0x20"]
+        );
         assert!(Experiment::SlubDebug.extras().dump_at_end);
         assert!(Experiment::Control.extras().is_none());
     }

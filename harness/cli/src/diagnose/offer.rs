@@ -56,7 +56,9 @@ fn reason(experiment: Experiment, ground: Ground<'_>) -> Option<String> {
         Experiment::Iommu => &["INTEL_IOMMU"],
     };
     let Some(config) = ground.config else {
-        return Some("the kernel's configuration is not at hand, so what it offers is not known".into());
+        return Some(
+            "the kernel's configuration is not at hand, so what it offers is not known".into(),
+        );
     };
     let lacking: Vec<String> = needs
         .iter()
@@ -91,14 +93,23 @@ mod tests {
     const DEBIAN: &str = "CONFIG_SLUB_DEBUG=y\nCONFIG_MAGIC_SYSRQ=y\n# CONFIG_INIT_ON_FREE_DEFAULT_ON is not set\n\
                           # CONFIG_KASAN is not set\nCONFIG_SWIOTLB=y\nCONFIG_INTEL_IOMMU=y\nCONFIG_KFENCE=y\n";
 
-    fn check(experiment: Experiment, config: Option<&str>, machine_type: &str, expected: Option<&str>) {
+    fn check(
+        experiment: Experiment,
+        config: Option<&str>,
+        machine_type: &str,
+        expected: Option<&str>,
+    ) {
         let config = config.map(KernelConfig::parse);
         let ground = Ground {
             config: config.as_ref(),
             machine_type,
             fault: "duplicate-dma",
         };
-        assert_eq!(reason(experiment, ground).as_deref(), expected, "{experiment}");
+        assert_eq!(
+            reason(experiment, ground).as_deref(),
+            expected,
+            "{experiment}"
+        );
     }
 
     #[test]
@@ -120,9 +131,19 @@ mod tests {
     fn what_it_lacks_is_not_offered_and_says_why() {
         let (kasan, poison) = (Experiment::Kasan, Experiment::PagePoison);
         check(kasan, Some(DEBIAN), "q35", Some("CONFIG_KASAN is not set"));
-        check(poison, Some(DEBIAN), "q35", Some("CONFIG_PAGE_POISONING is not set"));
+        check(
+            poison,
+            Some(DEBIAN),
+            "q35",
+            Some("CONFIG_PAGE_POISONING is not set"),
+        );
         let old = "the kernel has no init_on_free, which came with Linux 5.3";
-        check(Experiment::InitOnFree, Some("CONFIG_SLUB=y\n"), "q35", Some(old));
+        check(
+            Experiment::InitOnFree,
+            Some("CONFIG_SLUB=y\n"),
+            "q35",
+            Some(old),
+        );
         let pc = "the machine is a pc, and QEMU has an IOMMU for q35 only";
         check(Experiment::Iommu, Some(DEBIAN), "pc", Some(pc));
         check(Experiment::Iommu, Some(DEBIAN), "pc-q35-7.2,smm=off", None);

@@ -13,7 +13,11 @@ const SHOWN: usize = 64;
 pub(crate) fn sections(diagnosis: &Diagnosis) -> Vec<Section> {
     let findings = &diagnosis.findings;
     let mut sections = vec![conclusion(findings), experiments(&diagnosis.experiments)];
-    if findings.explanations.iter().any(|one| !one.predictions.is_empty()) {
+    if findings
+        .explanations
+        .iter()
+        .any(|one| !one.predictions.is_empty())
+    {
         sections.push(explanations(findings));
     }
     sections.extend(findings.object.as_ref().map(object));
@@ -52,7 +56,11 @@ fn conclusion(findings: &Findings) -> Section {
         }
         Conclusion::Undecided { next, .. } => facts.push(Fact::new("next", next.clone())),
     }
-    if let Some(hand) = findings.object.as_ref().and_then(|object| object.allocated.as_ref()) {
+    if let Some(hand) = findings
+        .object
+        .as_ref()
+        .and_then(|object| object.allocated.as_ref())
+    {
         facts.push(by("allocated by", hand));
     }
     if let Some(order) = &findings.order {
@@ -85,12 +93,15 @@ fn conclusion(findings: &Findings) -> Section {
             .filter_map(|(what, at)| Some(format!("{what} at {} ms", at?)))
             .collect();
         if !when.is_empty() {
-            facts.push(
-                Fact::new("clock", when.join(", "))
-                    .proven_by("jiffies of the tracks, counted back from the kernel's death as the host saw it"),
-            );
+            facts.push(Fact::new("clock", when.join(", ")).proven_by(
+                "jiffies of the tracks, counted back from the kernel's death as the host saw it",
+            ));
         }
-        let known = if conclusion.is_there() { "known by" } else { "open" };
+        let known = if conclusion.is_there() {
+            "known by"
+        } else {
+            "open"
+        };
         facts.push(Fact::new(known, order.because.join("\n")));
     }
     facts.push(Fact::new(
@@ -98,11 +109,17 @@ fn conclusion(findings: &Findings) -> Section {
         "the vmcore of the run with SLUB debugging, and what the host saw of the device; repro-module's own reports were \
          not read",
     ));
-    Section::new("Conclusion").text(conclusion.headline()).facts(facts)
+    Section::new("Conclusion")
+        .text(conclusion.headline())
+        .facts(facts)
 }
 
 fn by(name: &str, hand: &Hand) -> Fact {
-    let mut path: Vec<String> = hand.path.iter().map(|function| format!("← {}", function.long())).collect();
+    let mut path: Vec<String> = hand
+        .path
+        .iter()
+        .map(|function| format!("← {}", function.long()))
+        .collect();
     if let Some(why) = &hand.no_path {
         path.push(format!("no call path: {why}"));
     }
@@ -158,7 +175,9 @@ pub(crate) fn effect_text(effect: &Effect) -> String {
         Effect::Same { title } => format!("crash: {title}"),
         Effect::Other { title } => format!("another crash: {title}"),
         Effect::NoCrash => "no crash".into(),
-        Effect::Read { title: Some(title) } => format!("memory read; the kernel had found it: {title}"),
+        Effect::Read { title: Some(title) } => {
+            format!("memory read; the kernel had found it: {title}")
+        }
         Effect::Read { title: None } => "memory read; the kernel had not noticed".into(),
         Effect::Nothing { why } => format!("says nothing: {why}"),
     }
@@ -193,15 +212,25 @@ fn object(object: &WrittenObject) -> Section {
         .take(SHOWN)
         .filter_map(|at| object.bytes.get(at..at + 2))
         .collect();
-    let more = if object.bytes.len() > SHOWN * 2 { " …" } else { "" };
+    let more = if object.bytes.len() > SHOWN * 2 {
+        " …"
+    } else {
+        ""
+    };
     let mut facts = vec![
         Fact::new(
             "object",
-            format!("{} of {} ({} bytes)", object.address, object.cache, object.object_size),
+            format!(
+                "{} of {} ({} bytes)",
+                object.address, object.cache, object.object_size
+            ),
         ),
         Fact::new(
             "written",
-            format!("bytes {} to {} of the freed object: {}", object.start, object.end, object.what),
+            format!(
+                "bytes {} to {} of the freed object: {}",
+                object.start, object.end, object.what
+            ),
         )
         .proven_by(format!("{}{more}", bytes.join(" "))),
         Fact::new(
@@ -214,8 +243,16 @@ fn object(object: &WrittenObject) -> Section {
         ),
     ];
     for urb in &object.urbs {
-        let state = if urb.in_flight { "in flight" } else { "not in flight" };
-        let memory = if urb.allocated { "" } else { ", its own memory is free" };
+        let state = if urb.in_flight {
+            "in flight"
+        } else {
+            "not in flight"
+        };
+        let memory = if urb.allocated {
+            ""
+        } else {
+            ", its own memory is free"
+        };
         let setup = urb.setup.as_deref().unwrap_or("no control transfer");
         facts.push(
             Fact::new(

@@ -127,7 +127,10 @@ pub(crate) fn together(runs: &[Run]) -> Effect {
         Effect::NoCrash => 2,
         Effect::Nothing { .. } => 3,
     };
-    let first = runs.iter().map(|run| &run.effect).min_by_key(|effect| rank(effect));
+    let first = runs
+        .iter()
+        .map(|run| &run.effect)
+        .min_by_key(|effect| rank(effect));
     first.cloned().unwrap_or_else(|| Effect::Nothing {
         why: "no run was made".into(),
     })
@@ -164,11 +167,10 @@ mod tests {
         let entry = Entry {
             experiment: Experiment::Kasan,
             adds: Vec::new(),
-            state: State::NotOffered {
-                reason: "r".into(),
-            },
+            state: State::NotOffered { reason: "r".into() },
         };
-        let json = serde_json::json!({"experiment": "kasan", "state": "not-offered", "reason": "r"});
+        let json =
+            serde_json::json!({"experiment": "kasan", "state": "not-offered", "reason": "r"});
         assert_eq!(serde_json::to_value(&entry).unwrap(), json);
         assert_eq!(serde_json::from_value::<Entry>(json).unwrap(), entry);
     }

@@ -135,7 +135,12 @@ impl Function {
     /// `function+0x1b [module]`.
     pub(crate) fn long(&self) -> String {
         let module = self.module.as_ref().map(|module| format!(" [{module}]"));
-        format!("{}+{:#x}{}", self.name, self.offset, module.unwrap_or_default())
+        format!(
+            "{}+{:#x}{}",
+            self.name,
+            self.offset,
+            module.unwrap_or_default()
+        )
     }
 
     /// The name as the source has it: what the compiler appends to parts and clones of a function is left out.

@@ -45,7 +45,9 @@ fn table(out: &mut String, table: &Table) {
     let width = |column: usize| {
         let cells = table.rows.iter().filter_map(|row| row.get(column));
         let heading = table.columns.get(column);
-        let widths = cells.chain(heading).map(|cell| printable(cell).chars().count());
+        let widths = cells
+            .chain(heading)
+            .map(|cell| printable(cell).chars().count());
         widths.max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..table.columns.len()).map(width).collect();

@@ -22,13 +22,20 @@ pub(crate) enum Hypothesis {
 
 impl Hypothesis {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::LateDma, Self::EarlyFree, Self::CpuStore, Self::Overrun];
+    pub(crate) const ALL: [Self; 4] = [
+        Self::LateDma,
+        Self::EarlyFree,
+        Self::CpuStore,
+        Self::Overrun,
+    ];
 
     /// In words.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::LateDma => "late DMA: the controller wrote after the transfer had ended",
-            Self::EarlyFree => "freed too early: a driver freed the buffer while its transfer was in flight",
+            Self::EarlyFree => {
+                "freed too early: a driver freed the buffer while its transfer was in flight"
+            }
             Self::CpuStore => "copy by the CPU: code wrote through a pointer to the freed object",
             Self::Overrun => "overrun: a write into a neighbouring object ran on",
         }
@@ -94,7 +101,9 @@ const BY_CRASH: &[ByCrash] = &[
         experiment: Experiment::Swiotlb,
         stays: dma_only,
         why: |hypothesis| match hypothesis {
-            Hypothesis::LateDma => "no crash: the write goes to the bounce buffer, which is another's by then",
+            Hypothesis::LateDma => {
+                "no crash: the write goes to the bounce buffer, which is another's by then"
+            }
             Hypothesis::EarlyFree => {
                 "the same crash: at the transfer's end the bounce buffer is copied into the freed object"
             }
@@ -107,8 +116,12 @@ const BY_CRASH: &[ByCrash] = &[
         stays: dma_only,
         why: |hypothesis| match hypothesis {
             Hypothesis::LateDma => "no crash: the mapping is gone with the transfer's end",
-            Hypothesis::EarlyFree => "the same crash: the transfer is in flight, so its mapping is there",
-            Hypothesis::CpuStore => "the same crash: a store by the CPU does not go through the IOMMU",
+            Hypothesis::EarlyFree => {
+                "the same crash: the transfer is in flight, so its mapping is there"
+            }
+            Hypothesis::CpuStore => {
+                "the same crash: a store by the CPU does not go through the IOMMU"
+            }
             Hypothesis::Overrun => "",
         },
     },

@@ -93,7 +93,8 @@ impl Wire {
                 wire.note(&record);
             }
         }
-        wire.missing.push(format!("the run's record has more than {MAX_LINES} lines"));
+        wire.missing
+            .push(format!("the run's record has more than {MAX_LINES} lines"));
         wire
     }
 
@@ -156,8 +157,14 @@ impl Wire {
     }
 
     /// The transfers whose answer has these bytes (hexadecimal) from byte `start` on, as far as the record of it goes.
-    pub(crate) fn carrying<'w>(&'w self, start: u64, bytes: &'w str) -> impl Iterator<Item = &'w Transfer> {
-        let start = usize::try_from(start).unwrap_or(usize::MAX).saturating_mul(2);
+    pub(crate) fn carrying<'w>(
+        &'w self,
+        start: u64,
+        bytes: &'w str,
+    ) -> impl Iterator<Item = &'w Transfer> {
+        let start = usize::try_from(start)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(2);
         self.transfers.iter().filter(move |transfer| {
             let rest = transfer.bytes.get(start..).unwrap_or_default();
             let known = rest.len().min(bytes.len());
@@ -205,7 +212,11 @@ half a li"#;
 
     fn check(start: u64, bytes: &str, expected: usize) {
         let wire = Wire::read(EVENTS.as_bytes());
-        assert_eq!(wire.carrying(start, bytes).count(), expected, "{bytes} at {start}");
+        assert_eq!(
+            wire.carrying(start, bytes).count(),
+            expected,
+            "{bytes} at {start}"
+        );
     }
 
     #[test]

@@ -31,7 +31,9 @@ pub(crate) fn memory(kernel: &Kernel<'_>, crash: &Crash) -> Memory {
         }
     };
     memory.caches = all.caches;
-    memory.missing.extend(all.missing.iter().map(ToString::to_string));
+    memory
+        .missing
+        .extend(all.missing.iter().map(ToString::to_string));
     let buffers: Vec<VirtAddr> = all.found.iter().map(|found| found.at).collect();
     let urbs = if buffers.is_empty() {
         Vec::new()
@@ -124,7 +126,9 @@ fn request(held: &HeldUrb) -> Request {
         status: urb.status,
         actual_length: urb.actual_length,
         complete: match &urb.complete_name {
-            Some(place) => function_of(place.symbol.clone(), place.offset, place.module.clone()).short(),
+            Some(place) => {
+                function_of(place.symbol.clone(), place.offset, place.module.clone()).short()
+            }
             None => urb.complete.to_string(),
         },
         allocated: held.memory == ObjectState::Allocated,
@@ -133,7 +137,10 @@ fn request(held: &HeldUrb) -> Request {
 
 fn hand(kernel: &Kernel<'_>, track: &Track) -> Hand {
     let (path, no_path) = match &track.trace {
-        TrackTrace::Frames(frames) => (frames.iter().map(|at| function(kernel, *at)).collect(), None),
+        TrackTrace::Frames(frames) => (
+            frames.iter().map(|at| function(kernel, *at)).collect(),
+            None,
+        ),
         TrackTrace::NotSaved => (
             Vec::new(),
             Some("this kernel saves no stacks (CONFIG_STACKTRACE)".into()),

@@ -112,7 +112,9 @@ mod tests {
 
     #[test]
     fn the_kernel_s_message_is_marked_and_stands_among_its_neighbours() {
-        let before: String = (0..100).map(|n| format!("[    1.{n}] line {n}\r\n")).collect();
+        let before: String = (0..100)
+            .map(|n| format!("[    1.{n}] line {n}\r\n"))
+            .collect();
         let console = excerpt(&format!("{before}{OOPS}after\x1b[2J\n"));
         assert_eq!(console.from, 61);
         assert_eq!(console.left_out, 60);

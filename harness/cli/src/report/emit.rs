@@ -176,7 +176,11 @@ impl ReportArgs {
                 "only one result can go to stdout: --json, or one --report FORMAT=-"
             )));
         }
-        for file in self.reports.iter().filter_map(|wanted| wanted.file.as_ref()) {
+        for file in self
+            .reports
+            .iter()
+            .filter_map(|wanted| wanted.file.as_ref())
+        {
             let folder = folder_of(file);
             if !folder.is_dir() {
                 return Err(Failure::usage(anyhow!(

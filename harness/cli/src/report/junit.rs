@@ -22,9 +22,7 @@ pub(crate) fn document(document: &Document) -> anyhow::Result<String> {
             suite.extra.insert("timestamp".into(), (&**when).into());
         }
         let took = cases.iter().filter_map(|case| case.took_ms);
-        suite.set_time(Duration::from_millis(
-            took.fold(0, u64::saturating_add),
-        ));
+        suite.set_time(Duration::from_millis(took.fold(0, u64::saturating_add)));
         for case in cases {
             suite.add_test_case(test_case(group, case));
         }

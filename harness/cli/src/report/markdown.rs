@@ -96,7 +96,11 @@ fn head(document: &Document) -> String {
         });
         rows.push(("verdict", format!("**{}**{expected}", plain(verdict))));
     }
-    if let Some(crash) = document.crash.as_ref().filter(|crash| !crash.title.is_empty()) {
+    if let Some(crash) = document
+        .crash
+        .as_ref()
+        .filter(|crash| !crash.title.is_empty())
+    {
         rows.push(("crash", code(&crash.title)));
         rows.extend(crash.bug.iter().map(|bug| ("bug", code(bug))));
     }
@@ -216,15 +220,9 @@ fn crash_pieces(document: &Document, crash: &CrashPart) -> Vec<String> {
         .flat_map(|case| &case.explained)
         .map(|one| {
             let rule = one.rule.clone().unwrap_or_default();
-            [
-                &one.field,
-                &one.golden,
-                &one.found,
-                &rule,
-                &one.reason,
-            ]
-            .map(String::clone)
-            .to_vec()
+            [&one.field, &one.golden, &one.found, &rule, &one.reason]
+                .map(String::clone)
+                .to_vec()
         })
         .collect();
     if !explained.is_empty() {
@@ -243,7 +241,10 @@ fn crash_pieces(document: &Document, crash: &CrashPart) -> Vec<String> {
         }
     }
     if !account.frames.is_empty() {
-        let frames = (0..).zip(&account.frames).flat_map(frame).collect::<Vec<_>>();
+        let frames = (0..)
+            .zip(&account.frames)
+            .flat_map(frame)
+            .collect::<Vec<_>>();
         pieces.push(folded("Backtrace", &fenced(&frames)));
     }
     let differing: Vec<Vec<String>> = crash
@@ -333,7 +334,12 @@ fn facts(facts: &[Fact]) -> String {
         } else {
             format!("<br>{}", plain(&cut(&fact.proof)))
         };
-        let _ = writeln!(out, "| {} | {}{proof} |", plain(&fact.name), code(&fact.value));
+        let _ = writeln!(
+            out,
+            "| {} | {}{proof} |",
+            plain(&fact.name),
+            code(&fact.value)
+        );
     }
     out
 }
@@ -358,7 +364,9 @@ fn rows(columns: &[String], cells: &[Vec<String>]) -> String {
 }
 
 fn list(items: &[String]) -> String {
-    let items = items.iter().map(|item| format!("- {}\n", plain(&cut(item))));
+    let items = items
+        .iter()
+        .map(|item| format!("- {}\n", plain(&cut(item))));
     items.collect()
 }
 

@@ -60,7 +60,11 @@ fn hostile_text_stays_text() {
 fn a_document_of_any_size_fits_into_a_summary() {
     let mut long = failed();
     for number in 0..5000 {
-        let mut case = Case::new(format!("case {number}"), Outcome::Failed, "why ".repeat(500));
+        let mut case = Case::new(
+            format!("case {number}"),
+            Outcome::Failed,
+            "why ".repeat(500),
+        );
         for _ in 0..50 {
             case.unexplained.push(Difference {
                 field: "f".into(),
@@ -75,6 +79,10 @@ fn a_document_of_any_size_fits_into_a_summary() {
     }
     let text = document(&long);
     assert!(text.len() < MAX_BYTES + 1024, "{}", text.len());
-    assert!(text.contains("more sections are in report.html"), "{}", &text[text.len() - 300..]);
+    assert!(
+        text.contains("more sections are in report.html"),
+        "{}",
+        &text[text.len() - 300..]
+    );
     assert!(text.contains("4901 more cases"));
 }

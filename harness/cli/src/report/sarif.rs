@@ -49,10 +49,7 @@ pub(crate) fn document(document: &Document) -> anyhow::Result<String> {
         findings(case, &mut found);
     }
     found.truncate(MAX_RESULTS);
-    let rules: BTreeMap<&str, &Rule> = found
-        .iter()
-        .map(|(id, rule, _)| (&**id, *rule))
-        .collect();
+    let rules: BTreeMap<&str, &Rule> = found.iter().map(|(id, rule, _)| (&**id, *rule)).collect();
     let rules = rules.into_iter().map(|(id, rule)| descriptor(id, rule));
     let driver = ToolComponent::builder()
         .name("recrash")
@@ -150,11 +147,7 @@ fn finding(case: &Case, id: &str, level: ResultLevel, text: String) -> Finding {
     ] {
         more.extend(value.map(|value| (name.to_owned(), printable(&value).into())));
     }
-    finding.properties = Some(
-        PropertyBag::builder()
-            .additional_properties(more)
-            .build(),
-    );
+    finding.properties = Some(PropertyBag::builder().additional_properties(more).build());
     finding
 }
 
@@ -162,7 +155,11 @@ fn finding(case: &Case, id: &str, level: ResultLevel, text: String) -> Finding {
 fn location(case: &Case) -> Option<Location> {
     let file = case.golden.as_ref()?.file.as_ref()?;
     let place = PhysicalLocation::builder()
-        .artifact_location(ArtifactLocation::builder().uri(super::emit::percent(file)).build())
+        .artifact_location(
+            ArtifactLocation::builder()
+                .uri(super::emit::percent(file))
+                .build(),
+        )
         .region(Region::builder().start_line(1).build())
         .build();
     Some(Location::builder().physical_location(place).build())

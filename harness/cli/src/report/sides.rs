@@ -104,7 +104,11 @@ pub(crate) fn rows_of(golden: Option<(&Signature, &Comparison)>, found: &Signatu
         let facts = facts(found).into_iter();
         let lines = facts.flat_map(|(field, lines)| {
             (0..).zip(lines).map(move |(at, line)| Side {
-                field: if at == 0 { field.clone() } else { String::new() },
+                field: if at == 0 {
+                    field.clone()
+                } else {
+                    String::new()
+                },
                 golden: None,
                 found: Some(line),
                 state: SideState::Open,

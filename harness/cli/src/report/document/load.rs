@@ -64,9 +64,9 @@ pub(crate) fn file(path: &Path) -> Result<Document, Failure> {
             MAX_BYTES >> 20
         )));
     }
-    let mut document = of_bytes(&bytes)
-        .with_context(name)
-        .map_err(|error| Failure::usage(error).hint("recrash report --schema describes the form"))?;
+    let mut document = of_bytes(&bytes).with_context(name).map_err(|error| {
+        Failure::usage(error).hint("recrash report --schema describes the form")
+    })?;
     document.base = path.parent().map(Path::to_owned);
     Ok(document)
 }
@@ -204,7 +204,11 @@ mod tests {
             std::fs::write(folder.join(JSON), serde_json::to_vec(&document).unwrap()).unwrap();
         }
         std::os::unix::fs::symlink(root.path(), root.path().join("latest")).unwrap();
-        let names: Vec<String> = all(root.path()).unwrap().into_iter().map(|d| d.name).collect();
+        let names: Vec<String> = all(root.path())
+            .unwrap()
+            .into_iter()
+            .map(|d| d.name)
+            .collect();
         assert_eq!(names, ["a/deep", "b"]);
         assert!(all(&root.path().join("latest/b")).is_ok());
         assert!(all(&root.path().join("none")).is_err());

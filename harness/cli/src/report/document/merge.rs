@@ -54,7 +54,12 @@ fn same_environment(documents: &[Document]) -> Vec<super::Fact> {
         return Vec::new();
     };
     let everywhere = |fact: &&super::Fact| others.iter().all(|one| one.environment.contains(fact));
-    first.environment.iter().filter(everywhere).cloned().collect()
+    first
+        .environment
+        .iter()
+        .filter(everywhere)
+        .cloned()
+        .collect()
 }
 
 fn add(merged: &mut Document, document: Document) {
@@ -76,20 +81,23 @@ fn add(merged: &mut Document, document: Document) {
             None => name.clone(),
         });
         let folder = case.folder.take().zip(base.as_ref());
-        case.folder = folder.and_then(|(folder, base)| {
-            relative(merged.base.as_deref()?, &base.join(folder))
-        });
+        case.folder =
+            folder.and_then(|(folder, base)| relative(merged.base.as_deref()?, &base.join(folder)));
         merged.cases.push(case);
     }
     // What is told of a single crash stays in its own report.
     if crash.is_none() {
-        merged.sections.extend(sections.into_iter().map(|section| super::Section {
-            heading: format!("{name}: {}", section.heading),
-            ..section
-        }));
+        merged
+            .sections
+            .extend(sections.into_iter().map(|section| super::Section {
+                heading: format!("{name}: {}", section.heading),
+                ..section
+            }));
     }
     if merged.cases.is_empty() && kind == Kind::Triage {
-        merged.sections.push(super::Section::new(name.clone()).text(headline));
+        merged
+            .sections
+            .push(super::Section::new(name.clone()).text(headline));
     }
     merged
         .missing
@@ -103,7 +111,9 @@ mod tests {
 
     fn document(name: &str, exit: Exit) -> Document {
         let mut document = Document::new(Kind::Run, name, "x", exit);
-        document.cases.push(Case::new("case", Outcome::of(exit), "why"));
+        document
+            .cases
+            .push(Case::new("case", Outcome::of(exit), "why"));
         document
     }
 
@@ -131,10 +141,7 @@ mod tests {
         let names: Vec<String> = merged.cases.iter().map(Case::full_name).collect();
         assert_eq!(names, ["a: case", "b: case"]);
         assert_eq!(merged.exit, 3);
-        assert_eq!(
-            merged.headline,
-            "2 cases: 1 as expected, 1 not as expected"
-        );
+        assert_eq!(merged.headline, "2 cases: 1 as expected, 1 not as expected");
         assert_eq!(merged.kind, Kind::Merged);
     }
 

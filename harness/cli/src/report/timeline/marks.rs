@@ -68,9 +68,10 @@ fn host(event: &HostEvent, record: &Record, clocks: &Clocks) -> Option<Mark> {
             harness("capture: the vmcore is whole", size(*bytes))
         }
         HostEvent::QemuExited { how } => harness("QEMU has ended", short(how)),
-        HostEvent::RecordsLeftOut { count } => {
-            harness("events left out", format!("{count}: the guest said too much"))
-        }
+        HostEvent::RecordsLeftOut { count } => harness(
+            "events left out",
+            format!("{count}: the guest said too much"),
+        ),
         HostEvent::StageStarted { .. }
         | HostEvent::StageEnded { .. }
         | HostEvent::DumpProgress { .. }
@@ -78,12 +79,7 @@ fn host(event: &HostEvent, record: &Record, clocks: &Clocks) -> Option<Mark> {
     }
 }
 
-fn guest(
-    report: &GuestReport,
-    first_boot: bool,
-    record: &Record,
-    clocks: &Clocks,
-) -> Option<Mark> {
+fn guest(report: &GuestReport, first_boot: bool, record: &Record, clocks: &Clocks) -> Option<Mark> {
     // What is told at the end, in order, is told when it is told.
     let late = matches!(
         report.event,
@@ -104,6 +100,7 @@ fn guest(
         GuestEvent::ScenarioStarted { .. } => (Lane::Program, STARTS),
         GuestEvent::UrbReaped { .. } => (Lane::Program, "URB reaped (told at the end)"),
         GuestEvent::ScenarioSurvived => (Lane::Program, "scenario ends, the kernel is alive"),
+        GuestEvent::DyingAsAsked => (Lane::Program, "the kernel is made to die, for its dump"),
         GuestEvent::DumpStarted { .. } => (Lane::Harness, "capture begins"),
         GuestEvent::DumpWritten { .. } => (Lane::Harness, "capture written"),
         GuestEvent::Failed { .. } => (Lane::Program, "failed"),
@@ -158,16 +155,7 @@ fn request(setup: &Setup) -> String {
     let [v0, v1] = setup.value.to_le_bytes();
     let [i0, i1] = setup.index.to_le_bytes();
     let [l0, l1] = setup.length.to_le_bytes();
-    let bytes = [
-        setup.request_type,
-        setup.request,
-        v0,
-        v1,
-        i0,
-        i1,
-        l0,
-        l1,
-    ];
+    let bytes = [setup.request_type, setup.request, v0, v1, i0, i1, l0, l1];
     SetupPacket::new(bytes).to_string()
 }
 
@@ -249,7 +237,11 @@ fn module(report: &Value, record: &Record, clocks: &Clocks) -> Option<Mark> {
             "its pointer is followed".into(),
             buffer("object"),
         ),
-        "stop" => (Lane::Fault, "QEMU is told to stop".into(), text(report, "why")),
+        "stop" => (
+            Lane::Fault,
+            "QEMU is told to stop".into(),
+            text(report, "why"),
+        ),
         "act" => (Lane::Fault, "act".into(), text(report, "act")),
         "blocked" => (Lane::Fault, "fault blocked".into(), text(report, "why")),
         "acted" | "nothing-done" => return None,

@@ -156,9 +156,9 @@ fn bound(timeline: &mut Timeline) {
         !goes
     });
     timeline.marks.truncate(MAX_MARKS);
-    timeline
-        .missing
-        .push(format!("{excess} of its events: no more than {MAX_MARKS} are shown"));
+    timeline.missing.push(format!(
+        "{excess} of its events: no more than {MAX_MARKS} are shown"
+    ));
 }
 
 /// A mark of something at this time.
