@@ -608,6 +608,8 @@ proptest! {
         if let Ok(slub) = Slub::new(&kernel) {
             let _ = slub.check();
             let _ = slub.all_slabs();
+            let _ = slub.stale_writes();
+            let _ = usb::urbs_on(&kernel, &slub, &[VirtAddr(DIRECT + 0x1234), VirtAddr(0)]);
             for (cache, _) in slub.caches().iter().flat_map(|(caches, _)| caches.iter().zip(0..64)) {
                 let _ = slub.usage(cache);
             }

@@ -128,10 +128,10 @@ fn decide(
         if let Some(transfer) = carrying.iter().find(late) {
             let answered = transfer.answered_ms.unwrap_or(freed_ms);
             let mut because = vec![format!(
-                "the object was freed {} ms before the device answered (clocks are within {tolerance} ms of each other)",
+                "the object was freed {} ms before the device answered (the clocks may be {tolerance} ms apart)",
                 answered.saturating_sub(freed_ms)
             )];
-            because.extend(object.urbs.iter().map(ended));
+            because.extend(object.urbs.iter().filter(|urb| urb.allocated).map(ended));
             return Order::of(First::Free, because, Some(transfer));
         }
     }
@@ -144,7 +144,7 @@ fn decide(
     match (freed_ms, transfer.and_then(|one| one.answered_ms)) {
         (Some(freed_ms), Some(answered)) if answered.saturating_add(tolerance) < freed_ms => {
             let why = format!(
-                "the device had answered {} ms before the object was freed (clocks are within {tolerance} ms of each other)",
+                "the device had answered {} ms before the object was freed (the clocks may be {tolerance} ms apart)",
                 freed_ms - answered
             );
             Order::of(First::End, vec![why], transfer)

@@ -71,9 +71,9 @@ fn conclusion(findings: &Findings) -> Section {
                 Fact::new(
                     "transfer",
                     format!(
-                        "number {} of the run: {}, asked at {} ms{}",
-                        transfer.id,
+                        "{}, number {} that the device was asked for bytes, at {} ms{}",
                         transfer.asked(),
+                        transfer.number,
                         transfer.asked_ms,
                         answered.unwrap_or_default()
                     ),
@@ -253,7 +253,9 @@ fn object(object: &WrittenObject) -> Section {
         } else {
             ", its own memory is free"
         };
-        let setup = urb.setup.as_deref().unwrap_or("no control transfer");
+        // What a freed request points to is somebody else's by now.
+        let setup = urb.setup.as_deref().filter(|_| urb.allocated);
+        let setup = setup.map_or_else(String::new, |setup| format!("{setup}\n"));
         facts.push(
             Fact::new(
                 "buffer of",
@@ -262,7 +264,7 @@ fn object(object: &WrittenObject) -> Section {
                     urb.address, urb.device, urb.status, urb.actual_length
                 ),
             )
-            .proven_by(format!("{setup}\ncalls {} at its end", urb.complete)),
+            .proven_by(format!("{setup}calls {} at its end", urb.complete)),
         );
     }
     Section::new("The object").facts(facts)

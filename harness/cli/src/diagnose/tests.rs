@@ -40,6 +40,7 @@ fn hand(name: &str, module: Option<&str>, jiffies_before: u64, path: &[&str]) ->
 
 fn transfer(id: u64, asked_ms: u64, answered_ms: u64) -> Transfer {
     Transfer {
+        number: id,
         id,
         setup: STRING,
         asked_ms,

@@ -17,7 +17,9 @@ const MAX_LINES: usize = 1 << 20;
 /// One control transfer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Transfer {
-    /// Its number in the run.
+    /// Which of the device's control transfers with an IN data stage it is, from 1.
+    pub(crate) number: u64,
+    /// By what the run's record pairs request and answer.
     pub(crate) id: u64,
     /// The setup packet.
     pub(crate) setup: Setup,
@@ -133,6 +135,7 @@ impl Wire {
                 return;
             }
             self.transfers.push(Transfer {
+                number: self.transfers.len() as u64 + 1,
                 id,
                 setup,
                 asked_ms: at_ms,
@@ -203,7 +206,10 @@ half a li"#;
         let wire = Wire::read(EVENTS.as_bytes());
         assert_eq!(wire.transfers.len(), 1, "OUT has no bytes of the device");
         let one = &wire.transfers[0];
-        assert_eq!((one.asked_ms, one.answered_ms), (10, Some(12)));
+        assert_eq!(
+            (one.number, one.asked_ms, one.answered_ms),
+            (1, 10, Some(12))
+        );
         assert_eq!(one.bytes, "38035600");
         assert_eq!(one.asked(), "GET_DESCRIPTOR string 2, wLength 254");
         assert_eq!((wire.death_ms, wire.reaped), (Some(50), 1));

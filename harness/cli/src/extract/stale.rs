@@ -1,6 +1,6 @@
 //! From the memory of a run with SLUB debugging to what `diagnose` weighs: the free objects that were written to, what
 //! the bytes are, who allocated and freed each, and which requests still have it as their buffer.
-use recrash_kernel::decode::{self, Confidence, Kind, Known, Question};
+use recrash_kernel::decode::{self, Confidence, Kind, Known, Question, Reading};
 use recrash_kernel::slub::{ObjectState, Slub, StaleWrite, Track, TrackTrace};
 use recrash_kernel::usb::{self, HeldUrb, UrbPlace};
 use recrash_kernel::{Crash, Kernel};
@@ -103,7 +103,10 @@ fn object(
         start: found.span.start,
         end: found.span.end,
         bytes: bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-        what: best.map_or_else(|| "not recognised".into(), corruption::what),
+        what: match best {
+            Some(reading) => what(reading, found.bytes.len()),
+            None => "not recognised".into(),
+        },
         sent_by_device: sent,
         alone: found.is_alone(),
         allocated: hand(&found.debug.allocated),
@@ -113,6 +116,17 @@ fn object(
             .filter(|held| held.urb.buffer == found.at)
             .map(request)
             .collect(),
+    }
+}
+
+/// A reading in words; of a longer stretch only its beginning is read.
+fn what(reading: &Reading, length: usize) -> String {
+    let read = reading.explained.len();
+    let words = corruption::what(reading);
+    if read < length {
+        format!("the first {read} of them are {words}")
+    } else {
+        words
     }
 }
 

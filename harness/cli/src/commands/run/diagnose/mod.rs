@@ -40,7 +40,7 @@ use play::Bout;
 ///
 /// Exit codes: 0 concluded; 2 wrong command line or set-up is missing; 4 not concluded, with the reason.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[group(skip)]
 pub(crate) struct Args {
     #[command(flatten)]
     run: Box<super::Args>,

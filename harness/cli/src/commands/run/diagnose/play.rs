@@ -269,7 +269,12 @@ impl Bout<'_> {
         memory.tick_ns = memory
             .tick_ns
             .or(self.hz.and_then(|hz| 1_000_000_000u64.checked_div(hz)));
-        notes.seen.wire = Some(wire(record.folder.path()));
+        let mut wire = wire(record.folder.path());
+        if let Some(device) = &record.manifest.physical {
+            let why = "what it answered, and when, is not in the run's record, so nothing says which transfer wrote";
+            wire.missing.push(format!("{device}: {why}"));
+        }
+        notes.seen.wire = Some(wire);
         notes.seen.memory = Some(memory);
         // The diagnosis stands even if the manifest cannot be written again.
         if let Err(error) = Manifest::set_verdict(record.folder.path(), READ, title.as_deref()) {
