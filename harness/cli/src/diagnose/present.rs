@@ -1,6 +1,6 @@
 //! A diagnosis in sections for people: the conclusion and what it rests on, the experiments, the explanations, the
 //! object. The same sections make the terminal's text and the document.
-use super::conclude::{Conclusion, Findings};
+use super::conclude::{Conclusion, Findings, Writer};
 use super::record::{Diagnosis, Entry, State};
 use super::seen::{Effect, Hand, WrittenObject};
 use crate::report::Fact;
@@ -52,7 +52,13 @@ fn conclusion(findings: &Findings) -> Section {
         Conclusion::FreedEarly { freed, .. } => facts.push(by("freed by", freed)),
         Conclusion::NotFreedEarly { freed, writer, .. } => {
             facts.push(by("freed by", freed));
-            facts.push(Fact::new("written by", writer.label()));
+            let fact = Fact::new("written by", writer.label());
+            facts.push(match writer {
+                Writer::ControllerOrCpu => {
+                    fact.proven_by("control with swiotlb or iommu would tell them apart")
+                }
+                Writer::Controller | Writer::Cpu => fact,
+            });
         }
         Conclusion::Undecided { next, .. } => facts.push(Fact::new("next", next.clone())),
     }
@@ -104,11 +110,13 @@ fn conclusion(findings: &Findings) -> Section {
         };
         facts.push(Fact::new(known, order.because.join("\n")));
     }
-    facts.push(Fact::new(
-        "evidence",
-        "the vmcore of the run with SLUB debugging, and what the host saw of the device; repro-module's own reports were \
-         not read",
-    ));
+    if findings.object.is_some() {
+        facts.push(Fact::new(
+            "evidence",
+            "the vmcore of the run with SLUB debugging, and what the host saw of the device; repro-module's own reports were \
+             not read",
+        ));
+    }
     Section::new("Conclusion")
         .text(conclusion.headline())
         .facts(facts)

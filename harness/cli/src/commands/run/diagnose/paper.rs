@@ -5,6 +5,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use crate::diagnose::conclude::Conclusion;
 use crate::diagnose::present;
 use crate::diagnose::record::{Diagnosis, Entry, State};
 use crate::diagnose::seen::Effect;
@@ -105,7 +106,10 @@ fn report(diagnosis: &Diagnosis) -> String {
             let _ = writeln!(out, "  {}", output::printable(why));
         }
     }
-    let headline = output::printable(&diagnosis.findings.conclusion.headline());
+    let headline = match &diagnosis.findings.conclusion {
+        Conclusion::Undecided { why, .. } => output::printable(why),
+        conclusion => output::printable(&conclusion.headline()),
+    };
     let (style, word) = match (diagnosis.exit == Exit::Met as u8, diagnosis.interrupted) {
         (true, _) => (GOOD, "concluded"),
         (false, true) => (WARN, "interrupted"),
