@@ -38,7 +38,7 @@ use play::Bout;
 /// Options are those of recrash run. --attempts N repeats an experiment up to N times, until it crashes or has its memory
 /// read. QEMU writes the dumps unless --capture says otherwise.
 ///
-/// Exit codes: 0 concluded; 2 wrong command line or set-up is missing; 4 not concluded, with the reason.
+/// Exit codes: 0 concluded; 2 wrong command line or set-up is missing; 4 not concluded, with the reason, or interrupted.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {

@@ -110,8 +110,10 @@ fn report(diagnosis: &Diagnosis) -> String {
         Conclusion::Undecided { why, .. } => output::printable(why),
         conclusion => output::printable(&conclusion.headline()),
     };
-    let (style, word) = match (diagnosis.exit == Exit::Met as u8, diagnosis.interrupted) {
-        (true, _) => (GOOD, "concluded"),
+    let there = diagnosis.findings.conclusion.is_there();
+    let (style, word) = match (there, diagnosis.interrupted) {
+        (true, false) => (GOOD, "concluded"),
+        (true, true) => (WARN, "interrupted, concluded so far"),
         (false, true) => (WARN, "interrupted"),
         (false, false) => (BAD, "not concluded"),
     };

@@ -155,9 +155,9 @@ impl Bout<'_> {
         diagnosis.seen = notes.seen.clone();
         diagnosis.interrupted = self.stop.is_stopped();
         diagnosis.took_ms = millis(begin.elapsed());
-        // An interrupted diagnosis that has its conclusion has it all the same.
-        let there = diagnosis.findings.conclusion.is_there();
-        diagnosis.exit = if there { Exit::Met } else { Exit::Inconclusive } as u8;
+        // What was interrupted is never met; what it has is told all the same.
+        let met = diagnosis.findings.conclusion.is_there() && !diagnosis.interrupted;
+        diagnosis.exit = if met { Exit::Met } else { Exit::Inconclusive } as u8;
     }
 
     /// Its runs: until one crashes or has its memory read, or there were enough. One that somebody stopped is none.
