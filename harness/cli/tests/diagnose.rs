@@ -13,7 +13,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::OnceLock;
-use support::{command, one_at_a_time, scratch, set_up};
+use support::{Running, command, one_at_a_time, scratch, set_up, signal};
 
 const SMALL: &str = "el8-layout";
 
@@ -231,6 +231,24 @@ fn a_driver_that_is_mended_leaves_nothing_to_conclude_from() {
         found.experiments[0]["runs"][0].get("title").is_none(),
         "it survived"
     );
+}
+
+#[test]
+fn what_is_interrupted_is_told_with_what_there_is_and_never_0() {
+    let _guard = one_at_a_time();
+    provide(SMALL);
+    let mut command = command(&["diagnose", "--json", "--target", SMALL, "--out"]);
+    command.arg(scratch().join("interrupted"));
+    let running = Running::until_stage(&mut command, "boot");
+    signal("INT", running.pid());
+    let ended = running.end();
+    assert_eq!(ended.code, 4, "{}", ended.text());
+    assert_eq!(ended.result["type"], "diagnosis");
+    assert_eq!(ended.result["interrupted"], true);
+    assert_eq!(ended.result["experiments"][0]["state"], "waiting");
+    let report = PathBuf::from(ended.result["report"].as_str().unwrap());
+    let kept = fs::read_to_string(report.with_file_name("diagnose.json")).unwrap();
+    assert!(kept.contains("\"interrupted\": true"), "{kept}");
 }
 
 #[test]
