@@ -79,6 +79,8 @@ pub enum GuestEvent {
         /// The JSON object as the module wrote it.
         report: serde_json::Value,
     },
+    /// The kernel, which survived, is now made to die, because a dump of it was asked for. What follows is no crash.
+    DyingAsAsked,
     /// The capture boot starts to write the vmcore. Comes a second time, with another tool, if the
     /// first tool failed before it wrote a byte.
     DumpStarted {
@@ -129,6 +131,7 @@ impl fmt::Display for GuestEvent {
             Self::ModuleActed { step } => write!(f, "step {step}: the module did it"),
             Self::ScenarioSurvived => f.write_str("the kernel survived the scenario"),
             Self::ModuleReport { report } => write!(f, "module: {report}"),
+            Self::DyingAsAsked => f.write_str("making the kernel die, as asked, for its dump"),
             Self::DumpStarted { tool } => write!(f, "writing the vmcore with {tool}"),
             Self::DumpWritten { bytes } => write!(f, "vmcore written: {bytes} bytes"),
             Self::Failed { doing, error } => write!(f, "failed: {doing}: {error}"),

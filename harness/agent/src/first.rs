@@ -8,11 +8,15 @@ use recrash_agent::event::GuestEvent;
 use recrash_agent::plan::{CaptureKernel, DeviceId, Scenario};
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+/// Makes the kernel panic at once (Linux, Documentation/admin-guide/sysrq.rst).
+const SYSRQ: &str = "/proc/sysrq-trigger";
+/// Time for the last report to reach the host before the kernel dies.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How long the device may take to be enumerated.
 const DEVICE_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -28,8 +32,11 @@ pub(crate) fn run(
     scenario: &Scenario,
     id: DeviceId,
     hold: bool,
+    dump_at_end: bool,
     reporter: &mut Reporter,
 ) -> Result<(), Failure> {
+    // What could not be dumped in the end is not begun.
+    let trigger = dump_at_end.then(open_trigger).transpose()?;
     let after_panic = match capture {
         Some(capture) => {
             load_capture_kernel(capture)?;
@@ -83,8 +90,27 @@ pub(crate) fn run(
     for report in module_reports() {
         reporter.report(GuestEvent::ModuleReport { report });
     }
-    played?.end();
+    let played = played?;
+    if let Some(trigger) = trigger {
+        // Its process still lives: the end of it would free memory.
+        return die(trigger, reporter);
+    }
+    played.end();
     Ok(())
+}
+
+fn open_trigger() -> Result<File, Failure> {
+    let opened = OpenOptions::new().write(true).open(SYSRQ);
+    opened.doing(|| format!("opening {SYSRQ} (the kernel lacks CONFIG_MAGIC_SYSRQ?)"))
+}
+
+/// Makes the kernel panic; comes back only if that failed.
+fn die(mut trigger: File, reporter: &mut Reporter) -> Result<(), Failure> {
+    let doing = || format!("making the kernel die by {SYSRQ}");
+    reporter.report(GuestEvent::DyingAsAsked);
+    std::thread::sleep(LAST_WORDS);
+    trigger.write_all(b"c").doing(doing)?;
+    Err(Failure::new(doing(), "the kernel went on"))
 }
 
 fn load_capture_kernel(capture: &CaptureKernel) -> Result<(), Failure> {

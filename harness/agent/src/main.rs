@@ -74,7 +74,15 @@ fn init(reporter: &mut Reporter) -> Result<(), Failure> {
             scenario,
             device,
             hold,
-        } => first::run(capture.as_ref(), scenario, *device, *hold, reporter),
+            dump_at_end,
+        } => first::run(
+            capture.as_ref(),
+            scenario,
+            *device,
+            *hold,
+            *dump_at_end,
+            reporter,
+        ),
         Boot::Capture { makedumpfile } => capture::run(makedumpfile.as_ref(), reporter),
     }
 }

@@ -37,6 +37,9 @@ pub enum Boot {
         /// Whether to hold right before the scenario until the host says [`crate::GO_LINE`]: there a snapshot is taken.
         #[serde(default)]
         hold: bool,
+        /// Whether the kernel is made to die once the scenario has ended, so that there is a dump of one that survived.
+        #[serde(default)]
+        dump_at_end: bool,
     },
     /// Writes `/proc/vmcore` to the vmcore port.
     Capture {
@@ -286,6 +289,7 @@ mod tests {
                     product: 1,
                 },
                 hold: true,
+                dump_at_end: true,
             },
         });
     }

@@ -21,7 +21,7 @@ use crate::progress::Progress;
 use crate::report::document::{Case, Document, GoldenRef};
 use crate::report::run::{Judgement, Parts};
 use crate::report::{CrashReport, device, emit, run as run_report, text};
-use crate::subject::{SIGNATURE, Subject};
+use crate::subject::{self, SIGNATURE, Subject};
 use crate::timings::Timings;
 use crate::{extract, golden};
 
@@ -334,6 +334,10 @@ fn subject(
         run::Outcome::NoCrash => Subject::NoCrash(
             "the device was asked, the fault code ran, and the kernel was alive at the end".into(),
         ),
+        run::Outcome::Dumped { .. } => Subject::Inconclusive {
+            stage: None,
+            why: subject::DUMPED.into(),
+        },
         run::Outcome::Inconclusive { stage, reason } => Subject::Inconclusive {
             stage: Some(stage.to_string()),
             why: reason.clone(),

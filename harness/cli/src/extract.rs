@@ -10,6 +10,7 @@ mod headers;
 mod log;
 mod memory;
 mod registers;
+pub(crate) mod stale;
 
 use std::path::{Path, PathBuf};
 

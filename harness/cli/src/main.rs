@@ -6,6 +6,7 @@ mod captures;
 mod commands;
 mod debug_cache;
 mod debug_files;
+mod diagnose;
 mod dump;
 mod exit;
 mod expect;

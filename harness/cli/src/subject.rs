@@ -20,6 +20,10 @@ const MAX_SIGNATURE: u64 = 1 << 20;
 /// How much of a file's beginning tells what it is; more than the header of any golden.
 const HEAD: u64 = 64 << 10;
 
+/// What is said of a run whose kernel was made to die.
+pub(crate) const DUMPED: &str =
+    "the kernel survived and was then made to die for its dump: it is evidence, no crash";
+
 /// What was found.
 #[derive(Debug)]
 pub(crate) enum Subject {
@@ -75,6 +79,10 @@ impl Subject {
             Some(Ending::NoCrash) => Ok(Self::NoCrash(
                 "the scenario ended and the kernel was alive".into(),
             )),
+            Some(Ending::Dumped { .. }) => Ok(Self::Inconclusive {
+                stage: None,
+                why: DUMPED.into(),
+            }),
             Some(Ending::Inconclusive { stage, reason, .. }) => Ok(Self::Inconclusive {
                 stage: Some(stage.to_string()),
                 why: reason,

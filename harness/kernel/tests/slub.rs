@@ -303,6 +303,55 @@ fn bytes_written_around_and_into_debugged_objects_are_found() {
     }
 }
 
+/// The free object that was written to: its span, its bytes, and whether all around it is whole.
+fn stale(writes: &[(u64, &[u8])], expected: Option<(std::ops::Range<u64>, Vec<u8>, bool)>) {
+    let mut world = SlabWorld::new(Coding::Swapped);
+    for (at, bytes) in writes {
+        world.machine.write(*at, bytes);
+    }
+    check(world, |_, slub| {
+        let all = slub.stale_writes().unwrap();
+        assert_eq!(all.caches, ["debugged"]);
+        assert_eq!(all.looked_at, 16);
+        let found = all.found.into_iter().map(|found| {
+            assert_eq!(found.at, VirtAddr(debugged(2)));
+            let alone = found.is_alone();
+            (found.span, found.bytes, alone)
+        });
+        assert_eq!(found.collect::<Vec<_>>(), Vec::from_iter(expected));
+    });
+}
+
+#[test]
+fn a_free_object_that_was_written_to_is_found_by_its_poison() {
+    let object = debugged(2);
+    stale(&[], None);
+    stale(
+        &[(object, b"8\x03V")],
+        Some((0..3, b"8\x03V".to_vec(), true)),
+    );
+    // What was written has the poison's value in it and behind it, and reaches the last byte, which has another.
+    let last = vec![b'U', 0x6b, b'U'];
+    stale(&[(object + 53, &last)], Some((53..56, last.clone(), true)));
+    let gap = [b"UV".as_slice(), &[0x6b; 52], b"W"].concat();
+    let writes: [(u64, &[u8]); 2] = [(object, b"UV"), (object + 55, b"W")];
+    stale(&writes, Some((0..56, [&gap[..55], b"W"].concat(), true)));
+}
+
+#[test]
+fn a_write_that_runs_on_into_the_red_zone_says_so() {
+    let run_on = [b'U'; 4];
+    stale(
+        &[(debugged(2) + 54, &run_on)],
+        Some((54..56, b"UU".to_vec(), false)),
+    );
+}
+
+#[test]
+fn a_write_into_an_allocated_object_is_no_stale_one() {
+    stale(&[(debugged(5), b"8\x03V")], None);
+}
+
 #[test]
 fn a_debugged_object_says_who_allocated_it() {
     check(SlabWorld::new(Coding::Swapped), |kernel, slub| {
@@ -559,6 +608,8 @@ proptest! {
         if let Ok(slub) = Slub::new(&kernel) {
             let _ = slub.check();
             let _ = slub.all_slabs();
+            let _ = slub.stale_writes();
+            let _ = usb::urbs_on(&kernel, &slub, &[VirtAddr(DIRECT + 0x1234), VirtAddr(0)]);
             for (cache, _) in slub.caches().iter().flat_map(|(caches, _)| caches.iter().zip(0..64)) {
                 let _ = slub.usage(cache);
             }

@@ -191,6 +191,8 @@ pub struct FirstBoot<'a> {
     pub capture_cmdline: &'a str,
     /// Whether to hold right before the scenario, for a snapshot.
     pub hold: bool,
+    /// Whether the kernel is made to die once the scenario has ended.
+    pub dump_at_end: bool,
 }
 
 /// The initramfs of the boot that crashes. Holds the capture kernel and `capture`, its packed initramfs; neither where
@@ -231,6 +233,7 @@ pub fn first(
         scenario: Box::new(boot.scenario.clone()),
         device: boot.device,
         hold: boot.hold,
+        dump_at_end: boot.dump_at_end,
     };
     add_plan(&mut out, modules, plan)?;
     Ok(out)

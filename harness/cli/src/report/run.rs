@@ -122,6 +122,7 @@ fn kept(name: String, manifest: Option<&Manifest>) -> Case {
     let why = match manifest.and_then(|manifest| manifest.outcome.as_ref()) {
         Some(Ending::Crashed { .. }) => "the kernel died in the scenario".to_owned(),
         Some(Ending::NoCrash) => "the scenario ended and the kernel was alive".into(),
+        Some(Ending::Dumped { .. }) => crate::subject::DUMPED.into(),
         Some(Ending::Inconclusive { stage, reason, .. }) => format!("{stage}: {reason}"),
         None => "the run has not ended, or its harness was killed".into(),
     };

@@ -16,7 +16,7 @@ const POISON_INUSE: u8 = 0x5a;
 /// The requested size of an object that was never given out: the padding that a new slab is filled with.
 const NEVER_REQUESTED: u32 = 0x5a5a_5a5a;
 /// POISON_FREE: contents of a free object.
-const POISON_FREE: u8 = 0x6b;
+pub(super) const POISON_FREE: u8 = 0x6b;
 /// POISON_END: its last byte.
 const POISON_END: u8 = 0xa5;
 /// TRACK_ADDRS_COUNT (mm/slub.c).

@@ -27,6 +27,7 @@ mod lists;
 mod page;
 mod scan;
 mod slab;
+mod stale;
 mod usage;
 
 pub use alias::{Aliases, aliases};
@@ -42,6 +43,7 @@ pub use lists::{Holder, Lists, NodeCounts};
 pub use page::{PageMap, PageState};
 pub use scan::AllSlabs;
 pub use slab::{Part, Slab, Slot};
+pub use stale::{StaleWrite, StaleWrites};
 pub use usage::Usage;
 
 use crate::kernel::{Kernel, missing};

@@ -64,6 +64,8 @@ pub enum UrbPlace {
     Endpoint,
     /// The controller is done with it; its completion has not run.
     GivenBack,
+    /// On no list: it has ended, or was never submitted.
+    Idle,
 }
 
 /// Kind of transfer, endpoint and direction (`usb_pipe*()`, include/linux/usb.h).

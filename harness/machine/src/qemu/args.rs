@@ -58,6 +58,8 @@ pub struct Machine {
     pub memory: Option<MemoryFile>,
     /// It waits to be told where its state comes from, instead of booting.
     pub incoming: bool,
+    /// It has an IOMMU.
+    pub iommu: bool,
     /// What it has for saving the guest's memory from outside.
     pub dump: DumpDevices,
 }
@@ -141,6 +143,10 @@ impl Machine {
             args.pair("-initrd", initramfs.as_os_str());
         }
         args.pair("-append", &self.cmdline);
+        if self.iommu {
+            // QEMU wants it before the devices behind it.
+            args.pair("-device", IOMMU);
+        }
         args.socket("console", sockets.console)
             .pair("-serial", "chardev:console")
             .socket("qmp", sockets.qmp)
@@ -178,6 +184,9 @@ impl Machine {
         }
     }
 }
+
+/// VT-d. QEMU, docs/system/i386 and hw/i386/intel_iommu.c: only a q35 has it.
+const IOMMU: &str = "intel-iommu";
 
 /// QEMU's name of the memory.
 const MEMORY_ID: &str = "memory";
@@ -279,6 +288,7 @@ mod tests {
             sandbox: true,
             memory: None,
             incoming: false,
+            iommu: false,
             dump: DumpDevices::default(),
         }
     }
@@ -453,6 +463,25 @@ mod tests {
         );
         check(&machine, "-incoming", &["defer"]);
         check(&machine, "-initrd", &[]);
+    }
+
+    #[test]
+    fn an_iommu_comes_before_the_devices_behind_it() {
+        let machine = Machine {
+            iommu: true,
+            ..machine()
+        };
+        let args = machine.args(&SOCKETS);
+        let devices: Vec<_> = args
+            .windows(2)
+            .filter(|pair| pair[0] == "-device")
+            .collect();
+        assert_eq!(devices[0][1], "intel-iommu");
+        let without = Machine {
+            iommu: false,
+            ..machine
+        };
+        assert!(!shell_line("qemu", &without.args(&SOCKETS)).contains("iommu"));
     }
 
     #[test]

@@ -95,6 +95,8 @@ pub struct GuestResult {
     pub crash: Option<CrashSeen>,
     /// What looked like one and was none, as the guest then said that it had survived.
     pub taken_back: Option<CrashSeen>,
+    /// Whether its kernel survived and then died because the guest made it die.
+    pub died_as_asked: bool,
     /// What proves that it did what it was to do.
     pub evidence: Evidence,
     /// Stages and their times.
@@ -583,6 +585,7 @@ impl Driver<'_> {
                 .saturating_sub(self.started),
             crash: self.stages.crash().cloned(),
             taken_back: self.stages.taken_back().cloned(),
+            died_as_asked: self.stages.died_as_asked(),
             whole: self.whole,
             qemu_whole: self.qemu_whole,
             tool: self.tool,

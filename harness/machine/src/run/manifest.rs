@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::Extras;
 use super::campaign::CampaignNote;
 use super::evidence::Evidence;
 use super::folder::{VMCORE, VMCORE_QEMU};
@@ -77,6 +78,9 @@ pub struct Manifest {
     /// How the memory was saved; in manifests from before that was a choice, as it was then.
     #[serde(default)]
     pub capture: CaptureNote,
+    /// What an experiment added.
+    #[serde(default, skip_serializing_if = "Extras::is_none")]
+    pub extras: Extras,
     /// Wall time of each stage, in order.
     pub stages: Vec<StageTime>,
     /// From the run's start to its end, in milliseconds.
@@ -215,6 +219,11 @@ pub enum Ending {
     },
     /// The scenario ended, the device was asked and the fault code ran.
     NoCrash,
+    /// The same, and the kernel was then made to die for its dump. No crash.
+    Dumped {
+        /// SHA-256 of the vmcore.
+        sha256: String,
+    },
     /// Neither can be said.
     Inconclusive {
         /// In which stage.
@@ -362,6 +371,7 @@ pub(super) mod tests {
             snapshot: None,
             cmdline: String::new(),
             capture: CaptureNote::default(),
+            extras: Extras::default(),
             stages: vec![StageTime {
                 stage: Stage::Boot,
                 from_ms: 1,

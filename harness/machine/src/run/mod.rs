@@ -25,6 +25,7 @@ pub use stage::{FailureKind, Stage};
 pub use stop::StopFlag;
 
 use recrash_agent::plan::Scenario;
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -76,6 +77,27 @@ pub struct RunRequest<'a> {
     pub snapshot: Option<&'a Snapshot>,
     /// Which attempt of which campaign it is, if of one.
     pub campaign: Option<CampaignNote>,
+    /// What an experiment adds.
+    pub extras: Extras,
+}
+
+/// What an experiment adds to a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extras {
+    /// A kernel that survives its scenario is made to die, so that there is a dump of it: [`Outcome::Dumped`].
+    #[serde(default)]
+    pub dump_at_end: bool,
+    /// The machine has an IOMMU (VT-d), which only a q35 can have.
+    #[serde(default)]
+    pub iommu: bool,
+}
+
+impl Extras {
+    /// Whether nothing is added.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A run that has ended with its folder complete.
@@ -105,6 +127,13 @@ pub enum Outcome {
     },
     /// The scenario ended and the kernel was alive, and the device was asked and the fault code ran.
     NoCrash,
+    /// The scenario ended as in [`Outcome::NoCrash`], and the kernel was then made to die for its dump. No crash.
+    Dumped {
+        /// The vmcore, whole and verified.
+        vmcore: PathBuf,
+        /// Its SHA-256 in hexadecimal.
+        sha256: String,
+    },
     /// The run went to its end and still says nothing.
     Inconclusive {
         /// The stage concerned.
@@ -264,6 +293,7 @@ fn pack(request: &RunRequest<'_>, scratch: &Path, hold: bool) -> Result<PathBuf,
         capture: &request.capture,
         capture_cmdline: &target.capture.cmdline,
         hold,
+        dump_at_end: request.extras.dump_at_end,
     };
     let bytes = initramfs::first(provisioned, target, &boot, capture)?.to_bytes()?;
     let file = scratch.join("initramfs.cpio");
@@ -303,6 +333,7 @@ fn machine(request: &RunRequest<'_>, accel: &Chosen, initramfs: Option<PathBuf>)
         sandbox: accel.sandbox,
         memory: None,
         incoming: false,
+        iommu: request.extras.iommu,
         dump: DumpDevices {
             vmcoreinfo: request.capture.mode.by_qemu(),
             pvpanic: request.capture.pvpanic(),
@@ -397,6 +428,7 @@ fn first_manifest(
         snapshot: request.snapshot.map(|snapshot| snapshot.made().to_owned()),
         cmdline: cmdline(request),
         capture: CaptureNote::of(&request.capture),
+        extras: request.extras,
         stages: Vec::new(),
         total_ms: 0,
         qemu_ms: 0,
@@ -424,7 +456,9 @@ fn note_result(manifest: &mut Manifest, result: &GuestResult) {
     manifest.qemu_ms = guest::millis(result.qemu_time);
     manifest.evidence.clone_from(&result.evidence);
     manifest.capture.note(result);
-    let crash = result.crash.as_ref().or(result.taken_back.as_ref());
+    // A death that was asked for is no crash; what looked like one before may tell something.
+    let crash = result.crash.as_ref().filter(|_| !result.died_as_asked);
+    let crash = crash.or(result.taken_back.as_ref());
     manifest.crash = crash.map(|crash| CrashNote {
         stage: crash.stage,
         title: crash.title.clone(),
@@ -453,8 +487,42 @@ fn settle(
             Some(folder),
             "the guest was saved and not run",
         )),
+        End::Crashed if request.extras.dump_at_end && result.died_as_asked => {
+            dumped(folder, request.scenario, result)
+        }
         End::Crashed => crashed(folder, &request.capture, result),
     }
+}
+
+/// The dump of a kernel that survived; like its survival, it says something only if the scenario did what it was to do.
+fn dumped(
+    folder: &Arc<RunFolder>,
+    scenario: &Scenario,
+    result: GuestResult,
+) -> Result<Outcome, RunError> {
+    let vmcore = name_vmcore(folder, &result)?;
+    let proven = result.evidence.proves_survival(scenario);
+    let whole = result.whole.or(result.qemu_whole);
+    Ok(match proven {
+        Ok(()) => Outcome::Dumped {
+            vmcore,
+            sha256: whole.map(|whole| whole.sha256).unwrap_or_default(),
+        },
+        Err(reason) => Outcome::Inconclusive {
+            stage: Stage::Scenario,
+            reason,
+        },
+    })
+}
+
+/// Gives the capture kernel's vmcore, which is whole, its name.
+fn name_vmcore(folder: &Arc<RunFolder>, result: &GuestResult) -> Result<PathBuf, RunError> {
+    let vmcore = folder.file(folder::VMCORE);
+    if result.whole.is_some() {
+        std::fs::rename(folder.file(folder::VMCORE_PARTIAL), &vmcore)
+            .map_err(|error| RunError::host(Stage::Dump, Some(folder), error))?;
+    }
+    Ok(vmcore)
 }
 
 /// A crash with its dumps: all of those that were to be made, or it says nothing.
@@ -463,11 +531,7 @@ fn crashed(
     capture: &Capture,
     result: GuestResult,
 ) -> Result<Outcome, RunError> {
-    let vmcore = folder.file(folder::VMCORE);
-    if result.whole.is_some() {
-        std::fs::rename(folder.file(folder::VMCORE_PARTIAL), &vmcore)
-            .map_err(|error| RunError::host(Stage::Dump, Some(folder), error))?;
-    }
+    let vmcore = name_vmcore(folder, &result)?;
     let (stage, title) = result
         .crash
         .map_or((Stage::Scenario, String::new()), |crash| {
@@ -518,6 +582,9 @@ fn survived(result: &GuestResult, scenario: &Scenario) -> Outcome {
 fn ending(outcome: &Result<Outcome, RunError>) -> Ending {
     match outcome {
         Ok(Outcome::Crashed { sha256, .. }) => Ending::Crashed {
+            sha256: sha256.clone(),
+        },
+        Ok(Outcome::Dumped { sha256, .. }) => Ending::Dumped {
             sha256: sha256.clone(),
         },
         Ok(Outcome::NoCrash) => Ending::NoCrash,

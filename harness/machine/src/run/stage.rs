@@ -234,6 +234,8 @@ pub struct Machine {
     crash: Option<CrashSeen>,
     taken_back: Option<CrashSeen>,
     survived: bool,
+    /// The guest has said that it makes its kernel die, because a dump was asked for.
+    asked_to_die: bool,
     shutdown: Option<String>,
     /// QEMU's dump is whole.
     qemu_whole: bool,
@@ -255,6 +257,7 @@ impl Machine {
             crash: None,
             taken_back: None,
             survived: false,
+            asked_to_die: false,
             shutdown: None,
             qemu_whole: false,
             whole: false,
@@ -277,6 +280,12 @@ impl Machine {
     #[must_use]
     pub fn taken_back(&self) -> Option<&CrashSeen> {
         self.taken_back.as_ref()
+    }
+
+    /// Whether the kernel survived its scenario and then died because the guest made it die.
+    #[must_use]
+    pub fn died_as_asked(&self) -> bool {
+        self.asked_to_die
     }
 
     /// When the present stage, or the whole run, is over time, on the clock of the inputs.
@@ -401,6 +410,8 @@ impl Machine {
                     self.enter(now, Stage::Shutdown);
                 }
             }
+            // After a scenario only: a guest that died in it cannot call that a wish.
+            GuestEvent::DyingAsAsked => self.asked_to_die |= self.survived,
             GuestEvent::DumpStarted { .. } => {
                 self.capture_init(now);
             }

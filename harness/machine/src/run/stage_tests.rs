@@ -32,6 +32,7 @@ fn event(word: &str) -> GuestEvent {
             cpu: 0,
         },
         "survived" => GuestEvent::ScenarioSurvived,
+        "dying" => GuestEvent::DyingAsAsked,
         "dumping" => GuestEvent::DumpStarted {
             tool: "makedumpfile".into(),
         },
@@ -142,6 +143,37 @@ fn a_restored_guest_begins_with_its_scenario() {
         panic!("it did not go on");
     };
     assert_eq!(failure.stage, Stage::Restore);
+}
+
+#[test]
+fn a_death_that_was_asked_for_has_its_dump_and_says_so() {
+    let machine = check_in(
+        CaptureMode::Qemu,
+        "start ready init left scenario survived dying oops stopped qbytes qwhole",
+        "shutdown, goes on",
+    );
+    assert!(machine.died_as_asked());
+    // The word and the death come by different ways.
+    let machine = check_in(
+        CaptureMode::Qemu,
+        "start ready init left scenario survived stopped dying qbytes qwhole",
+        "shutdown, goes on",
+    );
+    assert!(machine.died_as_asked());
+    let machine = check(
+        "start ready init loaded scenario survived dying oops init2 dumping bytes written whole exit",
+        "shutdown, crashed",
+    );
+    assert!(machine.died_as_asked());
+}
+
+#[test]
+fn a_guest_that_died_in_its_scenario_did_not_ask_for_it() {
+    let machine = check(
+        "start ready init loaded scenario dying oops init2 dumping bytes written whole exit",
+        "shutdown, crashed",
+    );
+    assert!(!machine.died_as_asked());
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub mod foreign;
 pub mod hash;
 pub mod host;
 pub mod kernel;
+pub mod kernel_config;
 pub mod module;
 mod provide;
 pub mod root;
@@ -82,6 +83,8 @@ pub struct Provisioned {
     pub kernel_release: String,
     /// The kernel to boot, as the package brings it.
     pub bzimage: PathBuf,
+    /// The kernel's configuration; `None` where what it came from has none.
+    pub config: Option<PathBuf>,
     /// `lib/modules/<release>`, with `modules.dep`.
     pub modules_dir: PathBuf,
     /// The built repro-module.

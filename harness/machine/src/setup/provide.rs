@@ -620,6 +620,7 @@ impl Place {
         let release = lock.release;
         Ok(Provisioned {
             bzimage: self.boot_file("vmlinuz", &release),
+            config: Some(self.boot_file("config", &release)).filter(|file| file.is_file()),
             modules_dir: self.modules_dir(&release),
             kernel_release: release,
             module_ko,

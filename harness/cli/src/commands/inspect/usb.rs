@@ -241,6 +241,7 @@ fn request(urb: &Urb) -> Request {
         place: match urb.place {
             UrbPlace::Endpoint => "endpoint",
             UrbPlace::GivenBack => "given back",
+            UrbPlace::Idle => "idle",
         },
         pipe: urb.pipe.to_string(),
         endpoint: urb.pipe.endpoint(),

@@ -2,7 +2,7 @@
 //! and again, and each time is judged alike. Reads no arguments and prints no result.
 use recrash_machine::qemu::accel::AccelChoice;
 use recrash_machine::run::snapshot::Snapshot;
-use recrash_machine::run::{self, CampaignNote, RunRequest, StopFlag};
+use recrash_machine::run::{self, CampaignNote, Extras, RunError, RunRecord, RunRequest, StopFlag};
 use recrash_machine::setup::Provisioned;
 use recrash_signature::store::Golden;
 use std::time::Instant;
@@ -34,9 +34,22 @@ impl Bench<'_> {
         campaign: Option<CampaignNote>,
     ) -> Aftermath {
         let begin = Instant::now();
+        let ended = self.boot(progress, stop, campaign, Extras::default());
+        self.judge(ended, progress, begin)
+    }
+
+    /// One run to its end, not judged.
+    pub(super) fn boot(
+        &self,
+        progress: &Progress,
+        stop: &StopFlag,
+        campaign: Option<CampaignNote>,
+        extras: Extras,
+    ) -> Result<RunRecord, RunError> {
         let ended = run::run(
             &RunRequest {
                 campaign,
+                extras,
                 ..self.request()
             },
             &mut |record: &_| watch::show(progress, record),
@@ -45,6 +58,16 @@ impl Bench<'_> {
         if ended.is_err() {
             progress.fail();
         }
+        ended
+    }
+
+    /// Its analysis and its verdict.
+    pub(super) fn judge(
+        &self,
+        ended: Result<RunRecord, RunError>,
+        progress: &Progress,
+        begin: Instant,
+    ) -> Aftermath {
         Aftermath::of(ended, self.golden, self.expect, progress, begin)
     }
 
@@ -64,6 +87,7 @@ impl Bench<'_> {
             root: &plan.root,
             module_params: &plan.module_params,
             campaign: None,
+            extras: Extras::default(),
             snapshot: self.snapshot,
         }
     }

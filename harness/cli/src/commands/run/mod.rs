@@ -3,6 +3,7 @@
 //! [`matrix`]'s.
 mod attempts;
 mod bench;
+pub(crate) mod diagnose;
 mod exact;
 mod hardware;
 mod matrix;

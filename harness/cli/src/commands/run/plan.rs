@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::golden;
 
 /// What is to be run.
+#[derive(Clone)]
 pub(super) struct Plan {
     pub(super) target: Target,
     pub(super) device_name: String,

@@ -103,6 +103,7 @@ fn guest(report: &GuestReport, first_boot: bool, record: &Record, clocks: &Clock
         GuestEvent::ScenarioStarted { .. } => (Lane::Program, STARTS),
         GuestEvent::UrbReaped { .. } => (Lane::Program, "URB reaped (told at the end)"),
         GuestEvent::ScenarioSurvived => (Lane::Program, "scenario ends, the kernel is alive"),
+        GuestEvent::DyingAsAsked => (Lane::Program, "the kernel is made to die, for its dump"),
         GuestEvent::DumpStarted { .. } => (Lane::Harness, "capture begins"),
         GuestEvent::DumpWritten { .. } => (Lane::Harness, "capture written"),
         GuestEvent::Failed { .. } => (Lane::Program, "failed"),

@@ -90,6 +90,7 @@ fn provisioned(
     Ok(Provisioned {
         kernel_release: record.release.clone(),
         bzimage: added.path(&record.image),
+        config: record.config.as_ref().map(|file| added.path(file)),
         modules_dir: added.path(&record.modules),
         module_ko,
         makedumpfile,

@@ -33,7 +33,7 @@ use table::Waiting;
 pub(super) struct MatrixArgs {
     /// Boot nothing: print which runs this is, what each is expected to give, and which are impossible and why
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 /// The last object that `--json` prints.
@@ -61,13 +61,15 @@ struct Ready {
 
 /// Whether these arguments are a matrix's.
 pub(super) fn is_wanted(args: &Args) -> bool {
+    args.matrix.dry_run || has_lists(args)
+}
+
+/// Whether an option has a list.
+pub(super) fn has_lists(args: &Args) -> bool {
     let hardware = &args.hardware;
     let lists = [&args.fault, &hardware.controller, &hardware.speed];
     let mut texts = lists.into_iter().flatten().map(String::as_str);
-    args.matrix.dry_run
-        || axes::is_list(args.target.name())
-        || texts.any(axes::is_list)
-        || args.capture.modes().len() > 1
+    axes::is_list(args.target.name()) || texts.any(axes::is_list) || args.capture.modes().len() > 1
 }
 
 /// Runs it, or prints what it would run.
