@@ -1,6 +1,7 @@
 //! One file a subcommand: its arguments, and the calls into the libraries that carry it out.
 pub(crate) mod analyze;
 pub(crate) mod capture_args;
+pub(crate) mod ci;
 pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod explain;
@@ -8,6 +9,7 @@ mod fits;
 pub(crate) mod golden;
 pub(crate) mod import;
 pub(crate) mod inspect;
+pub(crate) mod merge;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod setup;
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     Golden(golden::Args),
     Explain(explain::Args),
     Runs(runs::Args),
+    Merge(merge::Args),
+    Ci(ci::Args),
     Titles(titles::Args),
 }
 
@@ -60,6 +64,8 @@ impl Command {
             Self::Golden(args) => args.run(),
             Self::Explain(args) => args.run(),
             Self::Runs(args) => args.run(),
+            Self::Merge(args) => args.run(),
+            Self::Ci(args) => args.run(),
             Self::Titles(args) => args.run(),
         }
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::cell::Cell;
 use super::table::{self, Waiting};
 use crate::output;
+use crate::parts::Part;
 
 /// Folder of the matrices, beside the runs.
 const MATRICES: &str = "matrices";
@@ -41,6 +42,11 @@ impl Paper {
             table: own.join("matrix.md"),
             cells: own.join("matrix.jsonl"),
         })
+    }
+
+    /// Writes what a part says of itself; last of all.
+    pub(super) fn part(&self, part: &Part) -> Result<()> {
+        part.store(self.table.parent().unwrap_or(Path::new(".")))
     }
 
     /// The table.
