@@ -172,7 +172,7 @@ fn a_hash_does_not_depend_on_the_position() {
     let found: Vec<_> = (1..=8)
         .map(|n| of(0, &format!("attempt {n}")).unwrap())
         .collect();
-    insta::assert_compact_debug_snapshot!(found, @"[]");
+    assert_eq!(found, [3, 1, 4, 3, 1, 1, 4, 3]);
 }
 
 proptest! {
