@@ -1,8 +1,10 @@
-//! GitHub Actions: whether this process runs there, its annotations and its job summary. Knows nothing of what is told.
+//! GitHub Actions for what is no report: whether this process runs there, an annotation, the job's summary. Reports have
+//! [`crate::report::github`].
 //! <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>
 use std::io::Write;
 
 use crate::output;
+use crate::report::github::{data, property};
 
 /// A job's summary may have 1 MiB a step; more is refused as a whole.
 const MOST_SUMMARY: usize = 1 << 20;
@@ -41,16 +43,6 @@ pub(crate) fn summarise(markdown: &str) {
     if let Err(error) = opened.and_then(|mut file| file.write_all(text.as_bytes())) {
         output::note(&format!("warning: $GITHUB_STEP_SUMMARY: {error}\n"));
     }
-}
-
-fn data(text: &str) -> String {
-    text.replace('%', "%25")
-        .replace('\r', "%0D")
-        .replace('\n', "%0A")
-}
-
-fn property(text: &str) -> String {
-    data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
 #[cfg(test)]

@@ -21,14 +21,22 @@ use support::{command, one_at_a_time, qemus_of, scratch, signal, wait_for};
 
 const PARTS: &str = "16";
 /// The kernel that crashes in seconds.
-const RUN: [&str; 6] = ["--target", "el8-layout", "--attempts", PARTS, "--capture", "qemu"];
+const RUN: [&str; 6] = [
+    "--target",
+    "el8-layout",
+    "--attempts",
+    PARTS,
+    "--capture",
+    "qemu",
+];
 /// The part whose process is killed.
 const KILLED: u32 = 3;
 /// Boots of 16 guests, two at once, on a machine that does other things too.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 fn json(file: &Path) -> Value {
-    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let text =
+        fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     serde_json::from_str(&text).unwrap()
 }
 
@@ -37,15 +45,30 @@ fn succeed(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     let stdout = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{stdout}\n{stderr}",
+        output.status
+    );
     stdout
 }
 
 /// What two campaigns must have in common: everything but times and places.
 fn sums(summary: &Value) -> Vec<(&'static str, Value)> {
     let keys = [
-        "type", "exit", "asked_for", "done", "cut_off", "ended", "verdicts", "as_expected", "crashed", "intervals_hold",
-        "expected", "golden", "from_snapshot",
+        "type",
+        "exit",
+        "asked_for",
+        "done",
+        "cut_off",
+        "ended",
+        "verdicts",
+        "as_expected",
+        "crashed",
+        "intervals_hold",
+        "expected",
+        "golden",
+        "from_snapshot",
     ];
     keys.map(|key| (key, summary[key].clone())).into()
 }
@@ -76,7 +99,16 @@ fn a_campaign_in_parts_of_which_one_is_killed_comes_to_what_an_undivided_one_doe
     let cluster = Cluster::start(&scratch().join("cluster"));
 
     let script = scratch().join("campaign.sh");
-    let mut write = command(&["ci", "init", "slurm", "--parts", PARTS, "--at-once", "2", "--out"]);
+    let mut write = command(&[
+        "ci",
+        "init",
+        "slurm",
+        "--parts",
+        PARTS,
+        "--at-once",
+        "2",
+        "--out",
+    ]);
     succeed(write.arg(&script).arg("--").args(RUN));
     let parts = scratch().join("parts");
     let mut submit = Command::new("bash");
@@ -93,24 +125,41 @@ fn a_campaign_in_parts_of_which_one_is_killed_comes_to_what_an_undivided_one_doe
 
     let mut killed = None;
     wait_for("a guest of the part that is killed", PATIENCE, || {
-        killed = cluster.task(KILLED, "recrash").filter(|pid| !qemus_of(*pid).is_empty());
+        killed = cluster
+            .task(KILLED, "recrash")
+            .filter(|pid| !qemus_of(*pid).is_empty());
         killed.is_some() || at_work.0.try_wait().unwrap().is_some()
     });
-    signal("KILL", killed.unwrap_or_else(|| panic!("the script ended first\n{}", cluster.logs())));
+    signal(
+        "KILL",
+        killed.unwrap_or_else(|| panic!("the script ended first\n{}", cluster.logs())),
+    );
     let mut ended = None;
     wait_for("all parts and their merge", PATIENCE, || {
         ended = at_work.0.try_wait().unwrap();
         ended.is_some()
     });
     let log = fs::read_to_string(parts.join(format!("logs/part-{KILLED}.log"))).unwrap_or_default();
-    assert!(ended.unwrap().success(), "{ended:?}\n{log}\n{}", cluster.logs());
+    assert!(
+        ended.unwrap().success(),
+        "{ended:?}\n{log}\n{}",
+        cluster.logs()
+    );
     assert!(log.contains("exit code 137: made again"), "{log}");
     drop(cluster);
 
     let merged = json(&parts.join("merged/merged.json"));
     assert_eq!(merged["parts"]["of"], 16, "{merged:#}");
-    assert_eq!(merged["parts"]["missing"], serde_json::json!([]), "{merged:#}");
-    assert_eq!(merged["parts"]["incomplete"], serde_json::json!([]), "{merged:#}");
+    assert_eq!(
+        merged["parts"]["missing"],
+        serde_json::json!([]),
+        "{merged:#}"
+    );
+    assert_eq!(
+        merged["parts"]["incomplete"],
+        serde_json::json!([]),
+        "{merged:#}"
+    );
 
     let mut whole = command(&["run", "--json", "--jobs", "2", "--out"]);
     let whole = succeed(whole.arg(scratch().join("whole")).args(RUN));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::exit::Exit;
 use crate::expect::{self, Expect};
+use crate::report::document::Case;
 
 /// What one attempt came to.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub(crate) struct Record {
     pub(crate) took: Duration,
     /// Its folder.
     pub(crate) run: Option<PathBuf>,
+    /// The same for a report; absent where it was not made.
+    pub(crate) case: Option<Box<Case>>,
     /// The whole result, as `recrash run --json` prints it.
     pub(crate) result: Value,
 }
@@ -65,6 +68,7 @@ impl Record {
             failure: failure.transpose().map_err(|error| error.to_string())?,
             took: Duration::from_millis(number("took_ms").unwrap_or(0)),
             run: text("run").map(PathBuf::from),
+            case: None,
             result: line.clone(),
         })
     }

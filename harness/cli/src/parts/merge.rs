@@ -30,7 +30,7 @@ pub(crate) struct Merged {
     /// What the parts note of how their runs were made, each once.
     pub(crate) notes: Vec<String>,
     /// The runs' results, by number.
-    pub(crate) results: BTreeMap<u32, Value>,
+    pub(crate) results: BTreeMap<u32, RunResult>,
     /// When the first one began.
     pub(crate) started: String,
     /// The parts' times together, in milliseconds.
@@ -281,8 +281,8 @@ impl Merged {
             }
         }
         self.wall_ms = self.wall_ms.saturating_add(part.wall_ms);
-        let lines = part.results.iter().map(|r| (r.run, r.line.clone()));
-        self.results.extend(lines);
+        let results = part.results.iter().map(|one| (one.run, one.clone()));
+        self.results.extend(results);
     }
 
     /// What is missing, in a line; nothing where nothing is.

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use crate::combination::Key;
 use crate::partition::Partition;
+use crate::report::document::Case;
 
 /// The file by which a folder is known as a part's.
 pub(crate) const PART: &str = "part.json";
@@ -65,6 +66,9 @@ pub(crate) struct RunResult {
     pub(crate) run: u32,
     /// The object that `recrash run --json` prints of it.
     pub(crate) line: Value,
+    /// The same for a report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) case: Option<Box<Case>>,
 }
 
 /// Everything that determines what the parts are parts of.

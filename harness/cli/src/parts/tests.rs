@@ -26,6 +26,7 @@ fn result(run: u32, verdict: &str, exit: u8) -> RunResult {
     RunResult {
         run,
         line: json!({"type": "attempt", "attempt": run, "verdict": verdict, "exit": exit, "took_ms": 5}),
+        case: None,
     }
 }
 
@@ -118,7 +119,7 @@ fn a_part_that_says_the_same_twice_is_taken_once() {
             "part 2 is there 2 times (all say the same: a task that was made again); taken: 3/part.json"
         ]
     );
-    assert_eq!(merged.results[&2]["took_ms"], 5);
+    assert_eq!(merged.results[&2].line["took_ms"], 5);
 }
 
 #[test]
@@ -148,7 +149,7 @@ fn a_stopped_part_counts_only_until_it_is_made_again() {
     );
     let merged = fits(vec![part(1, 2), stopped(), part(2, 2)]);
     assert!(merged.is_whole());
-    assert_eq!(merged.results[&2]["verdict"], "same-crash");
+    assert_eq!(merged.results[&2].line["verdict"], "same-crash");
     assert!(
         merged.remarks[0].contains("one was stopped and made again"),
         "{:?}",
@@ -161,7 +162,7 @@ fn what_failed_contradicts_nothing_and_gives_way() {
     let mut failed = part(2, 2);
     failed.results[0] = result(2, "inconclusive", 4);
     let merged = fits(vec![failed.clone(), part(1, 2), part(2, 2)]);
-    assert_eq!(merged.results[&2]["verdict"], "same-crash");
+    assert_eq!(merged.results[&2].line["verdict"], "same-crash");
     assert!(
         merged.remarks[0].contains("what failed in one was made again"),
         "{:?}",

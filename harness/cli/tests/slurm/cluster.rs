@@ -31,10 +31,16 @@ impl Cluster {
         ] {
             let path = std::env::var_os("PATH").unwrap_or_default();
             let there = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
-            assert!(there, "{program} is not there: apt-get install {package} (cargo verify installs it)");
+            assert!(
+                there,
+                "{program} is not there: apt-get install {package} (cargo verify installs it)"
+            );
         }
         let id = Command::new("id").arg("-u").output().unwrap().stdout;
-        assert_eq!(id, b"0\n", "slurmd starts jobs as their owners, which only root can: run this test as root");
+        assert_eq!(
+            id, b"0\n",
+            "slurmd starts jobs as their owners, which only root can: run this test as root"
+        );
         let socket_folder = tempfile::tempdir().unwrap();
         // Everybody may ask munge.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -46,13 +52,20 @@ impl Cluster {
         // The owner may read it and nobody else, or munged refuses it.
         let key = folder.join("key");
         let mut random = vec![0; 1024];
-        File::open("/dev/urandom").unwrap().read_exact(&mut random).unwrap();
+        File::open("/dev/urandom")
+            .unwrap()
+            .read_exact(&mut random)
+            .unwrap();
         fs::write(&key, random).unwrap();
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o400);
         fs::set_permissions(&key, private).unwrap();
         fs::write(folder.join("slurm.conf"), configuration(folder, &socket)).unwrap();
         // Nothing of cgroups is used: in a container they are not ours to change.
-        fs::write(folder.join("cgroup.conf"), "CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n").unwrap();
+        fs::write(
+            folder.join("cgroup.conf"),
+            "CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n",
+        )
+        .unwrap();
 
         let mut cluster = Self {
             folder: folder.to_owned(),
@@ -75,8 +88,15 @@ impl Cluster {
         cluster.daemon("slurmctld", &["-D".into(), "-f".into(), at("slurm.conf")]);
         cluster.daemon("slurmd", &["-D".into(), "-f".into(), at("slurm.conf")]);
         let begin = Instant::now();
-        while !cluster.asks("sinfo", &["--noheader", "--format=%T"]).contains("idle") {
-            assert!(begin.elapsed() < PATIENCE, "no node is idle\n{}", cluster.logs());
+        while !cluster
+            .asks("sinfo", &["--noheader", "--format=%T"])
+            .contains("idle")
+        {
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "no node is idle\n{}",
+                cluster.logs()
+            );
             std::thread::sleep(Duration::from_millis(200));
         }
         cluster
@@ -142,7 +162,9 @@ impl Cluster {
         for name in ["munged.out", "slurmctld.out", "slurmd.out"] {
             let log = fs::read_to_string(self.folder.join(name)).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
-            let last = lines.get(lines.len().saturating_sub(20)..).unwrap_or_default();
+            let last = lines
+                .get(lines.len().saturating_sub(20)..)
+                .unwrap_or_default();
             text += &format!("{name}:\n{}\n", last.join("\n"));
         }
         text

@@ -23,6 +23,7 @@ use crate::failure::Failure;
 use crate::partition::Partition;
 use crate::parts::{self, Runs, Whole};
 use crate::progress::Progress;
+use crate::report::emit::ReportArgs;
 use crate::{golden, interrupt, output};
 use attempts::{AttemptsArgs, Series, Source};
 use bench::Bench;
@@ -93,6 +94,8 @@ pub(crate) struct Args {
     hardware: HardwareArgs,
     #[command(flatten)]
     part: PartitionArg,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -115,6 +118,7 @@ impl From<AccelArg> for AccelChoice {
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
+        self.report.check(self.json)?;
         if matrix::is_wanted(&self) {
             return matrix::run(&self);
         }
@@ -170,7 +174,10 @@ impl Args {
             return Ok(exit);
         }
         let aftermath = bench.run_once(&progress, &stop, None);
-        aftermath.print(self.json, self.timings)?;
+        if !self.report.takes_stdout() {
+            aftermath.print(self.json, self.timings)?;
+        }
+        self.report.emit(aftermath.document())?;
         prune(&plan.root, self.keep);
         Ok(aftermath.exit())
     }

@@ -131,6 +131,7 @@ impl Paper {
             .map(|record| RunResult {
                 run: record.number,
                 line: record.line(),
+                case: record.case.clone(),
             })
             .collect();
         results.sort_by_key(|result| result.run);

@@ -321,6 +321,7 @@ fn play(
     let began = (jiff::Timestamp::now(), Instant::now());
     let runs = ready.iter().flatten().count();
     let mut number = 0;
+    let mut cases = vec![None; cells.len()];
     for (at, ready) in ready.iter().enumerate() {
         if let Some(Ready { plan, golden }) = ready
             && let Some(provisioned) = provisioned.get(&plan.target.name)
@@ -346,6 +347,9 @@ fn play(
             if !stop.is_stopped() {
                 let got = Got::new(wanted.expect, aftermath.comparison(), begin.elapsed(), run);
                 cell.state = State::Done(wanted, got);
+                if let Some(case) = cases.get_mut(at) {
+                    *case = aftermath.case().cloned();
+                }
             }
         }
         if let Some(cell) = cells.get(at)
@@ -357,7 +361,7 @@ fn play(
     }
     super::prune(&root, args.keep);
     if let Some(share) = share {
-        let part = part::of(share, began, &numbers, &cells, provisioned);
+        let part = part::of(share, began, &numbers, &cells, &cases, provisioned);
         paper.part(&part).map_err(Failure::inconclusive)?;
     }
     let exit = worst(&cells);

@@ -1,5 +1,8 @@
 //! `recrash merge`: the parts of a campaign or matrix that was made on several machines, put together again. What fits is
-//! [`crate::parts::merge`]'s to say; sums and tables are those of an undivided run. Boots nothing.
+//! [`crate::parts::merge`]'s to say; sums and tables are those of an undivided run; [`document`] makes the report of it.
+//! Boots nothing.
+mod document;
+
 use anyhow::{Context, anyhow};
 use serde::Serialize;
 use std::fmt::Write;
@@ -19,6 +22,8 @@ use crate::output::{self, BAD, DIM, printable};
 use crate::partition::Scheme;
 use crate::parts::merge::{Incomplete, Merged, merge};
 use crate::parts::{self, Campaign, Matrix, Runs, read};
+use crate::report::document::Document;
+use crate::report::emit::{self, ReportArgs};
 
 /// The file by which a folder is known as one that `merge` wrote.
 const MERGED: &str = "merged.json";
@@ -49,6 +54,8 @@ pub(crate) struct Args {
     /// Print one JSON object a line on stdout
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 /// What the parts were, beside the result.
@@ -100,11 +107,13 @@ struct Written {
     last: serde_json::Value,
     /// The table, of a matrix.
     table: Option<String>,
+    document: Document,
 }
 
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
+        self.report.check(self.json)?;
         if let Some(out) = &self.out {
             free(out)?;
         }
@@ -117,7 +126,7 @@ impl Args {
                 "make the parts that differ again from one checkout, and name only the folders of this campaign or matrix",
             )
         })?;
-        let written = match &merged.whole.runs {
+        let mut written = match &merged.whole.runs {
             Runs::Campaign(campaign) => of_campaign(&merged, campaign),
             Runs::Matrix(matrix) => of_matrix(&merged, matrix),
         }
@@ -128,6 +137,7 @@ impl Args {
                 .map_err(Failure::inconclusive)?;
         }
         self.print(&merged, &written)?;
+        self.report.emit(&written.document)?;
         Ok(written.exit)
     }
 
@@ -139,6 +149,9 @@ impl Args {
             output::note(&format!(
                 "{BAD}error:{BAD:#} {gaps}\n{DIM}next:{DIM:#} make these parts again, and merge once more\n"
             ));
+        }
+        if self.report.takes_stdout() {
+            return Ok(());
         }
         if self.json {
             for line in written.lines.iter().chain([&written.last]) {
@@ -188,9 +201,9 @@ fn parts_of(merged: &Merged) -> Parts<'_> {
 fn of_campaign(merged: &Merged, campaign: &Campaign) -> Result<Written, String> {
     let expect = Expect::from_word(&campaign.expected)?;
     let mut records = Vec::new();
-    for (number, line) in &merged.results {
-        let record =
-            Record::from_line(line, expect).map_err(|why| format!("attempt {number}: {why}"))?;
+    for (number, result) in &merged.results {
+        let record = Record::from_line(&result.line, expect)
+            .map_err(|why| format!("attempt {number}: {why}"))?;
         if record.number != *number {
             return Err(format!(
                 "attempt {number} says that it is attempt {}",
@@ -232,6 +245,7 @@ fn of_campaign(merged: &Merged, campaign: &Campaign) -> Result<Written, String> 
         lines: records.iter().map(Record::line).collect(),
         last,
         table: None,
+        document: document::of_campaign(merged, campaign, expect, &tally, &records),
     })
 }
 
@@ -240,8 +254,8 @@ fn of_matrix(merged: &Merged, matrix: &Matrix) -> Result<Written, String> {
     for (number, plan) in (1_u32..).zip(&matrix.cells) {
         let at = |why: String| format!("combination {number}, {}: {why}", plan.key);
         let mut cell = Cell::planned(plan).map_err(at)?;
-        if let Some(line) = merged.results.get(&number) {
-            cell.take(line).map_err(at)?;
+        if let Some(result) = merged.results.get(&number) {
+            cell.take(&result.line).map_err(at)?;
         }
         cells.push(cell);
     }
@@ -268,6 +282,7 @@ fn of_matrix(merged: &Merged, matrix: &Matrix) -> Result<Written, String> {
         lines: lines.map_err(|error| error.to_string())?,
         last: last.map_err(|error| error.to_string())?,
         table: Some(table::markdown(&cells, Waiting::NotRun)),
+        document: document::of_matrix(merged, matrix, &cells),
     })
 }
 
@@ -277,7 +292,7 @@ fn printable_all(lines: &[String]) -> Vec<String> {
 
 impl Written {
     /// Puts it into a folder; `merged.json` last, so that a folder that has it has everything.
-    fn keep(&self, out: &Path, runs: &Runs) -> anyhow::Result<()> {
+    fn keep(&mut self, out: &Path, runs: &Runs) -> anyhow::Result<()> {
         std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
         let mut lines = String::new();
         for line in &self.lines {
@@ -293,6 +308,8 @@ impl Written {
             parts::replace(out, TABLE, table.trim_end().as_bytes())?;
         }
         parts::replace(out, REPORT, plain.trim_end().as_bytes())?;
+        document::place(&mut self.document, out);
+        emit::keep(&mut self.document, out);
         parts::replace(out, MERGED, &serde_json::to_vec_pretty(&self.last)?)
     }
 }
