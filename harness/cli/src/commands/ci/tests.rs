@@ -171,3 +171,176 @@ fn arguments_that_recrash_run_does_not_take_are_told_before_anything_is_written(
     assert!(good(&["--target", "all"]).is_ok());
     assert!(good(&["--attempts", "3", "--append", "swiotlb=force quiet"]).is_ok());
 }
+
+/// The documents of a YAML file.
+fn yaml(engine: Engine, run: &[&str]) -> Vec<serde_json::Value> {
+    use serde::Deserialize as _;
+    let text = rendered(engine, run);
+    serde_yaml_ng::Deserializer::from_str(&text)
+        .map(|document| {
+            serde_json::Value::deserialize(document)
+                .unwrap_or_else(|error| panic!("{error}\n{text}"))
+        })
+        .collect()
+}
+
+#[test]
+fn githubs_workflow_makes_the_parts_and_then_merges_them() {
+    let workflow = yaml(Engine::Github, &HOSTILE).remove(0);
+    let jobs = &workflow["jobs"];
+    let numbers: Vec<u32> = (1..=16).collect();
+    assert_eq!(
+        jobs["part"]["strategy"]["matrix"]["part"],
+        serde_json::json!(numbers)
+    );
+    assert_eq!(jobs["part"]["strategy"]["fail-fast"], false);
+    assert_eq!(jobs["merge"]["needs"], "part");
+    assert_eq!(jobs["merge"]["if"], "${{ !cancelled() }}");
+    assert_eq!(
+        workflow["permissions"],
+        serde_json::json!({"contents": "read"})
+    );
+    let steps = jobs["part"]["steps"].as_array().unwrap();
+    let upload = steps.last().unwrap();
+    assert!(
+        upload["with"]["path"]
+            .as_str()
+            .unwrap()
+            .contains("!parts/**/vmcore\n"),
+        "{upload}"
+    );
+    let install = jobs["golden"]["steps"][2]["run"].as_str().unwrap();
+    assert_eq!(
+        install,
+        "true\necho \"$HOME\"\necho \"$HOME/.cargo/bin\" >> \"$GITHUB_PATH\"\n"
+    );
+}
+
+#[test]
+fn gitlabs_pipeline_makes_the_parts_and_then_merges_them() {
+    let pipeline = yaml(Engine::Gitlab, &HOSTILE).remove(0);
+    assert_eq!(pipeline["recrash:part"]["parallel"], 16);
+    assert_eq!(pipeline["recrash:merge"]["needs"][0]["job"], "recrash:part");
+    assert_eq!(pipeline["recrash:merge"]["when"], "always");
+    let exclude = &pipeline["recrash:part"]["artifacts"]["exclude"];
+    assert_eq!(exclude[0], "parts/**/vmcore");
+}
+
+#[test]
+fn kubernetes_jobs_have_an_index_each_and_retry_only_what_says_nothing() {
+    let documents = yaml(Engine::Kubernetes, &HOSTILE);
+    let kinds: Vec<&str> = documents
+        .iter()
+        .map(|one| one["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["PersistentVolumeClaim", "Job", "Job"]);
+    let spec = &documents[1]["spec"];
+    assert_eq!(
+        (
+            &spec["completionMode"],
+            &spec["completions"],
+            &spec["parallelism"]
+        ),
+        (&"Indexed".into(), &16.into(), &2.into())
+    );
+    assert_eq!(
+        spec["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"],
+        serde_json::json!([2])
+    );
+    // podFailurePolicy wants it.
+    assert_eq!(spec["template"]["spec"]["restartPolicy"], "Never");
+    assert_eq!(documents[2]["spec"]["suspend"], true);
+}
+
+/// Writes a program that is found before all others.
+fn program(folder: &Path, name: &str, text: &str) {
+    let file = folder.join(name);
+    std::fs::write(&file, format!("#!/usr/bin/env bash\n{text}")).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&file, executable).unwrap();
+}
+
+#[test]
+fn shellcheck_finds_nothing_in_the_scripts() {
+    for engine in [Engine::Slurm, Engine::Hyperqueue] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), rendered(engine, &HOSTILE)).unwrap();
+        // A word in single quotes that looks like a variable is meant so.
+        let output = std::process::Command::new("shellcheck")
+            .args(["--shell=bash", "--exclude=SC2016"])
+            .arg(file.path())
+            .output()
+            .expect("shellcheck: apt-get install shellcheck (cargo verify installs it)");
+        assert!(
+            output.status.success(),
+            "{engine:?}: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+    }
+}
+
+/// A HyperQueue that runs one task after another, and a recrash whose second part fails once.
+#[test]
+fn hyperqueues_script_makes_what_failed_again_and_merges() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let words = ["--target", "a b", "--attempts", "3"];
+    let values = Values {
+        parts: 3,
+        ..values(&words)
+    };
+    std::fs::write(
+        at("script.sh"),
+        render::render(Engine::Hyperqueue, &values).unwrap(),
+    )
+    .unwrap();
+    program(
+        folder.path(),
+        "hq",
+        r#"
+while [ "$1" != -- ]; do
+    case $1 in
+        --array) first=${2%-*} last=${2#*-}; shift ;;
+        --env) export "${2?}"; shift ;;
+    esac
+    shift
+done
+shift
+for id in $(seq "$first" "$last"); do HQ_TASK_ID=$id "$@" || failed=1; done
+exit "${failed:-0}"
+"#,
+    );
+    program(
+        folder.path(),
+        "recrash",
+        r#"
+echo "$HQ_TASK_ID $*" >> "$RECRASH_OUT/said"
+[ "$1" = merge ] && exit 3
+[ "$HQ_TASK_ID" = 2 ] && ! [ -e "$RECRASH_OUT/once" ] && touch "$RECRASH_OUT/once" && exit 4
+[ "$HQ_TASK_ID" = 3 ] && exit 2
+exit 1
+"#,
+    );
+    let path = format!(
+        "{}:{}",
+        folder.path().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let output = std::process::Command::new("bash")
+        .arg(at("script.sh"))
+        .env("PATH", path)
+        .env("RECRASH_OUT", at("out"))
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let said = std::fs::read_to_string(at("out/said")).unwrap();
+    let out = at("out").display().to_string();
+    let run =
+        |id: u32| format!("{id} run --target a b --attempts 3 --partition auto/3 --out {out}");
+    let merge = format!(" merge {out} --out {out}/merged");
+    assert_eq!(
+        said.lines().collect::<Vec<_>>(),
+        [run(1), run(2), run(2), run(3), merge]
+    );
+}

@@ -105,6 +105,23 @@ pub(super) fn place(document: &mut Document, out: &Path) {
     }
 }
 
+/// The goldens that runs came out against: files where they are known, each once.
+pub(super) fn against(document: &Document) -> Vec<String> {
+    let mut goldens = Vec::new();
+    for case in document
+        .cases
+        .iter()
+        .filter(|case| case.outcome == Outcome::Failed)
+    {
+        let Some(golden) = &case.golden else { continue };
+        let name = golden.file.clone().unwrap_or_else(|| golden.name.clone());
+        if !goldens.contains(&name) {
+            goldens.push(name);
+        }
+    }
+    goldens
+}
+
 fn new(merged: &Merged, name: String, headline: String, exit: Exit) -> Document {
     let mut document = Document::new(Kind::Merged, name, headline, exit);
     document.when = Some(merged.started.clone());

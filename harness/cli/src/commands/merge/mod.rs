@@ -150,6 +150,15 @@ impl Args {
                 "{BAD}error:{BAD:#} {gaps}\n{DIM}next:{DIM:#} make these parts again, and merge once more\n"
             ));
         }
+        if matches!(written.exit, Exit::Differs | Exit::CrashOrNot) {
+            let goldens = document::against(&written.document);
+            output::note(&format!(
+                "{DIM}next:{DIM:#} the runs are held against {}. If this change altered a golden, recrash golden diff tells what that \
+                 means and how to bring it back; if it altered what crashes, the runs' reports tell how. A golden is changed only \
+                 with new evidence: golden/README.md\n",
+                printable(&goldens.join(", "))
+            ));
+        }
         if self.report.takes_stdout() {
             return Ok(());
         }

@@ -115,6 +115,8 @@ struct Line<'a> {
 /// All that is told.
 struct Told {
     base: String,
+    /// Whether git has the base, so that it can bring a file back.
+    base_is_revision: bool,
     head: String,
     entries: Vec<Entry>,
 }
@@ -130,6 +132,7 @@ impl Args {
         let told = Told {
             entries: entries(&old, &new, head.prefix()),
             base: base.name().into(),
+            base_is_revision: base.is_revision(),
             head: head.name().into(),
         };
         let counts = told.entries.iter().filter(|entry| entry.counts).count();

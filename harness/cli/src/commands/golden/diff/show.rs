@@ -151,6 +151,7 @@ fn what_to_do(told: &Told) -> String {
     let base = told.base.split(' ').next().unwrap_or_default();
     match files.as_slice() {
         [] => "A new golden is accepted evidence from now on: look at what it rests on, the text beside it".into(),
+        _ if !told.base_is_revision => WHAT_TO_DO.into(),
         files => {
             let words = ["git", "checkout", base, "--"].into_iter().chain(files.iter().copied());
             let line: Vec<String> = words.map(crate::shell::quote).collect();

@@ -18,13 +18,18 @@ pub(super) struct Side {
     folder: PathBuf,
     prefix: String,
     /// Holds what was taken out of a revision.
-    _scratch: Option<tempfile::TempDir>,
+    scratch: Option<tempfile::TempDir>,
 }
 
 impl Side {
     /// How it is called in the output.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether git has it.
+    pub(super) fn is_revision(&self) -> bool {
+        self.scratch.is_some()
     }
 
     /// The folder of its goldens.
@@ -42,7 +47,7 @@ impl Side {
             name,
             folder: path.to_owned(),
             prefix,
-            _scratch: None,
+            scratch: None,
         }
     }
 }
@@ -212,7 +217,7 @@ impl Repository {
             name: revision.to_owned(),
             folder: scratch.path().to_owned(),
             prefix: self.prefix.clone(),
-            _scratch: Some(scratch),
+            scratch: Some(scratch),
         })
     }
 

@@ -57,6 +57,7 @@ impl Repository {
         let (old, new) = (read(&base).unwrap(), read(&head).unwrap());
         Told {
             base: base.name().into(),
+            base_is_revision: base.is_revision(),
             head: head.name().into(),
             entries: entries(&old, &new, head.prefix()),
         }
