@@ -185,7 +185,10 @@ fn summarise(done: &[Done]) {
     }
     eprintln!("{:<14} {:<7} {:>9}", "verify", "", text(total));
     if let Some(file) = std::env::var_os("GITHUB_STEP_SUMMARY") {
-        let opened = std::fs::File::options().create(true).append(true).open(file);
+        let opened = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(file);
         // The result stands without it.
         if let Err(error) = opened.and_then(|mut file| file.write_all(markdown(done).as_bytes())) {
             eprintln!("warning: GITHUB_STEP_SUMMARY: {error}");
@@ -198,7 +201,11 @@ fn markdown(done: &[Done]) -> String {
     let mut out = String::from("## cargo verify\n\n| step | | took |\n|---|---|---|\n");
     for step in done {
         let mark = if step.ok { "ok" } else { "**failed**" };
-        out.push_str(&format!("| {} | {mark} | {} |\n", step.name, text(step.took)));
+        out.push_str(&format!(
+            "| {} | {mark} | {} |\n",
+            step.name,
+            text(step.took)
+        ));
     }
     for step in STEPS.iter().skip(done.len()) {
         out.push_str(&format!("| {} | not run | |\n", step.name));
@@ -240,7 +247,10 @@ mod tests {
             ok: false,
         }];
         let text = markdown(&done);
-        assert!(text.contains("| format | **failed** | 2.0 s |\n| set-up | not run | |"), "{text}");
+        assert!(
+            text.contains("| format | **failed** | 2.0 s |\n| set-up | not run | |"),
+            "{text}"
+        );
     }
 
     #[test]
