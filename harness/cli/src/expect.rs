@@ -34,13 +34,48 @@ impl Expect {
     }
 }
 
+impl Expect {
+    /// The expectation of this word.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn from_word(word: &str) -> Result<Self, String> {
+        let all = <Self as clap::ValueEnum>::value_variants();
+        let found = all.iter().find(|expect| expect.name() == word);
+        found
+            .copied()
+            .ok_or_else(|| format!("{word:?} is no expectation"))
+    }
+}
+
+/// The verdict of this word.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn verdict(word: &str) -> Result<Verdict, String> {
+    let all = [
+        Verdict::SameCrash,
+        Verdict::SameBug,
+        Verdict::Different,
+        Verdict::NoCrash,
+        Verdict::Inconclusive,
+    ];
+    let found = all.into_iter().find(|verdict| verdict.to_string() == word);
+    found.ok_or_else(|| format!("{word:?} is no verdict"))
+}
+
 /// The exit code for this comparison under this expectation.
 ///
 /// A same crash is the same bug too, so it meets `same-bug`; an exact one is the same crash too. The verdict alone
 /// cannot tell whether a crash is exact, so nothing but the comparison decides.
 pub(crate) fn decide(expect: Expect, comparison: &Comparison) -> Exit {
     let exact = comparison.exactness() == Exactness::Exact;
-    match (comparison.verdict, expect) {
+    of_verdict(expect, comparison.verdict, exact)
+}
+
+/// The same for a comparison of which only this is left: its verdict, and whether the crash had the golden's value.
+pub(crate) fn of_verdict(expect: Expect, verdict: Verdict, exact: bool) -> Exit {
+    match (verdict, expect) {
         (Verdict::Inconclusive, _) => Exit::Inconclusive,
         (Verdict::NoCrash, Expect::NoCrash) => Exit::Met,
         (Verdict::NoCrash, _) | (_, Expect::NoCrash) => Exit::CrashOrNot,

@@ -62,7 +62,7 @@ pub(crate) fn printable(line: &str) -> String {
             c => c,
         })
         .collect();
-    if *ON_GITHUB.get_or_init(|| std::env::var_os("GITHUB_ACTIONS").is_some()) {
+    if *ON_GITHUB.get_or_init(crate::github::is_here) {
         without_commands(&text)
     } else {
         text

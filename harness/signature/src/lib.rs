@@ -2,6 +2,7 @@
 //!
 //! Pure data. It knows no addresses and reads no dump; the only files it touches are snapshots.
 
+pub mod change;
 pub mod compare;
 pub mod matrix;
 pub mod migrate;

@@ -4,6 +4,7 @@ mod tools;
 
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -184,6 +185,33 @@ fn summarise(done: &[Done]) {
         eprintln!("{:<14} not run", step.name);
     }
     eprintln!("{:<14} {:<7} {:>9}", "verify", "", text(total));
+    if let Some(file) = std::env::var_os("GITHUB_STEP_SUMMARY") {
+        let opened = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(file);
+        // The result stands without it.
+        if let Err(error) = opened.and_then(|mut file| file.write_all(markdown(done).as_bytes())) {
+            eprintln!("warning: GITHUB_STEP_SUMMARY: {error}");
+        }
+    }
+}
+
+/// The same for the summary of a job of GitHub's.
+fn markdown(done: &[Done]) -> String {
+    let mut out = String::from("## cargo verify\n\n| step | | took |\n|---|---|---|\n");
+    for step in done {
+        let mark = if step.ok { "ok" } else { "**failed**" };
+        out.push_str(&format!(
+            "| {} | {mark} | {} |\n",
+            step.name,
+            text(step.took)
+        ));
+    }
+    for step in STEPS.iter().skip(done.len()) {
+        out.push_str(&format!("| {} | not run | |\n", step.name));
+    }
+    out
 }
 
 /// Minutes and seconds; tenths below a minute.
@@ -210,6 +238,20 @@ mod tests {
         ] {
             assert_eq!(text(Duration::from_secs_f64(seconds)), expected);
         }
+    }
+
+    #[test]
+    fn the_summary_of_a_job_has_what_was_not_run_too() {
+        let done = [Done {
+            name: "format",
+            took: Duration::from_secs(2),
+            ok: false,
+        }];
+        let text = markdown(&done);
+        assert!(
+            text.contains("| format | **failed** | 2.0 s |\n| set-up | not run | |"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -20,10 +20,33 @@ const TEST_TOOLS: &[Tool] = &[
         package: "libxml2-utils",
         program: "xmllint",
     },
+    // A Slurm of one node runs a campaign in parts.
+    Tool {
+        package: "munge",
+        program: "munged",
+    },
     // rpmbuild makes the packages that `recrash target add --rpm` is tested with.
     Tool {
         package: "rpm",
         program: "rpmbuild",
+    },
+    // The scripts that `recrash ci init` writes are looked through.
+    Tool {
+        package: "shellcheck",
+        program: "shellcheck",
+    },
+    // The same Slurm: sbatch, squeue, scontrol; its controller; its node.
+    Tool {
+        package: "slurm-client",
+        program: "sbatch",
+    },
+    Tool {
+        package: "slurmctld",
+        program: "slurmctld",
+    },
+    Tool {
+        package: "slurmd",
+        program: "slurmd",
     },
 ];
 

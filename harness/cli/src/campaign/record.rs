@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::exit::Exit;
+use crate::expect::{self, Expect};
 use crate::report::document::Case;
 
 /// What one attempt came to.
@@ -36,6 +37,40 @@ impl Record {
     /// Whether somebody stopped it: then it says nothing, not even about the infrastructure.
     pub(crate) fn was_stopped(&self) -> bool {
         self.failure == Some(FailureKind::Stopped)
+    }
+
+    /// Reads back what [`Record::line`] gave.
+    ///
+    /// # Errors
+    /// It is no attempt's, or its exit code is not what its verdict gives under this expectation.
+    pub(crate) fn from_line(line: &Value, expect: Expect) -> Result<Self, String> {
+        let text = |key: &str| line.get(key).and_then(Value::as_str);
+        let number = |key: &str| line.get(key).and_then(Value::as_u64);
+        let attempt = number("attempt").and_then(|number| u32::try_from(number).ok());
+        let verdict = expect::verdict(text("verdict").unwrap_or_default())?;
+        let exact = line.get("exact").and_then(Value::as_bool) == Some(true);
+        let exit = expect::of_verdict(expect, verdict, exact);
+        if number("exit") != Some(exit as u64) {
+            let word = expect.name();
+            let found = number("exit").map_or("none".to_owned(), |exit| exit.to_string());
+            return Err(format!(
+                "its exit code is {found}, and {verdict} under {word} gives {}",
+                exit as u8
+            ));
+        }
+        let failure = line.get("failure").filter(|kind| !kind.is_null());
+        let failure = failure.map(|kind| serde_json::from_value(kind.clone()));
+        Ok(Self {
+            number: attempt.ok_or("it has no number of an attempt")?,
+            verdict,
+            exit,
+            why: text("why").unwrap_or_default().to_owned(),
+            failure: failure.transpose().map_err(|error| error.to_string())?,
+            took: Duration::from_millis(number("took_ms").unwrap_or(0)),
+            run: text("run").map(PathBuf::from),
+            case: None,
+            result: line.clone(),
+        })
     }
 
     /// The object that `--json` prints of it and `attempts.jsonl` keeps.

@@ -27,6 +27,8 @@ pub(crate) enum Ended {
     AtFirst,
     /// A signal.
     Interrupted,
+    /// Parts of it are missing, or were stopped.
+    PartsMissing,
 }
 
 /// The sums.
@@ -98,7 +100,7 @@ impl Tally {
             median_ms: median(&times),
             wall_ms: millis(wall),
             per_minute: (done > 0 && minutes > 0.0).then(|| f64::from(done) / minutes),
-            exit: exit(records, ended),
+            exit: exit(records, asked_for, ended),
         }
     }
 }
@@ -107,9 +109,11 @@ impl Tally {
 ///
 /// A conclusive attempt against the expectation stands, whatever the others would have said: so 1 and 3 come before 4.
 /// What was not done, or failed, may have been against it as well: so 4 comes before 0.
-fn exit(records: &[Record], ended: Ended) -> Exit {
+fn exit(records: &[Record], asked_for: u32, ended: Ended) -> Exit {
     let any = |exit: Exit| records.iter().any(|record| record.exit == exit);
-    let missing = ended == Ended::Interrupted || records.is_empty();
+    // A part may have nothing to do.
+    let nothing = records.is_empty() && asked_for > 0;
+    let missing = nothing || matches!(ended, Ended::Interrupted | Ended::PartsMissing);
     for (exit, found) in [
         (Exit::Differs, any(Exit::Differs)),
         (Exit::CrashOrNot, any(Exit::CrashOrNot)),

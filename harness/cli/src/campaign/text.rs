@@ -41,12 +41,17 @@ pub(crate) fn attempt(record: &Record, of: u32) -> String {
 
 /// What all of them come to. `jobs` were made at once; `notes` are what one must know of how they were made.
 pub(crate) fn summary(tally: &Tally, records: &[Record], jobs: u32, notes: &[String]) -> String {
+    summary_of(tally, records, &format!("{jobs} at once"), notes)
+}
+
+/// The same; `how` says how they were made: so many at once, or in so many parts.
+pub(crate) fn summary_of(tally: &Tally, records: &[Record], how: &str, notes: &[String]) -> String {
     let mut out = String::new();
     against(&mut out, records);
     heading(&mut out, "Campaign");
     let wall = Duration::from_millis(tally.wall_ms);
     let mut made = format!(
-        "{} of {} attempts, {jobs} at once, in {}",
+        "{} of {} attempts, {how}, in {}",
         tally.done,
         tally.asked_for,
         span(wall)
@@ -57,6 +62,7 @@ pub(crate) fn summary(tally: &Tally, records: &[Record], jobs: u32, notes: &[Str
     row(&mut out, "made", &made);
     match tally.ended {
         Ended::Complete => {}
+        Ended::PartsMissing => row(&mut out, "ended", "parts are missing"),
         Ended::AtFirst => row(&mut out, "ended", "at the first one that was waited for"),
         Ended::Interrupted => {
             let cut = format!(

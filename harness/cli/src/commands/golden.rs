@@ -1,6 +1,7 @@
 //! `recrash golden`: lists goldens, rewrites those of an older schema, and shows what the rules make of them. Accepting
 //! one is a person's work, with cargo-insta.
 mod check;
+mod diff;
 mod migrate;
 
 use recrash_signature::{schema, store};
@@ -27,6 +28,7 @@ enum Action {
     Schema(SchemaArgs),
     Migrate(migrate::Args),
     Check(check::Args),
+    Diff(diff::Args),
 }
 
 /// Lists the goldens with title and bug.
@@ -48,6 +50,7 @@ impl Args {
             Action::Schema(SchemaArgs {}) => print_schema(),
             Action::Migrate(args) => args.run(),
             Action::Check(args) => args.run(),
+            Action::Diff(args) => args.run(),
         }
     }
 }

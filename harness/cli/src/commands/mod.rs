@@ -1,6 +1,7 @@
 //! One file a subcommand: its arguments, and the calls into the libraries that carry it out.
 pub(crate) mod analyze;
 pub(crate) mod capture_args;
+pub(crate) mod ci;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod doctor;
@@ -11,6 +12,7 @@ pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod man;
 pub(crate) mod mcp;
+pub(crate) mod merge;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod runs;
@@ -48,6 +50,8 @@ pub(crate) enum Command {
     Explain(explain::Args),
     Diagnose(run::diagnose::Args),
     Runs(runs::Args),
+    Merge(merge::Args),
+    Ci(ci::Args),
     Titles(titles::Args),
     Mcp(mcp::Args),
     Man(man::Args),
@@ -72,6 +76,8 @@ impl Command {
             Self::Explain(args) => args.run(),
             Self::Diagnose(args) => args.run(),
             Self::Runs(args) => args.run(),
+            Self::Merge(args) => args.run(),
+            Self::Ci(args) => args.run(),
             Self::Titles(args) => args.run(),
             Self::Mcp(args) => args.run(),
             Self::Man(args) => args.run(),

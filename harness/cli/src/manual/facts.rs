@@ -40,6 +40,30 @@ pub(super) const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     ("NO_COLOR", "Set to anything: no colours."),
     (
+        "GITHUB_ACTIONS",
+        "true: results are told to the workflow too, as annotations.",
+    ),
+    (
+        "GITHUB_STEP_SUMMARY",
+        "The file that a workflow's summary is appended to.",
+    ),
+    (
+        "GITHUB_BASE_REF",
+        "The branch that recrash golden diff compares with; without it CI_MERGE_REQUEST_TARGET_BRANCH_NAME, else main.",
+    ),
+    (
+        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME",
+        "See GITHUB_BASE_REF.",
+    ),
+    (
+        "SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX, HQ_TASK_ID, CI_NODE_INDEX",
+        "What --partition auto takes for the number of the part; qemu/README.md has what belongs to each.",
+    ),
+    (
+        "RECRASH_PARTITIONS",
+        "How many parts there are, where the engine does not say it.",
+    ),
+    (
         "RECRASH_COMPLETE",
         "Names a shell: the words of a command line are completed instead of carried out. Set by the script of recrash \
          completions only.",
@@ -99,6 +123,41 @@ pub(super) const EXAMPLES: &[(&str, &str, &str)] = &[
         "run",
         "recrash run --target all --controller all --capture kdump,qemu --setup",
         "A matrix: expected and got, in one table.",
+    ),
+    (
+        "diagnose",
+        "recrash diagnose --target el8-layout --fault early-free",
+        "Who freed the object that was written into, and which transfer did it.",
+    ),
+    (
+        "verify",
+        "recrash verify --candidate append=swiotlb=force",
+        "Whether a change makes the crash go away: both sides in turn, until the claim holds.",
+    ),
+    (
+        "verify",
+        "recrash verify --candidate target=mine --git-bisect",
+        "The same with another kernel, as a step of git bisect run.",
+    ),
+    (
+        "bisect",
+        "recrash bisect debian-5.10 debian debian-6.12",
+        "The first of these kernels that behaves unlike the first.",
+    ),
+    (
+        "report",
+        "recrash report target/recrash --format html -o all.html",
+        "All kept runs as one page.",
+    ),
+    (
+        "ci",
+        "recrash ci init github --parts 4 -- --target all",
+        "A workflow that runs a matrix in four parts and merges them.",
+    ),
+    (
+        "merge",
+        "recrash merge parts --out merged",
+        "The parts of a campaign or matrix, put together.",
     ),
     (
         "setup",

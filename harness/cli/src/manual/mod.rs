@@ -7,18 +7,19 @@ pub(crate) mod page;
 
 /// The commands as `--help` and recrash(1) group them. A command in no group is shown under `Other`; a test wants each
 /// in exactly one.
-pub(crate) const GROUPS: [(&str, &[&str]); 6] = [
-    ("Reproduce a crash", &["run"]),
+pub(crate) const GROUPS: [(&str, &[&str]); 7] = [
+    ("Reproduce a crash", &["run", "diagnose"]),
+    ("Prove a fix", &["verify", "bisect"]),
     (
         "Read a crash",
         &["analyze", "inspect", "explain", "import", "titles"],
     ),
     ("Compare crashes", &["compare", "triage", "golden"]),
+    ("Tell others", &["report", "ci", "merge", "mcp"]),
     (
         "Look after the machine",
         &["setup", "doctor", "target", "runs"],
     ),
-    ("Serve editors and agents", &["mcp"]),
     ("Help", &["man", "completions"]),
 ];
 

@@ -1,35 +1,22 @@
-//! GitHub's own channels: the job's summary (`$GITHUB_STEP_SUMMARY`) and annotations (workflow commands). Silent
+//! What a workflow on GitHub is told of a document: annotations of the goldens that were not met, and the summary. Silent
 //! everywhere else.
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use super::document::{Case, Document, Outcome};
 use super::markdown;
-use crate::output;
+use crate::{github, output};
 
 /// Annotations of one step that GitHub shows; of more it drops the rest without a word.
 const MAX_ANNOTATIONS: usize = 10;
 
 /// Tells the job of a document, if this is one.
 pub(crate) fn tell(document: &Document) {
-    if std::env::var_os("GITHUB_ACTIONS").is_none_or(|value| value != "true") {
+    if !github::is_here() {
         return;
     }
     // The runner reads commands on both streams; stdout may have JSON on it.
     output::note(&annotations(document));
-    let Some(file) = std::env::var_os("GITHUB_STEP_SUMMARY") else {
-        return;
-    };
-    let text = markdown::document(document) + "\n";
-    let appended = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&file)
-        .and_then(|mut file| file.write_all(text.as_bytes()));
-    if let Err(error) = appended {
-        let file = file.to_string_lossy();
-        output::note(&format!("warning: GITHUB_STEP_SUMMARY {file}: {error}\n"));
-    }
+    github::summarise(&markdown::document(document));
 }
 
 /// A command a line for each case that came out otherwise and has a golden's file to point at.
@@ -51,27 +38,14 @@ pub(crate) fn annotations(document: &Document) -> String {
                 difference.field, difference.golden, difference.found
             );
         }
-        let _ = writeln!(
-            out,
-            "::{level} file={},title={}::{}",
-            property(file),
-            property(&case.full_name()),
-            data(&message)
-        );
+        out.push_str(&github::annotation(
+            level,
+            file,
+            &case.full_name(),
+            &message,
+        ));
     }
     out
-}
-
-/// The text of a command.
-fn data(text: &str) -> String {
-    text.replace('%', "%25")
-        .replace('\r', "%0D")
-        .replace('\n', "%0A")
-}
-
-/// A property of a command.
-fn property(text: &str) -> String {
-    data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ pub(crate) mod console;
 pub(crate) mod device;
 pub(crate) mod document;
 pub(crate) mod emit;
-mod github;
+pub(crate) mod github;
 mod html;
 mod junit;
 pub(crate) mod markdown;

@@ -38,6 +38,14 @@ pub struct Toolchain<'a> {
     pub kernel: &'a Path,
 }
 
+/// SHA-256 of the module's sources in this folder, without what a build leaves there; in hex.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn sources_hash(sources: &Path) -> Result<String, SetupError> {
+    hash::tree(sources, &is_product)
+}
+
 impl Build<'_> {
     /// Where the module is or would be: a hash of all that it depends on names the folder.
     ///

@@ -6,8 +6,9 @@ mod bench;
 pub(crate) mod diagnose;
 mod exact;
 mod hardware;
-mod matrix;
+pub(in crate::commands) mod matrix;
 mod plan;
+mod share;
 
 use recrash_machine::qemu::accel::AccelChoice;
 use recrash_machine::qemu::args::Accel;
@@ -20,13 +21,16 @@ use super::capture_args::{self, CaptureArgs};
 use super::{Outcome, TargetArg};
 use crate::expect::Expect;
 use crate::failure::Failure;
+use crate::partition::Partition;
+use crate::parts::{self, Runs, Whole};
 use crate::progress::Progress;
 use crate::report::emit::ReportArgs;
-use crate::{interrupt, output};
+use crate::{golden, interrupt, output};
 use attempts::{AttemptsArgs, Series, Source};
 use bench::Bench;
 use hardware::HardwareArgs;
 use matrix::MatrixArgs;
+use share::{PartitionArg, Share};
 
 /// Boots, submits, crashes, captures, analyses and compares: one run, or with --attempts many.
 ///
@@ -90,6 +94,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     hardware: HardwareArgs,
     #[command(flatten)]
+    part: PartitionArg,
+    #[command(flatten)]
     report: ReportArgs,
 }
 
@@ -118,6 +124,7 @@ impl Args {
             return matrix::run(&self);
         }
         // Whatever can be wrong with the input is found before anything boots.
+        let partition = self.partition()?;
         let mut plan = self.resolve()?;
         let source = self.many.source()?;
         if source != Source::Boots {
@@ -151,8 +158,10 @@ impl Args {
             snapshot: None,
         };
         if let Some(of) = self.many.attempts {
+            let share = partition.map(|partition| self.share(partition, of, &bench));
             let series = Series {
                 bench,
+                share: share.transpose()?,
                 keep: self.keep,
                 report: &self.report,
                 of,
@@ -173,6 +182,62 @@ impl Args {
         self.report.emit(aftermath.document())?;
         prune(&plan.root, self.keep);
         Ok(aftermath.exit())
+    }
+
+    /// Whether these are the arguments of a single run.
+    pub(crate) fn is_one_run(&self) -> bool {
+        self.many.attempts.is_none() && !matrix::is_wanted(self)
+    }
+
+    /// The part that is wanted of many attempts.
+    fn partition(&self) -> Result<Option<Partition>, Failure> {
+        let partition = self.part.settle()?;
+        if partition.is_some() && self.many.attempts.is_none() {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--partition cuts many runs into parts, and this is one run"
+            ))
+            .hint(
+                "give --attempts N, or lists of targets, controllers, speeds, faults or captures",
+            ));
+        }
+        if partition.is_some() && self.many.stop_at_first.is_some() {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--stop-at-first: a part does not know what the others have seen, so --partition does not go with it"
+            )));
+        }
+        Ok(partition)
+    }
+
+    /// What the part of a campaign is a part of.
+    fn share(
+        &self,
+        partition: Partition,
+        attempts: u32,
+        bench: &Bench<'_>,
+    ) -> Result<Share, Failure> {
+        let (plan, golden) = (bench.plan, bench.golden);
+        let from_snapshot = self.many.from_snapshot.is_some();
+        let inputs = share::inputs(std::iter::once((plan, golden)), &self.options())?;
+        let campaign = parts::Campaign {
+            attempts,
+            target: plan.target.name.clone(),
+            device: plan.device_name.clone(),
+            scenario: plan.scenario_name.clone(),
+            fault: plan.scenario.fault.clone(),
+            append: plan.append.clone(),
+            golden: golden::name(golden),
+            expected: bench.expect.name().into(),
+            from_snapshot,
+        };
+        Ok(Share {
+            partition,
+            whole: Whole::new(inputs, Runs::Campaign(campaign)),
+        })
+    }
+
+    /// Options that change what runs are and that no plan has.
+    fn options(&self) -> String {
+        format!("{:?}", self.accel)
     }
 
     fn provision(&self, target: &Target, progress: &Progress) -> Result<Provisioned, Failure> {

@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use super::super::Outcome;
 use super::bench::Bench;
+use super::share::{self, Share};
 use crate::campaign::record::Record;
 use crate::campaign::tally::{Ended, Tally};
 use crate::failure::Failure;
@@ -43,8 +44,10 @@ pub(super) fn fastest(capture: Capture) -> Capture {
 /// What the attempts have in common.
 pub(super) struct Series<'a> {
     pub(super) bench: Bench<'a>,
-    /// How many attempts.
+    /// How many attempts; of a part, how many the whole has.
     pub(super) of: u32,
+    /// Of which only these, if they are a part's.
+    pub(super) share: Option<Share>,
     /// How many at once.
     pub(super) jobs: u32,
     /// After which one no more are begun.
@@ -71,6 +74,8 @@ pub(super) struct Made<'m> {
 
 /// What the workers share.
 struct Shared {
+    /// Numbers of the attempts, in order.
+    numbers: Vec<u32>,
     /// How many attempts were begun.
     begun: AtomicU32,
     /// No more are wanted.
@@ -100,23 +105,31 @@ impl Series<'_> {
             Failure::inconclusive(error.context(plan.root.display().to_string()))
         })?;
         let mut paper = Paper::begin(self, &folder, &started).map_err(Failure::inconclusive)?;
-        let held = snapshot::provide(self, &folder, stop)?;
+        let numbers = self.numbers();
+        let count = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+        let held = match numbers.is_empty() {
+            true => None,
+            false => snapshot::provide(self, &folder, stop)?,
+        };
         let bench = Bench {
             snapshot: held.as_ref().map(|held| held.snapshot()),
             ..self.bench
         };
-        let notes: Vec<String> = held.iter().flat_map(snapshot::Held::notes).collect();
-        let mut screen = Screen::new(self);
+        let of_snapshot: Vec<String> = held.iter().flat_map(snapshot::Held::notes).collect();
+        let mut notes: Vec<String> = self.share.iter().map(Share::note).collect();
+        notes.extend(of_snapshot.iter().cloned());
+        let mut screen = Screen::new(self, count);
         let begin = Instant::now();
         let mut records = Vec::new();
         let mut broken = None;
         let shared = Shared {
+            numbers,
             begun: AtomicU32::new(0),
             enough: AtomicBool::new(false),
         };
         let (sender, news) = mpsc::channel();
         std::thread::scope(|scope| {
-            for _ in 0..self.jobs.min(self.of) {
+            for _ in 0..self.jobs.min(count) {
                 let (sender, shared, name) = (sender.clone(), &shared, folder.name());
                 let bench = &bench;
                 scope.spawn(move || self.work(bench, shared, &name, &sender, stop));
@@ -144,13 +157,18 @@ impl Series<'_> {
         });
         let ended = if stop.is_stopped() {
             Ended::Interrupted
-        } else if records.len() < self.of as usize {
+        } else if records.len() < count as usize {
             Ended::AtFirst
         } else {
             Ended::Complete
         };
-        let tally = Tally::of(&records, self.of, ended, begin.elapsed());
-        let report = paper.end(self, &notes, &tally, &records);
+        let tally = Tally::of(&records, count, ended, begin.elapsed());
+        let mut report = paper.end(self, &notes, &tally, &records);
+        // A part whose results could not all be told is not one.
+        if let (Some(share), true, None) = (&self.share, report.is_ok(), &broken) {
+            let stored = paper.part(self, share, &of_snapshot, &tally, &records);
+            report = stored.and(report);
+        }
         if let Some(error) = broken {
             return Err(Failure::inconclusive(error));
         }
@@ -172,6 +190,20 @@ impl Series<'_> {
         Ok(tally.exit)
     }
 
+    /// Numbers of the attempts that are made.
+    fn numbers(&self) -> Vec<u32> {
+        match &self.share {
+            Some(share) => share.numbers(),
+            None => (1..=self.of).collect(),
+        }
+    }
+
+    /// The kernel that they boot, by its target.
+    fn kernel(&self) -> (String, crate::parts::Kernel) {
+        let target = &self.bench.plan.target.name;
+        (target.clone(), share::kernel(self.bench.provisioned))
+    }
+
     /// Takes attempts until there are no more.
     fn work(
         &self,
@@ -185,11 +217,11 @@ impl Series<'_> {
             if stop.is_stopped() || shared.enough.load(Ordering::SeqCst) {
                 return;
             }
-            let number = shared
-                .begun
-                .fetch_add(1, Ordering::SeqCst)
-                .saturating_add(1);
-            if number > self.of || to.send(News::Begun).is_err() {
+            let at = shared.begun.fetch_add(1, Ordering::SeqCst);
+            let Some(&number) = shared.numbers.get(at as usize) else {
+                return;
+            };
+            if to.send(News::Begun).is_err() {
                 return;
             }
             let begin = Instant::now();

@@ -10,11 +10,14 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::super::share::Share;
 use super::Series;
 use crate::campaign::record::Record;
-use crate::campaign::tally::Tally;
+use crate::campaign::tally::{Ended, Tally};
 use crate::campaign::text;
 use crate::golden;
+use crate::partition::Partition;
+use crate::parts::{self, Part, RunResult};
 
 /// Version of the form of `campaign.json`.
 const SCHEMA: u32 = 1;
@@ -36,6 +39,9 @@ struct Campaign<'a> {
     jobs: u32,
     stop_at_first: Option<&'static str>,
     from_snapshot: bool,
+    /// Which part of the attempts, if of a part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition: Option<Partition>,
     notes: &'a [String],
     /// What it came to; absent while it is at work.
     summary: Option<&'a Tally>,
@@ -107,6 +113,44 @@ impl Paper {
         Ok(file)
     }
 
+    /// Writes what a part says of itself; last of all, so that a part that has it has everything.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn part(
+        &self,
+        series: &Series<'_>,
+        share: &Share,
+        notes: &[String],
+        tally: &Tally,
+        records: &[Record],
+    ) -> anyhow::Result<()> {
+        let mut results: Vec<RunResult> = records
+            .iter()
+            .filter(|record| !record.was_stopped())
+            .map(|record| RunResult {
+                run: record.number,
+                line: record.line(),
+                case: record.case.clone(),
+            })
+            .collect();
+        results.sort_by_key(|result| result.run);
+        let part = Part {
+            recrash_part: parts::SCHEMA,
+            id: share.whole.id(),
+            whole: share.whole.clone(),
+            partition: share.partition,
+            started: self.started.clone(),
+            complete: tally.ended == Ended::Complete,
+            jobs: series.jobs,
+            wall_ms: tally.wall_ms,
+            notes: notes.to_vec(),
+            kernels: std::iter::once(series.kernel()).collect(),
+            results,
+        };
+        part.store(&self.folder)
+    }
+
     fn store(
         &self,
         series: &Series<'_>,
@@ -129,6 +173,7 @@ impl Paper {
             jobs: series.jobs,
             stop_at_first: series.stop_at.map(super::StopAt::name),
             from_snapshot: series.source != super::Source::Boots,
+            partition: series.share.as_ref().map(|share| share.partition),
             notes,
             summary,
         };

@@ -10,6 +10,7 @@ use super::{Made, Series};
 use crate::campaign::record::Record;
 use crate::campaign::tally::Tally;
 use crate::campaign::text;
+use crate::partition::Partition;
 use crate::{golden, output};
 
 /// How often the spinner turns.
@@ -28,6 +29,8 @@ struct Line<'a> {
     golden: String,
     jobs: u32,
     from_snapshot: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition: Option<Partition>,
     notes: &'a [String],
     #[serde(flatten)]
     tally: &'a Tally,
@@ -44,14 +47,15 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn new(series: &Series<'_>) -> Self {
+    /// Of a series in which `count` attempts are made.
+    pub(super) fn new(series: &Series<'_>, count: u32) -> Self {
         let terminal = !series.json && std::io::stderr().is_terminal();
         Self {
             of: series.of,
             json: series.json,
             silent: series.report.takes_stdout(),
             at_work: 0,
-            bar: terminal.then(|| bar(series.of)),
+            bar: terminal.then(|| bar(count)),
         }
     }
 
@@ -115,6 +119,7 @@ impl Screen {
                 golden: golden::name(series.bench.golden),
                 jobs: series.jobs,
                 from_snapshot: series.source != super::Source::Boots,
+                partition: series.share.as_ref().map(|share| share.partition),
                 notes,
                 tally,
             });

@@ -1,47 +1,26 @@
 //! One run of a matrix: what it is, what it is expected to give, and what became of it. Runs nothing.
-use recrash_signature::compare::{Comparison, Verdict};
+use recrash_signature::compare::{Comparison, Exactness, Verdict};
 use serde::Serialize;
-use std::fmt;
+use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(in crate::commands) use crate::combination::Key;
 use crate::exit::Exit;
 use crate::expect::{self, Expect};
+use crate::parts::Planned;
 use crate::report::document::Case;
-
-/// What makes a run of a matrix different from the others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Key {
-    pub(super) target: String,
-    pub(super) controller: String,
-    pub(super) speed: String,
-    pub(super) fault: String,
-    pub(super) capture: String,
-    pub(super) device: String,
-    pub(super) scenario: String,
-}
-
-impl fmt::Display for Key {
-    /// One line for people.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}, {} {}, {}, {}",
-            self.target, self.controller, self.speed, self.fault, self.capture
-        )
-    }
-}
 
 /// A run of a matrix.
 #[derive(Debug, Clone)]
-pub(super) struct Cell {
-    pub(super) key: Key,
-    pub(super) state: State,
+pub(in crate::commands) struct Cell {
+    pub(in crate::commands) key: Key,
+    pub(in crate::commands) state: State,
 }
 
 /// What is known of it.
 #[derive(Debug, Clone)]
-pub(super) enum State {
+pub(in crate::commands) enum State {
     /// The parts do not go together; why.
     Impossible(String),
     /// It has not been run (yet, or because the matrix was stopped).
@@ -52,31 +31,33 @@ pub(super) enum State {
 
 /// What is expected of it.
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
-    pub(super) expect: Expect,
-    pub(super) reason: String,
+pub(in crate::commands) struct Wanted {
+    pub(in crate::commands) expect: Expect,
+    pub(in crate::commands) reason: String,
 }
 
 /// What it gave.
 #[derive(Debug, Clone)]
-pub(super) struct Got {
-    pub(super) verdict: Verdict,
+pub(in crate::commands) struct Got {
+    pub(in crate::commands) verdict: Verdict,
     /// What a single run would end with.
-    pub(super) exit: Exit,
-    pub(super) why: String,
+    pub(in crate::commands) exit: Exit,
+    pub(in crate::commands) why: String,
+    /// The same crash with the golden's value.
+    pub(in crate::commands) exact: bool,
     /// Differences that a rule explains.
-    pub(super) explained: usize,
+    pub(in crate::commands) explained: usize,
     /// Fields that differ without a rule.
-    pub(super) unexplained: Vec<String>,
-    pub(super) took: Duration,
-    pub(super) run: Option<PathBuf>,
+    pub(in crate::commands) unexplained: Vec<String>,
+    pub(in crate::commands) took: Duration,
+    pub(in crate::commands) run: Option<PathBuf>,
     /// The same for a report; absent where it was not made.
-    pub(super) case: Option<Box<Case>>,
+    pub(in crate::commands) case: Option<Box<Case>>,
 }
 
 impl Got {
     /// From a run's comparison, under what was expected of it.
-    pub(super) fn new(
+    pub(in crate::commands) fn new(
         expect: Expect,
         comparison: &Comparison,
         took: Duration,
@@ -86,6 +67,7 @@ impl Got {
             verdict: comparison.verdict,
             exit: expect::decide(expect, comparison),
             why: comparison.why.clone(),
+            exact: comparison.exactness() == Exactness::Exact,
             explained: comparison.explained.len(),
             unexplained: comparison
                 .unexplained
@@ -102,7 +84,7 @@ impl Got {
 impl Cell {
     /// What the run means for the exit code: as for a single run; one that was not run says nothing. `None`: nothing,
     /// because it is impossible.
-    pub(super) fn exit(&self) -> Option<Exit> {
+    pub(in crate::commands) fn exit(&self) -> Option<Exit> {
         match &self.state {
             State::Impossible(_) => None,
             State::Waiting(_) => Some(Exit::Inconclusive),
@@ -113,7 +95,7 @@ impl Cell {
 
 /// The exit code of a whole matrix: the first of 1, 3, 4 that any of its runs has. What one proves, others that failed
 /// do not take back.
-pub(super) fn worst(cells: &[Cell]) -> Exit {
+pub(in crate::commands) fn worst(cells: &[Cell]) -> Exit {
     let exits: Vec<Exit> = cells.iter().filter_map(Cell::exit).collect();
     [Exit::Differs, Exit::CrashOrNot, Exit::Inconclusive]
         .into_iter()
@@ -123,16 +105,16 @@ pub(super) fn worst(cells: &[Cell]) -> Exit {
 
 /// How many runs came out how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub(super) struct Counts {
-    pub(super) cells: usize,
-    pub(super) as_expected: usize,
-    pub(super) unexpected: usize,
-    pub(super) not_run: usize,
-    pub(super) impossible: usize,
+pub(in crate::commands) struct Counts {
+    pub(in crate::commands) cells: usize,
+    pub(in crate::commands) as_expected: usize,
+    pub(in crate::commands) unexpected: usize,
+    pub(in crate::commands) not_run: usize,
+    pub(in crate::commands) impossible: usize,
 }
 
 impl Counts {
-    pub(super) fn of(cells: &[Cell]) -> Self {
+    pub(in crate::commands) fn of(cells: &[Cell]) -> Self {
         let mut counts = Self {
             cells: cells.len(),
             ..Self::default()
@@ -152,7 +134,7 @@ impl Counts {
 /// A cell as `--json` prints it.
 #[derive(Serialize)]
 #[serde(tag = "type", rename = "cell")]
-pub(super) struct Line<'a> {
+pub(in crate::commands) struct Line<'a> {
     #[serde(flatten)]
     key: &'a Key,
     /// `impossible`, `planned`, `not-run` or `done`.
@@ -171,6 +153,7 @@ pub(super) struct Line<'a> {
 struct GotLine<'a> {
     verdict: Verdict,
     why: &'a str,
+    exact: bool,
     explained: usize,
     unexplained: &'a [String],
     took_ms: u64,
@@ -179,7 +162,7 @@ struct GotLine<'a> {
 
 impl Cell {
     /// As `--json` prints it; `waiting` says in which word one that has not been run is.
-    pub(super) fn line(&self, waiting: &'static str) -> Line<'_> {
+    pub(in crate::commands) fn line(&self, waiting: &'static str) -> Line<'_> {
         match &self.state {
             State::Impossible(why) => self.line_of("impossible", None, why, None),
             State::Waiting(wanted) => {
@@ -201,6 +184,7 @@ impl Cell {
         let got_line = |got: &'a Got| GotLine {
             verdict: got.verdict,
             why: &got.why,
+            exact: got.exact,
             explained: got.explained,
             unexplained: &got.unexplained,
             took_ms: u64::try_from(got.took.as_millis()).unwrap_or(u64::MAX),
@@ -214,5 +198,73 @@ impl Cell {
             exit: got.and_then(|_| self.exit()).map(|exit| exit as u8),
             got: got.map(got_line),
         }
+    }
+}
+
+impl Cell {
+    /// The cell that a part planned, not run yet.
+    ///
+    /// # Errors
+    /// An expectation that there is not.
+    pub(in crate::commands) fn planned(plan: &Planned) -> Result<Self, String> {
+        let state = match &plan.expected {
+            None => State::Impossible(plan.reason.clone()),
+            Some(word) => State::Waiting(Wanted {
+                expect: Expect::from_word(word)?,
+                reason: plan.reason.clone(),
+            }),
+        };
+        Ok(Self {
+            key: plan.key.clone(),
+            state,
+        })
+    }
+
+    /// Takes what [`Cell::line`] wrote of this cell.
+    ///
+    /// # Errors
+    /// It is of another cell, or its exit code is not what its verdict gives.
+    pub(in crate::commands) fn take(&mut self, line: &Value) -> Result<(), String> {
+        let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
+        let State::Waiting(wanted) = &self.state else {
+            return Err("it was not to be run".into());
+        };
+        match text("state") {
+            "impossible" => {
+                self.state = State::Impossible(text("reason").to_owned());
+                return Ok(());
+            }
+            "not-run" => return Ok(()),
+            "done" => {}
+            other => return Err(format!("{other:?} is no state of a run")),
+        }
+        let number = |key: &str| line.get(key).and_then(Value::as_u64);
+        let verdict = expect::verdict(text("verdict"))?;
+        let exact = line.get("exact").and_then(Value::as_bool) == Some(true);
+        let exit = expect::of_verdict(wanted.expect, verdict, exact);
+        if number("exit") != Some(exit as u64) {
+            return Err(format!(
+                "{verdict} under {} is no exit code {:?}",
+                wanted.expect.name(),
+                number("exit")
+            ));
+        }
+        let fields = line.get("unexplained").and_then(Value::as_array);
+        let fields = fields.into_iter().flatten().filter_map(Value::as_str);
+        let got = Got {
+            verdict,
+            exit,
+            why: text("why").to_owned(),
+            exact,
+            explained: number("explained")
+                .and_then(|count| usize::try_from(count).ok())
+                .unwrap_or(0),
+            unexplained: fields.map(str::to_owned).collect(),
+            took: Duration::from_millis(number("took_ms").unwrap_or(0)),
+            run: line.get("run").and_then(Value::as_str).map(PathBuf::from),
+            case: None,
+        };
+        self.state = State::Done(wanted.clone(), got);
+        Ok(())
     }
 }

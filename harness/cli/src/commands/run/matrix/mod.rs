@@ -1,11 +1,12 @@
 //! `recrash run` with lists of targets, controllers, speeds, faults or captures: every combination, one after another,
 //! and one table of what was expected and what came. Each is judged as a single run is, by [`Bench`].
 mod axes;
-mod cell;
+pub(in crate::commands) mod cell;
 mod document;
 mod expected;
 mod paper;
-mod table;
+mod part;
+pub(in crate::commands) mod table;
 
 use recrash_machine::run::StopFlag;
 use recrash_machine::setup::{self, Provisioned};
@@ -18,10 +19,12 @@ use super::Args;
 use super::bench::Bench;
 use super::hardware;
 use super::plan::Plan;
+use super::share::Share;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::partition::Partition;
 use crate::progress::Progress;
-use crate::{interrupt, output};
+use crate::{golden, interrupt, output};
 use axes::{Axes, Point};
 use cell::{Cell, Counts, Got, Key, State, Wanted, worst};
 use expected::Rules;
@@ -46,11 +49,17 @@ struct Line<'a> {
     counts: Counts,
     #[serde(skip_serializing_if = "Option::is_none")]
     table: Option<&'a std::path::Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition: Option<Partition>,
 }
 
 /// A combination, and what is needed to run it if that is possible.
 struct Prepared {
+    /// Its number in the whole matrix, from 1.
+    number: u32,
     cell: Cell,
+    /// Name of its golden.
+    golden: String,
     ready: Option<Ready>,
 }
 
@@ -91,8 +100,15 @@ pub(super) fn run(args: &Args) -> Outcome {
     }
     let rules = Rules::load(&checkout()?.join("qemu/matrix.toml")).map_err(Failure::usage)?;
     let points = Axes::of(args)?.points();
-    let prepared = points.iter().map(|point| prepare(args, point, &rules));
+    let prepared = (1..).zip(&points);
+    let prepared = prepared.map(|(number, point)| prepare(args, number, point, &rules));
     let mut all = prepared.collect::<Result<Vec<_>, _>>()?;
+    let partition = args.part.settle()?;
+    let share = partition.map(|partition| part::share(args, partition, &all));
+    let share = share.transpose()?;
+    if let Some(share) = &share {
+        part::keep(share, &mut all);
+    }
     // Standard output has a line a combination and a last one: stages would only hide them.
     let progress = Progress::new(false, args.verbose);
     if args.matrix.dry_run {
@@ -103,14 +119,16 @@ pub(super) fn run(args: &Args) -> Outcome {
     for one in &mut all {
         rule_out(one, &provisioned)?;
     }
-    some_possible(&all)?;
+    if share.is_none() {
+        some_possible(&all)?;
+    }
     let stop = StopFlag::from(interrupt::stop_flag()?);
-    play(args, all, &provisioned, &progress, &stop)
+    play(args, all, &provisioned, &progress, &stop, share.as_ref())
 }
 
 /// Finds what a combination comes to; whatever is wrong with the arguments is an error, a combination whose parts do
 /// not go together is not.
-fn prepare(args: &Args, point: &Point, rules: &Rules) -> Result<Prepared, Failure> {
+fn prepare(args: &Args, number: u32, point: &Point, rules: &Rules) -> Result<Prepared, Failure> {
     let mut one = args.clone();
     one.target = TargetArg::of(&point.target);
     one.hardware.controller.clone_from(&point.controller);
@@ -161,7 +179,9 @@ fn prepare(args: &Args, point: &Point, rules: &Rules) -> Result<Prepared, Failur
     };
     let possible = matches!(state, State::Waiting(_));
     Ok(Prepared {
+        number,
         cell: Cell { key, state },
+        golden: golden::name(&golden),
         ready: possible.then_some(Ready { plan, golden }),
     })
 }
@@ -226,6 +246,7 @@ fn dry_run(args: &Args, all: Vec<Prepared>, unknown: &[String]) -> Outcome {
             dry_run: true,
             counts: Counts::of(&cells),
             table: None,
+            partition: args.part.settle()?,
         })?;
     } else {
         output::print(&table::text(&cells, Waiting::Planned))?;
@@ -298,11 +319,14 @@ fn play(
     provisioned: &BTreeMap<String, Provisioned>,
     progress: &Progress,
     stop: &StopFlag,
+    share: Option<&Share>,
 ) -> Outcome {
+    let numbers: Vec<u32> = all.iter().map(|one| one.number).collect();
     let (mut cells, ready): (Vec<Cell>, Vec<Option<Ready>>) =
         all.into_iter().map(|one| (one.cell, one.ready)).unzip();
     let root = args.root()?;
     let paper = Paper::create(&root)?;
+    let began = (jiff::Timestamp::now(), Instant::now());
     let runs = ready.iter().flatten().count();
     let mut number = 0;
     for (at, ready) in ready.iter().enumerate() {
@@ -344,6 +368,10 @@ fn play(
         paper.write(&cells);
     }
     super::prune(&root, args.keep);
+    if let Some(share) = share {
+        let part = part::of(share, began, &numbers, &cells, provisioned);
+        paper.part(&part).map_err(Failure::inconclusive)?;
+    }
     let exit = worst(&cells);
     let document = paper.document(&cells);
     args.report.emit(&document)?;
@@ -356,11 +384,14 @@ fn play(
             dry_run: false,
             counts: Counts::of(&cells),
             table: Some(paper.table()),
+            partition: share.map(|share| share.partition),
         })?;
     } else {
+        let part = share.map(|share| format!("{}\n", share.note()));
         output::print(&format!(
-            "\n{}table: {}\n{}",
+            "\n{}{}table: {}\n{}",
             table::text(&cells, Waiting::NotRun),
+            part.unwrap_or_default(),
             paper.table().display(),
             paper
                 .page()

@@ -10,6 +10,7 @@ use super::cell::Cell;
 use super::document;
 use super::table::{self, Waiting};
 use crate::output;
+use crate::parts::Part;
 use crate::report::document::Document;
 use crate::report::emit;
 
@@ -48,6 +49,11 @@ impl Paper {
             folder: own,
             started,
         })
+    }
+
+    /// Writes what a part says of itself; last of all.
+    pub(super) fn part(&self, part: &Part) -> Result<()> {
+        part.store(self.table.parent().unwrap_or(Path::new(".")))
     }
 
     /// The table.

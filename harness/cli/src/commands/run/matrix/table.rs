@@ -35,7 +35,7 @@ struct Row {
 
 /// What one that has not been run is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Waiting {
+pub(in crate::commands) enum Waiting {
     /// It will be, or would be.
     Planned,
     /// The matrix ended before.
@@ -44,7 +44,7 @@ pub(super) enum Waiting {
 
 impl Waiting {
     /// The word in JSON.
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::commands) fn name(self) -> &'static str {
         match self {
             Self::Planned => "planned",
             Self::NotRun => "not-run",
@@ -110,7 +110,7 @@ fn row(cell: &Cell, waiting: Waiting) -> Row {
 }
 
 /// For a terminal, with styles.
-pub(super) fn text(cells: &[Cell], waiting: Waiting) -> String {
+pub(in crate::commands) fn text(cells: &[Cell], waiting: Waiting) -> String {
     let rows: Vec<Row> = cells.iter().map(|cell| row(cell, waiting)).collect();
     let mut widths = HEADINGS.map(str::len);
     for row in &rows {
@@ -155,7 +155,7 @@ pub(super) fn text(cells: &[Cell], waiting: Waiting) -> String {
 }
 
 /// For an issue or a wiki.
-pub(super) fn markdown(cells: &[Cell], waiting: Waiting) -> String {
+pub(in crate::commands) fn markdown(cells: &[Cell], waiting: Waiting) -> String {
     let mut out = format!("| {} | |\n", HEADINGS.join(" | "));
     out.push_str(&"|---".repeat(HEADINGS.len() + 1));
     out.push_str("|\n");

@@ -26,6 +26,7 @@ fn wanted(expect: Expect) -> Wanted {
 
 fn done(fault: &str, expect: Expect, verdict: Verdict, unexplained: &[&str]) -> Cell {
     let got = Got {
+        exact: false,
         verdict,
         exit: decide_verdict(expect, verdict),
         why: "why so".into(),
