@@ -77,9 +77,9 @@ fn conclusion(findings: &Findings) -> Section {
                 Fact::new(
                     "transfer",
                     format!(
-                        "{}, number {} that the device was asked for bytes, at {} ms{}",
-                        transfer.asked(),
+                        "URB {} to the device: {}, asked at {} ms{}",
                         transfer.number,
+                        transfer.asked(),
                         transfer.asked_ms,
                         answered.unwrap_or_default()
                     ),

@@ -111,12 +111,16 @@ fn object(
         alone: found.is_alone(),
         allocated: hand(&found.debug.allocated),
         freed: hand(&found.debug.freed),
-        urbs: urbs
-            .iter()
-            .filter(|held| held.urb.buffer == found.at)
-            .map(request)
-            .collect(),
+        urbs: requests(urbs, found.at),
     }
+}
+
+/// Those with this buffer; first the ones that somebody still has.
+fn requests(urbs: &[HeldUrb], buffer: VirtAddr) -> Vec<Request> {
+    let of_it = urbs.iter().filter(|held| held.urb.buffer == buffer);
+    let mut requests: Vec<Request> = of_it.map(request).collect();
+    requests.sort_by_key(|request| !request.allocated);
+    requests
 }
 
 /// A reading in words; of a longer stretch only its beginning is read.
