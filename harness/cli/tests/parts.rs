@@ -15,7 +15,14 @@ use std::process::{Command, Stdio};
 use support::{command, finish, one_at_a_time, scratch};
 
 /// Two combinations of which one crashes, on the kernel that does it in seconds.
-const MATRIX: [&str; 6] = ["--target", "el8-layout", "--fault", "duplicate-dma,none", "--capture", "qemu"];
+const MATRIX: [&str; 6] = [
+    "--target",
+    "el8-layout",
+    "--fault",
+    "duplicate-dma,none",
+    "--capture",
+    "qemu",
+];
 
 /// The exit code, and stdout's JSON lines.
 fn lines(command: &mut Command) -> (i32, Vec<Value>) {
@@ -42,7 +49,9 @@ fn counting(lines: &[Value]) -> Vec<Value> {
 #[test]
 fn a_matrix_in_parts_comes_to_what_an_undivided_one_does() {
     let _guard = one_at_a_time();
-    let output = command(&["setup", "--target", "el8-layout"]).output().unwrap();
+    let output = command(&["setup", "--target", "el8-layout"])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
     let run = |name: &str, args: &[&str]| {
         let mut command = command(&["run", "--json", "--out"]);
@@ -60,22 +69,40 @@ fn a_matrix_in_parts_comes_to_what_an_undivided_one_does() {
     let (code, together) = lines(merge.arg(&merged).arg(scratch().join("parts")));
     assert_eq!(code, 0, "{together:#?}");
     assert_eq!(counting(&together), counting(&whole));
-    for file in ["matrix.md", "matrix.jsonl", "report.txt", "report.json", "report.html", "merged.json"] {
+    for file in [
+        "matrix.md",
+        "matrix.jsonl",
+        "report.txt",
+        "report.json",
+        "report.html",
+        "merged.json",
+    ] {
         assert!(merged.join(file).is_file(), "{file}");
     }
 
     // One alone shows what it has and is no success; and a folder that holds something else is not written into.
     let alone = lines(command(&["merge", "--json"]).arg(scratch().join("parts/1")));
     assert_eq!(alone.0, 4, "{alone:#?}");
-    assert_eq!(alone.1[2]["parts"]["missing"], serde_json::json!([2]), "{alone:#?}");
+    assert_eq!(
+        alone.1[2]["parts"]["missing"],
+        serde_json::json!([2]),
+        "{alone:#?}"
+    );
     assert_eq!(alone.1[1]["state"], "not-run", "{alone:#?}");
     let mut into = command(&["merge", "--out"]);
-    refused(into.arg(scratch().join("whole")).arg(scratch().join("parts")), "it holds other files");
+    refused(
+        into.arg(scratch().join("whole"))
+            .arg(scratch().join("parts")),
+        "it holds other files",
+    );
     // What is not recrash's is told by its file.
     let other = scratch().join("other");
     fs::create_dir_all(&other).unwrap();
     fs::write(other.join("part.json"), "{}").unwrap();
-    refused(command(&["merge"]).arg(&other), "other/part.json: no part.json of recrash");
+    refused(
+        command(&["merge"]).arg(&other),
+        "other/part.json: no part.json of recrash",
+    );
 }
 
 /// The command ends with 2 and says this.
@@ -90,11 +117,27 @@ fn refused(command: &mut Command, expected: &str) {
 fn what_cannot_be_cut_is_refused_before_anything_boots() {
     let run = |args: &[&str]| command(&[&["run"], args].concat());
     refused(&mut run(&["--partition", "1/2"]), "this is one run");
-    refused(&mut run(&["--partition", "3/2", "--attempts", "4"]), "there is no part 3 of 2");
-    refused(&mut run(&["--partition", "auto/2", "--attempts", "4"]), "none of SLURM_ARRAY_TASK_ID");
+    refused(
+        &mut run(&["--partition", "3/2", "--attempts", "4"]),
+        "there is no part 3 of 2",
+    );
+    refused(
+        &mut run(&["--partition", "auto/2", "--attempts", "4"]),
+        "none of SLURM_ARRAY_TASK_ID",
+    );
     let mut kubernetes = run(&["--partition", "auto/2", "--attempts", "4"]);
-    refused(kubernetes.env("JOB_COMPLETION_INDEX", "2"), "JOB_COMPLETION_INDEX is 2");
-    let stops = ["--partition", "1/2", "--attempts", "4", "--stop-at-first", "crash"];
+    refused(
+        kubernetes.env("JOB_COMPLETION_INDEX", "2"),
+        "JOB_COMPLETION_INDEX is 2",
+    );
+    let stops = [
+        "--partition",
+        "1/2",
+        "--attempts",
+        "4",
+        "--stop-at-first",
+        "crash",
+    ];
     refused(&mut run(&stops), "--stop-at-first");
     refused(&mut command(&["merge", "/no/such/place"]), "/no/such/place");
 }
@@ -103,10 +146,22 @@ fn what_cannot_be_cut_is_refused_before_anything_boots() {
 #[test]
 fn each_combination_is_in_one_part_and_impossible_ones_are_in_none() {
     let plan = |index: Option<u32>| {
-        let args = ["run", "--dry-run", "--json", "--controller", "all", "--fault", "all", "--speed", "all"];
+        let args = [
+            "run",
+            "--dry-run",
+            "--json",
+            "--controller",
+            "all",
+            "--fault",
+            "all",
+            "--speed",
+            "all",
+        ];
         let mut command = command(&args);
         if let Some(index) = index {
-            command.args(["--partition", "hash:auto/3"]).env("JOB_COMPLETION_INDEX", index.to_string());
+            command
+                .args(["--partition", "hash:auto/3"])
+                .env("JOB_COMPLETION_INDEX", index.to_string());
         }
         let (code, lines) = lines(&mut command);
         assert_eq!(code, 0, "{lines:#?}");
@@ -132,20 +187,53 @@ fn ci_init_writes_where_the_engine_looks_and_replaces_nothing_by_itself() {
     };
     refused(&mut init(&["github"]), "no recrash checkout");
     refused(&mut init(&["kubernetes"]), "--image is missing");
-    refused(&mut init(&["kubernetes", "--image", "x y"]), "no name of an image");
-    refused(&mut init(&["slurm", "--install", "true"]), "RECRASH names it");
-    refused(&mut init(&["slurm", "--", "--fault", "none"]), "one run, which has no parts");
+    refused(
+        &mut init(&["kubernetes", "--image", "x y"]),
+        "no name of an image",
+    );
+    refused(
+        &mut init(&["slurm", "--install", "true"]),
+        "RECRASH names it",
+    );
+    refused(
+        &mut init(&["slurm", "--", "--fault", "none"]),
+        "one run, which has no parts",
+    );
     refused(&mut init(&["slurm", "--", "--no-such"]), "--no-such");
     let written = finish_text(&mut init(&["github", "--install", "true"]));
-    assert!(written.contains("written: .github/workflows/recrash.yml"), "{written}");
-    refused(&mut init(&["github", "--install", "true"]), "is there already");
-    finish_text(&mut init(&["github", "--install", "true", "--force", "--parts", "2"]));
+    assert!(
+        written.contains("written: .github/workflows/recrash.yml"),
+        "{written}"
+    );
+    refused(
+        &mut init(&["github", "--install", "true"]),
+        "is there already",
+    );
+    finish_text(&mut init(&[
+        "github",
+        "--install",
+        "true",
+        "--force",
+        "--parts",
+        "2",
+    ]));
     let text = fs::read_to_string(folder.join(".github/workflows/recrash.yml")).unwrap();
     // The file says which command writes it again.
-    let line = text.lines().next().unwrap().strip_prefix("# Written by: ").unwrap();
-    assert_eq!(line, "recrash ci init github --parts 2 --install true -- --target all");
+    let line = text
+        .lines()
+        .next()
+        .unwrap()
+        .strip_prefix("# Written by: ")
+        .unwrap();
+    assert_eq!(
+        line,
+        "recrash ci init github --parts 2 --install true -- --target all"
+    );
     let printed = finish_text(&mut init(&["gitlab", "--out", "-", "--install", "true"]));
-    assert!(printed.contains("parallel: 4") && !Path::new("-").exists(), "{printed}");
+    assert!(
+        printed.contains("parallel: 4") && !Path::new("-").exists(),
+        "{printed}"
+    );
 }
 
 /// Stdout and stderr of a command that succeeds.
@@ -161,10 +249,27 @@ fn finish_text(command: &mut Command) -> String {
 #[test]
 fn a_part_without_runs_boots_nothing_and_is_met() {
     let _guard = one_at_a_time();
-    let output = command(&["setup", "--target", "el8-layout"]).output().unwrap();
+    let output = command(&["setup", "--target", "el8-layout"])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let mut run = command(&["run", "--json", "--target", "el8-layout", "--attempts", "1", "--partition", "2/2", "--out"]);
+    let mut run = command(&[
+        "run",
+        "--json",
+        "--target",
+        "el8-layout",
+        "--attempts",
+        "1",
+        "--partition",
+        "2/2",
+        "--out",
+    ]);
     let run = finish(run.arg(scratch().join("empty")));
     assert_eq!(run.code, 0, "{}", run.text());
-    assert_eq!((&run.result["asked_for"], &run.result["done"]), (&0.into(), &0.into()), "{}", run.text());
+    assert_eq!(
+        (&run.result["asked_for"], &run.result["done"]),
+        (&0.into(), &0.into()),
+        "{}",
+        run.text()
+    );
 }

@@ -43,7 +43,7 @@ pub(crate) fn of_run(folder: &Path) -> Result<Console, String> {
 /// The part of a console that a report shows.
 fn excerpt(log: &str) -> Console {
     let lines: Vec<&str> = log.split_terminator('\n').collect();
-    let oops = last(&lines, log);
+    let oops = death(&lines, log);
     let shown = match &oops {
         Some(oops) => {
             let to = oops.end.min(oops.start + MOST) + AFTER;
@@ -68,9 +68,9 @@ fn excerpt(log: &str) -> Console {
     }
 }
 
-/// The lines of the last report that is a death and no warning: what the machine went down of. A panic's own words
+/// The lines of the first report that is a death and no warning: what the machine went down of. A panic's own words
 /// belong to the report before it.
-fn last(lines: &[&str], log: &str) -> Option<Range<usize>> {
+fn death(lines: &[&str], log: &str) -> Option<Range<usize>> {
     use recrash_oops::report::Kind;
     let all = reports(log);
     let deadly = |kind: Kind| {

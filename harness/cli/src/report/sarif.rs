@@ -102,7 +102,8 @@ fn findings<'r>(case: &Case, out: &mut Vec<(String, &'r Rule, Finding)>) {
         let finding = finding(case, &id, level, text);
         out.push((id, &UNEXPLAINED, finding));
     }
-    for gap in &case.unknown {
+    // Circumstances never count.
+    for gap in case.unknown.iter().filter(|gap| gap.part != "context") {
         let id = format!("{}/{}", UNKNOWN.id, gap.field);
         let text = format!(
             "{}: {} is not known here: {}",

@@ -162,6 +162,7 @@ impl Args {
                 bench,
                 share: share.transpose()?,
                 keep: self.keep,
+                report: &self.report,
                 of,
                 jobs: self.many.jobs,
                 stop_at: self.many.stop_at_first,

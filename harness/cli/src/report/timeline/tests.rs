@@ -79,7 +79,7 @@ fn guest_and_host_stand_on_one_line_of_time() {
     insta::assert_snapshot!(text, @"");
     let (from, to) = timeline.closer.unwrap();
     assert!(
-        from > 6014.0 && from < 6015.0 && to > 6027.0 && to < 6029.0,
+        from > 6019.0 && from < 6020.0 && to > 6027.0 && to < 6029.0,
         "{from} {to}"
     );
     assert_eq!(timeline.stages.len(), 1);

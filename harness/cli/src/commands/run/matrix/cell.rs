@@ -9,6 +9,7 @@ pub(in crate::commands) use crate::combination::Key;
 use crate::exit::Exit;
 use crate::expect::{self, Expect};
 use crate::parts::Planned;
+use crate::report::document::Case;
 
 /// A run of a matrix.
 #[derive(Debug, Clone)]
@@ -50,6 +51,8 @@ pub(in crate::commands) struct Got {
     pub(in crate::commands) unexplained: Vec<String>,
     pub(in crate::commands) took: Duration,
     pub(in crate::commands) run: Option<PathBuf>,
+    /// The same for a report; absent where it was not made.
+    pub(in crate::commands) case: Option<Box<Case>>,
 }
 
 impl Got {
@@ -73,6 +76,7 @@ impl Got {
                 .collect(),
             took,
             run,
+            case: None,
         }
     }
 }
@@ -258,6 +262,7 @@ impl Cell {
             unexplained: fields.map(str::to_owned).collect(),
             took: Duration::from_millis(number("took_ms").unwrap_or(0)),
             run: line.get("run").and_then(Value::as_str).map(PathBuf::from),
+            case: None,
         };
         self.state = State::Done(wanted.clone(), got);
         Ok(())

@@ -2,6 +2,7 @@
 //! and one table of what was expected and what came. Each is judged as a single run is, by [`Bench`].
 mod axes;
 pub(in crate::commands) mod cell;
+mod document;
 mod expected;
 mod paper;
 mod part;
@@ -88,6 +89,11 @@ pub(super) fn run(args: &Args) -> Outcome {
     if args.timings {
         return Err(Failure::usage(anyhow::anyhow!(
             "--timings: the table has the time of each run; their reports have the rest"
+        )));
+    }
+    if args.matrix.dry_run && !args.report.is_empty() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--dry-run boots nothing, so there is no result that --report could write"
         )));
     }
     let rules = Rules::load(&checkout()?.join("qemu/matrix.toml")).map_err(Failure::usage)?;
@@ -321,7 +327,6 @@ fn play(
     let began = (jiff::Timestamp::now(), Instant::now());
     let runs = ready.iter().flatten().count();
     let mut number = 0;
-    let mut cases = vec![None; cells.len()];
     for (at, ready) in ready.iter().enumerate() {
         if let Some(Ready { plan, golden }) = ready
             && let Some(provisioned) = provisioned.get(&plan.target.name)
@@ -346,10 +351,11 @@ fn play(
             // A run that was cut short by the same signal has no result.
             if !stop.is_stopped() {
                 let got = Got::new(wanted.expect, aftermath.comparison(), begin.elapsed(), run);
+                let got = Got {
+                    case: aftermath.case().cloned().map(Box::new),
+                    ..got
+                };
                 cell.state = State::Done(wanted, got);
-                if let Some(case) = cases.get_mut(at) {
-                    *case = aftermath.case().cloned();
-                }
             }
         }
         if let Some(cell) = cells.get(at)
@@ -361,10 +367,15 @@ fn play(
     }
     super::prune(&root, args.keep);
     if let Some(share) = share {
-        let part = part::of(share, began, &numbers, &cells, &cases, provisioned);
+        let part = part::of(share, began, &numbers, &cells, provisioned);
         paper.part(&part).map_err(Failure::inconclusive)?;
     }
     let exit = worst(&cells);
+    let document = paper.document(&cells);
+    args.report.emit(&document)?;
+    if args.report.takes_stdout() {
+        return Ok(exit);
+    }
     if args.json {
         output::print_json(&Line {
             exit: exit as u8,
@@ -376,10 +387,13 @@ fn play(
     } else {
         let part = share.map(|share| format!("{}\n", share.note()));
         output::print(&format!(
-            "\n{}{}table: {}\n",
+            "\n{}{}table: {}\n{}",
             table::text(&cells, Waiting::NotRun),
             part.unwrap_or_default(),
-            paper.table().display()
+            paper.table().display(),
+            paper
+                .page()
+                .map_or_else(String::new, |page| format!("page: {}\n", page.display()))
         ))?;
     }
     Ok(exit)

@@ -11,7 +11,6 @@ use super::table::Waiting;
 use crate::failure::Failure;
 use crate::partition::Partition;
 use crate::parts::{self, Matrix, Part, Planned, RunResult, Runs, Whole};
-use crate::report::document::Case;
 
 /// The whole that these combinations are, and the part that is wanted of it. What is impossible by the files alone is
 /// dealt out to nobody; what only a kernel that is set up can tell, its part finds out.
@@ -48,24 +47,26 @@ pub(super) fn keep(share: &Share, all: &mut Vec<Prepared>) {
     all.retain(|one| numbers.binary_search(&one.number).is_ok());
 }
 
-/// What the part says of itself; `began` is when it did, `numbers` and `cases` are the cells'.
+/// What the part says of itself; `began` is when it did, `numbers` are the cells'.
 pub(super) fn of(
     share: &Share,
     began: (jiff::Timestamp, Instant),
     numbers: &[u32],
     cells: &[Cell],
-    cases: &[Option<Case>],
     provisioned: &BTreeMap<String, Provisioned>,
 ) -> Part {
     let (when, begin) = began;
     let results: Vec<RunResult> = numbers
         .iter()
-        .zip(cells.iter().zip(cases))
-        .filter(|(_, (cell, _))| !matches!(cell.state, State::Waiting(_)))
-        .map(|(run, (cell, case))| RunResult {
+        .zip(cells)
+        .filter(|(_, cell)| !matches!(cell.state, State::Waiting(_)))
+        .map(|(run, cell)| RunResult {
             run: *run,
             line: serde_json::to_value(cell.line(Waiting::NotRun.name())).unwrap_or_default(),
-            case: case.clone().map(Box::new),
+            case: match &cell.state {
+                State::Done(_, got) => got.case.clone(),
+                State::Impossible(_) | State::Waiting(_) => None,
+            },
         })
         .collect();
     let kernels = provisioned
