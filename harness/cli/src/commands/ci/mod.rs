@@ -58,7 +58,7 @@ struct Init {
     /// In how many parts the runs are made
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_PARTS)))]
     parts: u32,
-    /// How many parts at once, where the engine does not decide it (slurm, kubernetes) [default: all]
+    /// How many parts at once (github, slurm, kubernetes; elsewhere the runners or workers decide) [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_PARTS)))]
     at_once: Option<u32>,
     /// A shell command by which a machine gets recrash (github, gitlab, kubernetes); more than once: one after another
@@ -138,6 +138,12 @@ impl Init {
         check_run(&self.run)?;
         let install = self.install()?;
         let image = self.image()?;
+        if self.at_once.is_some() && matches!(self.engine, Engine::Gitlab | Engine::Hyperqueue) {
+            return Err(Failure::usage(anyhow!(
+                "--at-once: how many jobs of {} are at work, its runners or workers decide",
+                self.engine.name()
+            )));
+        }
         let out = self.out.clone();
         let file = out.unwrap_or_else(|| PathBuf::from(self.engine.place()));
         let shown = file.display().to_string();
