@@ -162,7 +162,7 @@ fn a_run_s_page_has_each_fact_of_its_signature() {
         object["written"]["hex"]
             .as_str()
             .unwrap()
-            .starts_with("fe03"),
+            .starts_with("3803"),
         "{object}"
     );
     let names: Vec<&str> = object["fields"]
