@@ -121,6 +121,7 @@ fn sums(tally: &Tally, jobs: u32) -> Section {
     )];
     match tally.ended {
         Ended::Complete => {}
+        Ended::PartsMissing => facts.push(Fact::new("ended", "parts are missing")),
         Ended::AtFirst => facts.push(Fact::new("ended", "at the first one that was waited for")),
         Ended::Interrupted => facts.push(Fact::new(
             "ended",
