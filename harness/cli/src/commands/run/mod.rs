@@ -2,29 +2,26 @@
 //! name is [`plan`]'s, one boot with its verdict is [`mod@bench`]'s, many attempts are [`attempts`]'s, many combinations
 //! [`matrix`]'s.
 mod attempts;
-mod bench;
+pub(super) mod bench;
 mod exact;
-mod hardware;
+pub(super) mod hardware;
 mod matrix;
-mod plan;
+pub(super) mod plan;
+pub(super) mod reproduction;
 
-use recrash_machine::qemu::accel::AccelChoice;
-use recrash_machine::qemu::args::Accel;
 use recrash_machine::run::{self, Prune, StopFlag};
-use recrash_machine::setup::{self, Provisioned, SetupOptions};
-use recrash_machine::target::Target;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::capture_args::{self, CaptureArgs};
-use super::{Outcome, TargetArg};
+use super::{Outcome, TargetArg, capture_args};
+use crate::exit::Exit;
 use crate::expect::Expect;
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::{interrupt, output};
+use crate::{git_bisect, interrupt, output};
 use attempts::{AttemptsArgs, Series, Source};
 use bench::Bench;
-use hardware::HardwareArgs;
 use matrix::MatrixArgs;
+use reproduction::Reproduction;
 
 /// Boots, submits, crashes, captures, analyses and compares: one run, or with --attempts many.
 ///
@@ -38,40 +35,18 @@ use matrix::MatrixArgs;
 pub(crate) struct Args {
     #[command(flatten)]
     target: TargetArg,
-    /// What user space does: a file in qemu/scenarios, without .toml [default: the target's]
-    #[arg(long, value_name = "NAME")]
-    scenario: Option<String>,
-    /// The emulated USB device: a file in qemu/devices, without .toml [default: the scenario's, else the target's]
-    #[arg(long, value_name = "NAME")]
-    device: Option<String>,
-    /// What goes wrong: duplicate-dma, early-free, early-free-fixed, none; a list or all [default: the scenario's]
-    #[arg(long, value_name = "FAULT")]
-    fault: Option<String>,
-    /// Add to the kernel's command line, for example swiotlb=force
-    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
-    append: Vec<String>,
-    /// Folder that holds the runs [default: target/recrash in the checkout]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// The golden: case, name, case/name, or a .snap file [default: the scenario's, else the target's]
-    #[arg(long, value_name = "GOLDEN")]
-    golden: Option<String>,
+    #[command(flatten)]
+    what: Reproduction,
     /// What exit code 0 shall mean [default: same-crash; in a matrix, what qemu/matrix.toml says]
     #[arg(long, value_name = "VERDICT")]
     expect: Option<Expect>,
     #[command(flatten)]
     exact: exact::ExactArg,
-    /// What executes the guest; auto: KVM if a tiny guest runs on it, else TCG
-    #[arg(long, value_name = "ACCEL", default_value = "auto")]
-    accel: AccelArg,
-    #[command(flatten)]
-    capture: CaptureArgs,
-    /// Set up what is missing first, as recrash setup does
-    #[arg(long)]
-    setup: bool,
-    /// Afterwards delete all but the newest N runs
-    #[arg(long, value_name = "N")]
-    keep: Option<usize>,
+    /// Exit codes for git bisect run: 0 no crash, 1 the golden's bug, 125 anything else, 128 an error
+    ///
+    /// Of many attempts (--attempts) one that shows the bug makes it 1; 0 needs every attempt to survive.
+    #[arg(long, conflicts_with_all = ["expect", "exact", "dry_run"])]
+    git_bisect: bool,
     /// Print where the time went
     #[arg(long, conflicts_with = "attempts")]
     timings: bool,
@@ -85,35 +60,21 @@ pub(crate) struct Args {
     many: AttemptsArgs,
     #[command(flatten)]
     matrix: MatrixArgs,
-    #[command(flatten)]
-    hardware: HardwareArgs,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum AccelArg {
-    Auto,
-    Kvm,
-    Tcg,
-}
-
-impl From<AccelArg> for AccelChoice {
-    fn from(arg: AccelArg) -> Self {
-        match arg {
-            AccelArg::Auto => Self::Auto,
-            AccelArg::Kvm => Self::Only(Accel::Kvm),
-            AccelArg::Tcg => Self::Only(Accel::Tcg),
-        }
-    }
 }
 
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
         if matrix::is_wanted(&self) {
+            if self.git_bisect {
+                return Err(Failure::usage(anyhow::anyhow!(
+                    "--git-bisect says of one combination whether it has the bug; the options name a matrix of them"
+                )));
+            }
             return matrix::run(&self);
         }
         // Whatever can be wrong with the input is found before anything boots.
-        let mut plan = self.resolve()?;
+        let mut plan = self.what.resolve(self.target.load()?)?;
         let source = self.many.source()?;
         if source != Source::Boots {
             if plan.device.physical().is_some() {
@@ -129,26 +90,31 @@ impl Args {
                 )));
             }
         }
-        let golden = self.golden(&plan)?;
+        let golden = self.what.golden(&plan)?;
         let progress = Progress::new(self.json, self.verbose);
-        let provisioned = self.provision(&plan.target, &progress)?;
+        let provisioned = self.what.provision(&plan.target, &progress)?;
         capture_args::check(&plan.capture, &provisioned)?;
         hardware::check(&plan.target, &provisioned, &plan.device)?;
         // From here on a signal ends the run in order; during set-up it just ends the process.
-        let stop = StopFlag::from(interrupt::stop_flag()?);
+        let at_once = if self.git_bisect {
+            Exit::Abort
+        } else {
+            Exit::Inconclusive
+        };
+        let stop = StopFlag::from(interrupt::stop_flag_with(at_once)?);
 
         let bench = Bench {
             plan: &plan,
             provisioned: &provisioned,
             golden: &golden,
             expect: self.exact.expect(self.expect).unwrap_or(Expect::SameCrash),
-            accel: self.accel.into(),
+            accel: self.what.accel.into(),
             snapshot: None,
         };
         if let Some(of) = self.many.attempts {
             let series = Series {
                 bench,
-                keep: self.keep,
+                keep: self.what.keep,
                 of,
                 jobs: self.many.jobs,
                 stop_at: self.many.stop_at_first,
@@ -156,36 +122,29 @@ impl Args {
                 verbose: self.verbose,
                 source,
             };
-            let exit = series.run(&stop)?;
-            prune(&plan.root, self.keep);
-            return Ok(exit);
+            let tally = series.run(&stop)?;
+            prune(&plan.root, self.what.keep);
+            return Ok(if self.git_bisect {
+                git_bisect::of_attempts(&tally)
+            } else {
+                tally.exit
+            });
         }
         let aftermath = bench.run_once(&progress, &stop, None);
         aftermath.print(self.json, self.timings)?;
-        prune(&plan.root, self.keep);
-        Ok(aftermath.exit())
-    }
-
-    fn provision(&self, target: &Target, progress: &Progress) -> Result<Provisioned, Failure> {
-        if !self.setup {
-            return setup::load(target).map_err(|error| match error {
-                added @ setup::SetupError::Added { .. } => super::setup::failure(added),
-                other => Failure::usage(other).hint(format!(
-                    "recrash setup --target {}, or run with --setup",
-                    target.name
-                )),
-            });
-        }
-        let options = SetupOptions {
-            install_host_packages: true,
-            ..SetupOptions::default()
-        };
-        super::setup::ensure(target, &options, progress)
+        prune(&plan.root, self.what.keep);
+        Ok(if !self.git_bisect {
+            aftermath.exit()
+        } else if stop.is_stopped() {
+            Exit::Abort
+        } else {
+            git_bisect::of_verdict(aftermath.comparison().verdict)
+        })
     }
 }
 
 /// Deletes all but the newest runs, if that is wanted.
-fn prune(root: &Path, keep: Option<usize>) {
+pub(super) fn prune(root: &Path, keep: Option<usize>) {
     let Some(count) = keep else { return };
     // The run has its verdict; what could not be deleted does not change it.
     if let Err(error) = run::prune(root, Prune::Keep(count)) {

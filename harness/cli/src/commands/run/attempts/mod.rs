@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::time::Instant;
 
-use super::super::Outcome;
 use super::bench::Bench;
 use crate::campaign::record::Record;
 use crate::campaign::tally::{Ended, Tally};
@@ -72,7 +71,7 @@ enum News {
 impl Series<'_> {
     /// Makes the attempts, prints each and then the summary. A signal ends those at work in order, and the summary is
     /// printed all the same.
-    pub(super) fn run(&self, stop: &StopFlag) -> Outcome {
+    pub(super) fn run(&self, stop: &StopFlag) -> Result<Tally, Failure> {
         let started = jiff::ZonedDateTime::now();
         let plan = self.bench.plan;
         let folder = CampaignFolder::create(
@@ -142,7 +141,7 @@ impl Series<'_> {
         }
         let report = report.map_err(Failure::inconclusive)?;
         screen.summary(self, &folder, &notes, &tally, &records, &report)?;
-        Ok(tally.exit)
+        Ok(tally)
     }
 
     /// Takes attempts until there are no more.
