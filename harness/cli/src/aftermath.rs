@@ -18,7 +18,9 @@ use crate::extract::How;
 use crate::judge::{Course, Judged, Places};
 use crate::output::{self, DIM, HEAD};
 use crate::progress::Progress;
-use crate::report::{CrashReport, device, text};
+use crate::report::document::{Case, Document, GoldenRef};
+use crate::report::run::{Judgement, Parts};
+use crate::report::{CrashReport, device, emit, run as run_report, text};
 use crate::subject::{SIGNATURE, Subject};
 use crate::timings::Timings;
 use crate::{extract, golden};
@@ -37,6 +39,7 @@ pub(crate) struct Aftermath {
     course: Course,
     report: CrashReport,
     proposal: Option<PathBuf>,
+    document: Document,
 }
 
 impl Aftermath {
@@ -86,19 +89,26 @@ impl Aftermath {
             golden: golden::name(golden),
             expect,
         };
+        if let Some(manifest) = &manifest {
+            course.physical_device.clone_from(&manifest.physical);
+        }
+        let document = document(
+            &judged,
+            &subject,
+            golden,
+            manifest.as_ref(),
+            &places,
+            &course,
+            &report,
+        );
         let mut aftermath = Self {
             judged,
             places,
             course,
             report,
             proposal: None,
+            document,
         };
-        if let Some(manifest) = &manifest {
-            aftermath
-                .course
-                .physical_device
-                .clone_from(&manifest.physical);
-        }
         aftermath.write_down(&subject, golden);
         drop(locked);
         progress.end();
@@ -124,6 +134,16 @@ impl Aftermath {
         self.places.run.as_deref()
     }
 
+    /// All there is to tell of the run.
+    pub(crate) fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// The run as a case of something larger, with its own name.
+    pub(crate) fn case(&self) -> Option<&Case> {
+        self.document.cases.first()
+    }
+
     /// The same outcome as one of a campaign's, under its number.
     pub(crate) fn record(&self, number: u32, took: Duration) -> anyhow::Result<Record> {
         let Comparison { verdict, why, .. } = &self.judged.comparison;
@@ -135,6 +155,7 @@ impl Aftermath {
             failure: self.course.failure,
             took,
             run: self.places.run.clone(),
+            case: self.case().cloned().map(Box::new),
             result: self.judged.json(&self.places, &self.course)?,
         })
     }
@@ -159,6 +180,9 @@ impl Aftermath {
         match (&self.places.report, &self.places.run) {
             (Some(report), _) => {
                 let _ = writeln!(out, "report: {}", report.display());
+                if let Some(page) = &self.places.page {
+                    let _ = writeln!(out, "page: {}", page.display());
+                }
             }
             (None, Some(folder)) => {
                 let _ = writeln!(out, "run: {}", folder.display());
@@ -216,6 +240,7 @@ impl Aftermath {
                 .map(|()| file)
                 .map_err(Into::into),
         );
+        self.places.page = emit::keep(&mut self.document, &folder);
         let verdict = self.judged.comparison.verdict.to_string();
         let noted = Manifest::set_verdict(&folder, &verdict, title.as_deref());
         warned("the verdict", noted.map_err(Into::into));
@@ -228,6 +253,42 @@ impl Aftermath {
             self.proposal = warned("the proposed golden", proposal.map_err(Into::into)).flatten();
         }
     }
+}
+
+/// What there is to tell of a run that has just ended.
+fn document(
+    judged: &Judged,
+    subject: &Subject,
+    golden: &Golden,
+    manifest: Option<&Manifest>,
+    places: &Places,
+    course: &Course,
+    report: &CrashReport,
+) -> Document {
+    let signature = match subject {
+        Subject::Crash(signature) => Some(&**signature),
+        Subject::NoCrash(_) | Subject::Inconclusive { .. } => None,
+    };
+    // A run that broke off has written down what it was before it did.
+    let folder = places.run.as_deref();
+    let written = match (manifest, folder) {
+        (None, Some(folder)) => Manifest::load(folder).ok(),
+        _ => None,
+    };
+    run_report::document(Parts {
+        folder,
+        manifest: manifest.or(written.as_ref()),
+        signature,
+        judgement: Some(Judgement {
+            comparison: &judged.comparison,
+            golden: &golden.signature,
+            named: GoldenRef::of(golden),
+            expected: judged.expect.name(),
+            exit: judged.exit(),
+        }),
+        account: (*report != CrashReport::default()).then(|| report.clone()),
+        console_tail: &course.console_tail,
+    })
 }
 
 /// What the run gives to compare; analyses its vmcore.

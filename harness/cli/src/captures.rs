@@ -86,7 +86,7 @@ impl Captures {
 }
 
 /// `22.8 MiB by makedumpfile, lzo, level 31`.
-fn form(dump: &DumpNote) -> String {
+pub(crate) fn form(dump: &DumpNote) -> String {
     let by = match dump.by {
         Writer::Qemu => "QEMU",
         Writer::Makedumpfile => "makedumpfile",

@@ -40,6 +40,9 @@ pub(crate) struct Places {
     /// The report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) report: Option<PathBuf>,
+    /// The same as a page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) page: Option<PathBuf>,
 }
 
 /// How a run went, beside its verdict; a comparison of a file has none of it.

@@ -27,6 +27,11 @@ pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
     Ok(tolerate_closed(write_all(&mut io::stdout().lock(), &line))?)
 }
 
+/// Writes a result to stdout as it is: a file's contents, which have no styles.
+pub(crate) fn print_plain(text: &str) -> io::Result<()> {
+    tolerate_closed(write_all(&mut io::stdout().lock(), text))
+}
+
 /// Writes to stderr; nobody is left to tell if that fails.
 pub(crate) fn note(text: &str) {
     let _ = write_all(&mut anstream::stderr().lock(), text);

@@ -1,5 +1,7 @@
 //! `cargo verify`: what CI runs and what a change must pass. Only calls the tools and times them;
 //! what is checked, and how, stays with cargo, the lints and the tests.
+mod tools;
+
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -72,7 +74,7 @@ fn main() -> ExitCode {
         [command] if command == "verify" => verify(),
         _ => {
             eprintln!(
-                "usage: cargo verify\n\nChecks format, sets up what is missing, checks lints, documentation and all tests, in this order, and stops at the first failure."
+                "usage: cargo verify\n\nInstalls what the tests need (as root), checks format, sets up what is missing, checks lints, documentation and all tests, in this order, and stops at the first failure."
             );
             ExitCode::from(USAGE)
         }
@@ -80,7 +82,7 @@ fn main() -> ExitCode {
 }
 
 fn verify() -> ExitCode {
-    if let Err(error) = ensure_components() {
+    if let Err(error) = ensure_components().and_then(|()| tools::ensure()) {
         eprintln!("error: {error:#}");
         return ExitCode::from(USAGE);
     }

@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_bug_that_shows_less_often_needs_more_silence() {
-        assert_eq!(needed(8, 8, 0.01, 8), Some(3));
+        assert_eq!(needed(8, 8, 0.01, 8), Some(2));
         assert_eq!(needed(8, 8, 0.001, 8), Some(4));
         assert_eq!(needed(4, 8, 0.01, 8), None);
         assert!(needed(4, 8, 0.01, 40) > Some(8));

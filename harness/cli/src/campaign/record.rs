@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::exit::Exit;
+use crate::report::document::Case;
 
 /// What one attempt came to.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub(crate) struct Record {
     pub(crate) took: Duration,
     /// Its folder.
     pub(crate) run: Option<PathBuf>,
+    /// The same for a report; absent where it was not made.
+    pub(crate) case: Option<Box<Case>>,
     /// The whole result, as `recrash run --json` prints it.
     pub(crate) result: Value,
 }

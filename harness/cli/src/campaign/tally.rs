@@ -148,6 +148,7 @@ pub(crate) mod tests {
             failure: None,
             took: Duration::from_secs(seconds),
             run: Some(format!("/runs/{number}").into()),
+            case: None,
             result: serde_json::json!({"type": "result", "verdict": verdict.to_string()}),
         }
     }

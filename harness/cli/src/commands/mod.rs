@@ -9,6 +9,7 @@ mod fits;
 pub(crate) mod golden;
 pub(crate) mod import;
 pub(crate) mod inspect;
+pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod setup;
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Compare(compare::Args),
     Triage(triage::Args),
     Golden(golden::Args),
+    Report(report::Args),
     Explain(explain::Args),
     Runs(runs::Args),
     Titles(titles::Args),
@@ -64,6 +66,7 @@ impl Command {
             Self::Compare(args) => args.run(),
             Self::Triage(args) => args.run(),
             Self::Golden(args) => args.run(),
+            Self::Report(args) => args.run(),
             Self::Explain(args) => args.run(),
             Self::Runs(args) => args.run(),
             Self::Titles(args) => args.run(),

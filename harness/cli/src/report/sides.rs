@@ -1,12 +1,14 @@
 //! Two signatures side by side, fact by fact. Sees finished data only; what a difference means is the comparison's.
 use anstyle::Style;
 use recrash_signature::Signature;
+use recrash_signature::compare::Comparison;
 use serde_json::Value;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use textwrap::core::display_width;
 
+use super::document::crash::{Side, SideState};
 use super::text::heading;
 use crate::output::{DIM, WARN, printable};
 
@@ -94,6 +96,65 @@ fn fitted(text: &str, columns: usize) -> String {
     }
     out.extend(std::iter::repeat_n(' ', columns.saturating_sub(used)));
     out
+}
+
+/// Every fact side by side, with what the comparison says of it; without a golden, only what was found.
+pub(crate) fn rows_of(golden: Option<(&Signature, &Comparison)>, found: &Signature) -> Vec<Side> {
+    let Some((golden, comparison)) = golden else {
+        let facts = facts(found).into_iter();
+        let lines = facts.flat_map(|(field, lines)| {
+            (0..).zip(lines).map(move |(at, line)| Side {
+                field: if at == 0 {
+                    field.clone()
+                } else {
+                    String::new()
+                },
+                golden: None,
+                found: Some(line),
+                state: SideState::Open,
+                rule: None,
+            })
+        });
+        return lines.collect();
+    };
+    let mut field = String::new();
+    let rows = rows(golden, found, true).into_iter().map(|row| {
+        if !row.field.is_empty() {
+            field.clone_from(&row.field);
+        }
+        let (state, rule) = if row.golden == row.found {
+            (SideState::Same, None)
+        } else {
+            state(comparison, &field)
+        };
+        Side {
+            field: row.field,
+            golden: row.golden,
+            found: row.found,
+            state,
+            rule,
+        }
+    });
+    rows.collect()
+}
+
+/// What a comparison says of a fact that is not the same in both, and the rule by which it says so.
+fn state(comparison: &Comparison, field: &str) -> (SideState, Option<String>) {
+    let of_field = |differences: &[recrash_signature::compare::Difference]| {
+        let found = differences.iter().find(|one| one.field == field);
+        found.map(|one| one.rule.map(str::to_owned))
+    };
+    if let Some(rule) = of_field(&comparison.unexplained) {
+        return (SideState::Unexplained, rule);
+    }
+    if let Some(rule) = of_field(&comparison.explained) {
+        return (SideState::Explained, rule);
+    }
+    let gaps = comparison.unknown.iter().chain(&comparison.uncovered);
+    if gaps.into_iter().any(|gap| gap.field == field) {
+        return (SideState::Open, None);
+    }
+    (SideState::Circumstance, None)
 }
 
 fn rows(golden: &Signature, found: &Signature, full: bool) -> Vec<Row> {

@@ -78,11 +78,7 @@ fn frames(out: &mut String, frames: &[Frame]) {
 
 /// `rh_call_control (inlined), drivers/usb/core/hcd.c:491`; a function with a frame of its own stands above.
 fn source(line: &SourceLine) -> String {
-    let place = match (&*line.file, line.line) {
-        ("", _) => "no line known".into(),
-        (file, 0) => format!("{file}, no line known"),
-        (file, number) => format!("{file}:{number}"),
-    };
+    let place = line.place();
     let text = if line.inlined {
         format!("{} (inlined), {place}", line.function)
     } else {
@@ -171,6 +167,7 @@ mod tests {
             slab: vec![Fact::new("cache", "kmalloc-256")],
             registers_of: String::new(),
             origins: Vec::new(),
+            memory: Default::default(),
             missing: vec!["source lines: no vmlinux was given".into()],
         };
         let expected = "\

@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn few_pairs_are_enough_where_the_baseline_always_shows_the_bug() {
-        check(0.9, 3);
+        check(0.9, 2);
         check(0.95, 3);
         check(0.99, 4);
         check(0.999, 6);

@@ -267,8 +267,8 @@ impl Sides {
             format!("{after}, and no run of the candidate says anything")
         } else {
             format!(
-                "{after}: the evidence after {} pairs is {:.1}, and {:.0} would be enough",
-                standing.claim.pairs(),
+                "{after}: the evidence after {} is {:.1}, and {:.0} would be enough",
+                pairs(standing.claim.pairs()),
                 standing.claim.e_value(),
                 1.0 / (1.0 - rules.confidence)
             )
@@ -277,6 +277,14 @@ impl Sides {
             verdict: Verdict::Inconclusive,
             why,
         }
+    }
+}
+
+/// A number of pairs in words.
+pub(crate) fn pairs(count: u32) -> String {
+    match count {
+        1 => "1 pair".into(),
+        n => format!("{n} pairs"),
     }
 }
 
@@ -447,7 +455,7 @@ pub(super) mod tests {
             Ended::Interrupted,
             Some((
                 Inconclusive,
-                "interrupted: the evidence after 1 pairs is 3.3, and 100 would be enough",
+                "interrupted: the evidence after 1 pair is 3.2, and 100 would be enough",
             )),
         );
         check_ended(

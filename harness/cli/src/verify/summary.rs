@@ -199,7 +199,8 @@ impl Summary {
         let silence = reproduces
             .filter(|_| candidate.bug == 0 && silent > 0)
             .map(|rate| Silence::of(silent, rate.rate, rate.low));
-        let open = decision.verdict == Verdict::Inconclusive;
+        // More of what says nothing would not be enough.
+        let open = decision.verdict == Verdict::Inconclusive && seen.ended != Ended::Decided;
         let claim = &seen.standing.claim;
         let pairs_needed = reproduces
             .filter(|_| open && candidate.bug == 0)

@@ -3,7 +3,7 @@ use anstyle::Style;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::decide::Ended;
+use super::decide::{Ended, pairs};
 use super::summary::{Summary, Tally};
 use super::{Outcome, Side, Verdict};
 use crate::campaign::interval::CONFIDENCE;
@@ -12,7 +12,7 @@ use crate::output::{BAD, DIM, GOOD, WARN, printable};
 use crate::report::text::heading;
 
 /// Columns of the names.
-const NAME: usize = 15;
+const NAME: usize = 16;
 /// Columns of the baseline's values.
 const COLUMN: usize = 36;
 
@@ -228,7 +228,7 @@ fn evidence(out: &mut String, summary: &Summary) {
     );
     row(out, "luck", &claim);
     let weight = format!(
-        "{:.1} of {:.0} for a confidence of {}, from {} pairs",
+        "{:.1} of {:.0} for a confidence of {}, from {}",
         summary.e_value, summary.e_value_needed, summary.question.confidence, summary.pairs_counted
     );
     row(out, "e-value", &weight);
@@ -241,7 +241,8 @@ fn evidence(out: &mut String, summary: &Summary) {
     }
     if let Some(more) = summary.pairs_needed {
         let text = format!(
-            "about {more} more pairs, if the baseline goes on at this rate and the candidate stays silent (--budget)"
+            "about {} more, if the baseline goes on at this rate and the candidate stays silent (--budget)",
+            pairs(more)
         );
         row(out, "needed", &text);
     }

@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use recrash_machine::run::{CampaignFolder, StopFlag};
 use recrash_machine::setup::Provisioned;
 use recrash_signature::store::Golden;
+use std::time::Instant;
 
 use super::run::hardware;
 use super::run::plan::Plan;
@@ -17,6 +18,7 @@ use crate::bisect::search::{Behaves, Search, Step};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::report::emit::ReportArgs;
 use crate::{golden, interrupt, output};
 use paper::{Answer, Paper, Question, Summary};
 use trial::{Shows, Tester};
@@ -74,6 +76,8 @@ pub(crate) struct Args {
     /// Show the guests' consoles
     #[arg(short, long)]
     verbose: bool,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 /// A kernel of the list.
@@ -86,6 +90,7 @@ pub(super) struct Kernel {
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
+        self.report.check(self.json)?;
         let names = if self.targets.is_empty() {
             &self.kernels
         } else {
@@ -99,6 +104,7 @@ impl Args {
             return Err(Failure::usage(anyhow!("there is no first kernel")));
         };
         let started = jiff::ZonedDateTime::now();
+        let begin = Instant::now();
         let folder = CampaignFolder::create(
             &plan.root,
             &started.strftime("%Y%m%d-%H%M%S").to_string(),
@@ -124,6 +130,7 @@ impl Args {
             started.timestamp().to_string(),
             question,
             self.json,
+            self.report.takes_stdout(),
         );
         let mut tester = Tester {
             kernels: &kernels,
@@ -143,8 +150,10 @@ impl Args {
         };
         let answer = find(&mut tester).map_err(Failure::inconclusive)?;
         let summary = Summary::of(&answer, &tester.paper, &kernels, &tester.tested);
-        let report = tester.paper.end(&folder, &summary);
-        report.map_err(Failure::inconclusive)?;
+        let took = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let document = tester.paper.end(&folder, &summary, took);
+        self.report
+            .emit(&document.map_err(Failure::inconclusive)?)?;
         super::run::prune(&plan.root, self.what.keep);
         Ok(answer.exit())
     }

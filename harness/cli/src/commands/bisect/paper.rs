@@ -16,8 +16,11 @@ use super::Kernel;
 use super::trial::{Shows, Tested};
 use crate::campaign::record::Record;
 use crate::campaign::store;
+use crate::exit::Exit;
 use crate::output::{self, BAD, DIM, GOOD, WARN, printable};
+use crate::report::document::{Case, Document, Kind, Outcome, relative};
 use crate::report::text::heading;
+use crate::report::{Fact, emit};
 
 /// Version of the form of `bisect.json`.
 const SCHEMA: u32 = 1;
@@ -73,6 +76,9 @@ pub(super) struct Summary {
     /// `found`, `range`, `alike` or `inconclusive`.
     answer: &'static str,
     exit: u8,
+    /// The same.
+    #[serde(skip)]
+    code: Exit,
     /// In one line.
     why: String,
     /// The kernel, or the kernels of which it is one.
@@ -126,12 +132,48 @@ impl Summary {
         Self {
             answer: word,
             exit: answer.exit() as u8,
+            code: answer.exit(),
             why,
             found: range.map(|at| name(at).to_owned()).collect(),
             change,
             question: paper.question.clone(),
             tested: rows.collect(),
         }
+    }
+
+    /// The same for reports: the answer is a case, and each kernel is one.
+    fn document(&self, folder: &CampaignFolder, started: &str, took_ms: u64) -> Document {
+        let question = &self.question;
+        let headline = format!("{}: {}", self.answer, self.why);
+        let mut document = Document::new(Kind::Bisect, folder.name(), headline, self.code);
+        document.verdict = Some(self.answer.to_owned());
+        document.expected = Some("found".into());
+        document.when = Some(started.to_owned());
+        document.took_ms = Some(took_ms);
+        document.environment = vec![
+            Fact::new("scenario", &question.scenario),
+            Fact::new("device", &question.device),
+            Fact::new("fault", &question.fault),
+            Fact::new("append", question.append.join(" ")),
+            Fact::new("golden", &question.golden),
+            Fact::new("confidence", question.confidence.to_string()),
+        ];
+        document.environment.retain(|fact| !fact.value.is_empty());
+        let mut whole = Case::new("the answer", Outcome::of(self.code), self.why.clone());
+        whole.group = Some("bisect".into());
+        whole.verdict = Some(self.answer.to_owned());
+        whole.expected = Some("found".into());
+        whole.took_ms = Some(took_ms);
+        document.cases.push(whole);
+        document
+            .cases
+            .extend(self.tested.iter().map(|row| row.case(folder)));
+        let unknown = self.tested.iter().filter_map(|row| {
+            let why = row.impossible.as_ref().or(row.tested.why.as_ref())?;
+            Some(format!("{}: {why}", row.kernel))
+        });
+        document.missing = unknown.collect();
+        document
     }
 
     fn text(&self) -> String {
@@ -183,6 +225,29 @@ impl Summary {
     }
 }
 
+impl Row {
+    fn case(&self, folder: &CampaignFolder) -> Case {
+        let tested = &self.tested;
+        let (outcome, why) = match (&self.impossible, tested.is) {
+            (Some(why), _) => (Outcome::Error, why.clone()),
+            (None, Some("cannot-be-tested")) => {
+                let why = tested.why.clone();
+                (Outcome::Error, why.unwrap_or_else(|| runs(tested)))
+            }
+            (None, Some(_)) => (Outcome::Passed, runs(tested)),
+            (None, None) if tested.runs > 0 => (Outcome::Error, runs(tested)),
+            (None, None) => (Outcome::Skipped, "the search had no need of it".into()),
+        };
+        let mut case = Case::new(self.kernel.clone(), outcome, why);
+        case.group = Some("kernels".into());
+        case.verdict = tested.is.map(str::to_owned);
+        case.took_ms = (tested.runs > 0).then_some(tested.took_ms);
+        let last = tested.folders.last();
+        case.folder = last.and_then(|last| relative(folder.path(), last));
+        case
+    }
+}
+
 fn runs(tested: &Tested) -> String {
     let mut out = format!(
         "{} runs: {} with the bug, {} without a crash",
@@ -206,6 +271,8 @@ pub(super) struct Paper {
     question: Question,
     runs: File,
     json: bool,
+    /// Standard output is wanted for something else.
+    quiet: bool,
     bar: Option<ProgressBar>,
 }
 
@@ -219,6 +286,7 @@ impl Paper {
         started: String,
         question: Question,
         json: bool,
+        quiet: bool,
     ) -> anyhow::Result<Self> {
         let runs = folder.file(RUNS);
         let terminal = !json && std::io::stderr().is_terminal();
@@ -228,6 +296,7 @@ impl Paper {
             question,
             runs: File::create_new(&runs).with_context(|| runs.display().to_string())?,
             json,
+            quiet,
             bar: terminal.then(spinner),
         };
         paper.store(None)?;
@@ -254,6 +323,9 @@ impl Paper {
         self.runs
             .write_all(format!("{line}\n").as_bytes())
             .with_context(|| self.folder.join(RUNS).display().to_string())?;
+        if self.quiet {
+            return Ok(());
+        }
         if self.json {
             return output::print_json(&line);
         }
@@ -278,19 +350,20 @@ impl Paper {
         tested: &Tested,
         shows: Shows,
     ) -> anyhow::Result<()> {
-        let Some(kernel) = kernels.get(at) else {
+        let Some(kernel) = kernels.get(at).filter(|_| !self.quiet) else {
             return Ok(());
         };
-        let (word, style) = match shows {
-            Shows::Bug => ("has-the-bug", BAD),
-            Shows::Silence => ("silent", GOOD),
-            Shows::Unknown | Shows::Stopped => ("cannot-be-tested", WARN),
+        let word = shows.word();
+        let style = match shows {
+            Shows::Bug => BAD,
+            Shows::Silence => GOOD,
+            Shows::Unknown | Shows::Stopped => WARN,
         };
         let impossible = kernel.ready.as_ref().err();
         if self.json {
             return output::print_json(&json!({
                 "type": "kernel", "kernel": kernel.name, "index": at, "is": word,
-                "runs": tested, "impossible": impossible,
+                "tested": tested, "impossible": impossible,
             }));
         }
         let why = match impossible {
@@ -312,11 +385,16 @@ impl Paper {
         Ok(())
     }
 
-    /// Writes and prints the answer.
+    /// Writes and prints the answer; gives the document of it.
     ///
     /// # Errors
     /// The file system's, or stdout's.
-    pub(super) fn end(mut self, folder: &CampaignFolder, summary: &Summary) -> anyhow::Result<()> {
+    pub(super) fn end(
+        mut self,
+        folder: &CampaignFolder,
+        summary: &Summary,
+        took_ms: u64,
+    ) -> anyhow::Result<Document> {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
@@ -325,6 +403,11 @@ impl Paper {
         let report = folder.file(REPORT);
         let plain = anstream::adapter::strip_str(&text).to_string();
         std::fs::write(&report, plain).with_context(|| report.display().to_string())?;
+        let mut document = summary.document(folder, &self.started, took_ms);
+        let page = emit::keep(&mut document, folder.path());
+        if self.quiet {
+            return Ok(document);
+        }
         if self.json {
             let mut line = serde_json::to_value(summary)?;
             if let Value::Object(line) = &mut line {
@@ -332,13 +415,14 @@ impl Paper {
                 line.insert("name".into(), json!(folder.name()));
                 line.insert("path".into(), json!(folder.path()));
                 line.insert("report".into(), json!(report));
+                line.insert("page".into(), json!(page));
             }
-            return output::print_json(&line);
+            output::print_json(&line)?;
+        } else {
+            let page = page.map_or_else(String::new, |page| format!("page: {}\n", page.display()));
+            output::print(&format!("\n{text}report: {}\n{page}", report.display()))?;
         }
-        Ok(output::print(&format!(
-            "\n{text}report: {}\n",
-            report.display()
-        ))?)
+        Ok(document)
     }
 
     fn store(&self, summary: Option<&Summary>) -> anyhow::Result<()> {

@@ -5,11 +5,13 @@ use recrash_machine::run::{CampaignNote, StopFlag};
 use recrash_signature::compare::Verdict;
 use recrash_signature::store::Golden;
 use serde::Serialize;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::Kernel;
 use super::paper::Paper;
 use crate::bisect::silence;
+use crate::campaign::record::millis;
 use crate::commands::run::bench::Bench;
 use crate::expect::Expect;
 use crate::progress::Progress;
@@ -61,6 +63,25 @@ pub(super) struct Tested {
     /// Why the last one of those says nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) why: Option<String>,
+    /// What it was found to do; absent while that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) is: Option<&'static str>,
+    /// From the first run's start to the last one's end, as far as it was busy with this kernel, in milliseconds.
+    pub(super) took_ms: u64,
+    /// Folders of its runs.
+    #[serde(skip)]
+    pub(super) folders: Vec<PathBuf>,
+}
+
+impl Shows {
+    /// The word of `--json`.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Bug => "has-the-bug",
+            Self::Silence => "silent",
+            Self::Unknown | Self::Stopped => "cannot-be-tested",
+        }
+    }
 }
 
 impl Tested {
@@ -179,8 +200,16 @@ impl Tester<'_> {
                 return Ok(Shows::Stopped);
             }
         };
-        self.paper.kernel(self.kernels, at, &self.of(at), found)?;
+        self.settle(at, found)?;
         Ok(found)
+    }
+
+    /// It is known what a kernel does.
+    fn settle(&mut self, at: usize, found: Shows) -> anyhow::Result<()> {
+        if let Some(tested) = self.tested.get_mut(at) {
+            tested.is = Some(found.word());
+        }
+        self.paper.kernel(self.kernels, at, &self.of(at), found)
     }
 
     /// How often the end with the bug has shown it. Only ends are run more often than until the first crash.
@@ -252,6 +281,8 @@ impl Tester<'_> {
         }
         if let Some(tested) = self.tested.get_mut(at) {
             tested.take(record.verdict, &record.why);
+            tested.took_ms = tested.took_ms.saturating_add(millis(record.took));
+            tested.folders.extend(record.run.clone());
         }
         self.paper.run(&kernel.name, &record)?;
         Ok(true)

@@ -17,6 +17,7 @@ use crate::exit::Exit;
 use crate::expect::Expect;
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::report::emit::ReportArgs;
 use crate::{git_bisect, interrupt, output};
 use attempts::{AttemptsArgs, Series, Source};
 use bench::Bench;
@@ -60,11 +61,14 @@ pub(crate) struct Args {
     many: AttemptsArgs,
     #[command(flatten)]
     matrix: MatrixArgs,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
+        self.report.check(self.json)?;
         if matrix::is_wanted(&self) {
             if self.git_bisect {
                 return Err(Failure::usage(anyhow::anyhow!(
@@ -115,6 +119,7 @@ impl Args {
             let series = Series {
                 bench,
                 keep: self.what.keep,
+                report: &self.report,
                 of,
                 jobs: self.many.jobs,
                 stop_at: self.many.stop_at_first,
@@ -131,7 +136,10 @@ impl Args {
             });
         }
         let aftermath = bench.run_once(&progress, &stop, None);
-        aftermath.print(self.json, self.timings)?;
+        if !self.report.takes_stdout() {
+            aftermath.print(self.json, self.timings)?;
+        }
+        self.report.emit(aftermath.document())?;
         prune(&plan.root, self.what.keep);
         Ok(if !self.git_bisect {
             aftermath.exit()

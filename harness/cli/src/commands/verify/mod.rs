@@ -1,5 +1,6 @@
 //! `recrash verify`: whether a candidate has the baseline's bug no more, by runs of both, interleaved, until the claim
 //! holds. What the sides are is [`sides`]'s, the runs are [`play`]'s, what they mean [`crate::verify`]'s.
+mod document;
 mod paper;
 pub(super) mod play;
 pub(super) mod sides;
@@ -15,6 +16,7 @@ use crate::exit::Exit;
 use crate::expect::Expect;
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::report::emit::{self, ReportArgs};
 use crate::report::sides as side_by_side;
 use crate::verify::decide::Rules;
 use crate::verify::summary::{OtherCrash, Question, Seen, Summary};
@@ -94,6 +96,8 @@ pub(crate) struct Args {
     /// Show the guests' consoles
     #[arg(short, long)]
     verbose: bool,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 /// A share of all cases in which one wants to be right.
@@ -111,6 +115,7 @@ pub(super) fn confidence(text: &str) -> Result<f64, String> {
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
+        self.report.check(self.json)?;
         // Whatever can be wrong with the input is found before anything boots.
         let sides = sides::prepare(self.target.name(), &self.what, &self.candidate)?;
         let progress = Progress::new(self.json, self.verbose);
@@ -143,6 +148,7 @@ impl Args {
             seed: question.seed,
             until: self.time_limit.map(|limit| Instant::now() + limit),
             json: self.json,
+            quiet: self.report.takes_stdout(),
             verbose: self.verbose,
             keep: self.what.keep,
         };
@@ -234,16 +240,29 @@ impl Args {
         text.push('\n');
         text.push_str(&text::conclusion(&summary));
         let report = paper.end(&summary, &text).map_err(Failure::inconclusive)?;
-        if self.json {
+        let mut document = document::document(
+            &summary,
+            &outcome,
+            &sides.golden,
+            folder.path(),
+            &started.timestamp().to_string(),
+        );
+        let page = emit::keep(&mut document, folder.path());
+        if self.report.takes_stdout() {
+            // Standard output has the report, and nothing else.
+        } else if self.json {
             output::print_json(&Last {
                 name: folder.name(),
                 path: folder.path(),
                 report: &report,
+                page: page.as_deref(),
                 summary: &summary,
             })?;
         } else {
-            output::print(&format!("\n{text}report: {}\n", report.display()))?;
+            let page = page.map_or_else(String::new, |page| format!("page: {}\n", page.display()));
+            output::print(&format!("\n{text}report: {}\n{page}", report.display()))?;
         }
+        self.report.emit(&document)?;
         Ok(summary)
     }
 }

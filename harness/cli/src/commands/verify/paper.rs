@@ -122,6 +122,8 @@ pub(super) struct Last<'a> {
     pub(super) name: String,
     pub(super) path: &'a Path,
     pub(super) report: &'a Path,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) page: Option<&'a Path>,
     #[serde(flatten)]
     pub(super) summary: &'a Summary,
 }
@@ -130,16 +132,19 @@ pub(super) struct Last<'a> {
 pub(super) struct Screen {
     budget: u32,
     json: bool,
+    /// Standard output is wanted for something else.
+    quiet: bool,
     at_work: u32,
     bar: Option<ProgressBar>,
 }
 
 impl Screen {
-    pub(super) fn new(budget: u32, json: bool) -> Self {
+    pub(super) fn new(budget: u32, json: bool, quiet: bool) -> Self {
         let terminal = !json && std::io::stderr().is_terminal();
         Self {
             budget,
             json,
+            quiet,
             at_work: 0,
             bar: terminal.then(|| bar(budget)),
         }
@@ -169,6 +174,9 @@ impl Screen {
     ) -> anyhow::Result<()> {
         self.gone();
         let object = object?;
+        if self.quiet {
+            return Ok(());
+        }
         if self.json {
             return output::print_json(&object);
         }

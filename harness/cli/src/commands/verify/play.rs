@@ -28,6 +28,8 @@ pub(super) struct Match<'a> {
     pub(super) seed: u64,
     pub(super) until: Option<Instant>,
     pub(super) json: bool,
+    /// Standard output is wanted for something else.
+    pub(super) quiet: bool,
     pub(super) verbose: bool,
     /// How many runs are kept, at the end and meanwhile.
     pub(super) keep: Option<usize>,
@@ -51,7 +53,8 @@ pub(super) struct Outcome {
 /// What a worker tells.
 enum News {
     Begun,
-    Ended(anyhow::Result<Box<Played>>),
+    /// With where to say that it was taken: only then the worker looks whether more is wanted.
+    Ended(anyhow::Result<Box<Played>>, Sender<()>),
 }
 
 /// What the workers share.
@@ -74,7 +77,7 @@ impl Match<'_> {
         stop: &StopFlag,
     ) -> anyhow::Result<Outcome> {
         let order = order(self.rules.budget, self.seed);
-        let mut screen = Screen::new(self.rules.budget, self.json);
+        let mut screen = Screen::new(self.rules.budget, self.json, self.quiet);
         let mut outcome = Outcome {
             runs: Vec::new(),
             sorting: self.sorted(&[]),
@@ -96,13 +99,17 @@ impl Match<'_> {
             }
             drop(sender);
             for news in news {
-                let taken = match news {
+                let (taken, waiting) = match news {
                     News::Begun => {
                         screen.begun();
-                        Ok(())
+                        (Ok(()), None)
                     }
-                    News::Ended(played) => played
-                        .and_then(|played| self.take(*played, &mut outcome, paper, &mut screen)),
+                    News::Ended(played, waiting) => {
+                        let taken = played.and_then(|played| {
+                            self.take(*played, &mut outcome, paper, &mut screen)
+                        });
+                        (taken, Some(waiting))
+                    }
                 };
                 if outcome.standing.decision.is_some() {
                     shared.enough.store(true, Ordering::SeqCst);
@@ -112,6 +119,8 @@ impl Match<'_> {
                     shared.enough.store(true, Ordering::SeqCst);
                     broken.get_or_insert(error);
                 }
+                // The worker hears that its end was dropped, and goes on if there is more to do.
+                drop(waiting);
             }
         });
         screen.end();
@@ -216,9 +225,13 @@ impl Match<'_> {
                 of: u32::try_from(order.len()).unwrap_or(u32::MAX),
             };
             let played = self.one(number, pair, side, note, stop);
-            if to.send(News::Ended(played.map(Box::new))).is_err() {
+            let (waiting, taken) = mpsc::channel();
+            let ended = News::Ended(played.map(Box::new), waiting);
+            if to.send(ended).is_err() {
                 return;
             }
+            // Nothing is ever sent: it ends once the result was taken, and what it decided is known.
+            let _ = taken.recv();
         }
     }
 

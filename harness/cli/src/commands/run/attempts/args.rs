@@ -143,6 +143,7 @@ mod tests {
             failure,
             took: Duration::ZERO,
             run: None,
+            case: None,
             result: serde_json::Value::Null,
         }
     }

@@ -2,6 +2,7 @@
 //! and one table of what was expected and what came. Each is judged as a single run is, by [`Bench`].
 mod axes;
 mod cell;
+mod document;
 mod expected;
 mod paper;
 mod table;
@@ -320,6 +321,10 @@ fn play(
             // A run that was cut short by the same signal has no result.
             if !stop.is_stopped() {
                 let got = Got::new(wanted.expect, aftermath.comparison(), begin.elapsed(), run);
+                let got = Got {
+                    case: aftermath.case().cloned().map(Box::new),
+                    ..got
+                };
                 cell.state = State::Done(wanted, got);
             }
         }
@@ -332,6 +337,11 @@ fn play(
     }
     super::prune(&root, args.what.keep);
     let exit = worst(&cells);
+    let document = paper.document(&cells);
+    args.report.emit(&document)?;
+    if args.report.takes_stdout() {
+        return Ok(exit);
+    }
     if args.json {
         output::print_json(&Line {
             exit: exit as u8,
@@ -341,9 +351,12 @@ fn play(
         })?;
     } else {
         output::print(&format!(
-            "\n{}table: {}\n",
+            "\n{}table: {}\n{}",
             table::text(&cells, Waiting::NotRun),
-            paper.table().display()
+            paper.table().display(),
+            paper
+                .page()
+                .map_or_else(String::new, |page| format!("page: {}\n", page.display()))
         ))?;
     }
     Ok(exit)
