@@ -1,27 +1,29 @@
-//! `recrash bisect`: which kernel of an ordered list is the first that behaves unlike the first one. How the search goes
-//! is [`crate::bisect`]'s, how a kernel is tested [`trial`]'s. Boots through [`Bench`] as a single run does.
+//! `recrash bisect`: which kernel of an ordered list is the first that behaves unlike the first one. Which kernel is run
+//! next is [`crate::bisect`]'s to say; each run is made and judged as a single one is, by [`Bench`].
 mod paper;
-mod trial;
 
 use anyhow::anyhow;
-use recrash_machine::run::{CampaignFolder, StopFlag};
+use recrash_machine::qemu::accel::AccelChoice;
+use recrash_machine::run::{CampaignFolder, CampaignNote, StopFlag};
 use recrash_machine::setup::Provisioned;
+use recrash_signature::compare::Verdict;
 use recrash_signature::store::Golden;
 use std::time::Instant;
 
+use super::run::bench::Bench;
 use super::run::hardware;
 use super::run::plan::Plan;
 use super::run::reproduction::Reproduction;
 use super::verify::{confidence, sides};
 use super::{Outcome, capture_args, target};
-use crate::bisect::search::{Behaves, Search, Step};
+use crate::bisect::engine::{Answer, Came, Engine, Kernel, Rules, Todo};
 use crate::exit::Exit;
+use crate::expect::Expect;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::report::emit::ReportArgs;
 use crate::{golden, interrupt, output};
-use paper::{Answer, Paper, Question, Summary};
-use trial::{Shows, Tester};
+use paper::{Paper, Question, Summary};
 
 /// Most attempts a kernel: more is a slip of the finger.
 const MOST_ATTEMPTS: i64 = 10_000;
@@ -81,7 +83,7 @@ pub(crate) struct Args {
 }
 
 /// A kernel of the list.
-pub(super) struct Kernel {
+struct Prepared {
     name: String,
     /// What is needed to run it; or why it cannot be tested.
     ready: Result<(Plan, Provisioned), String>,
@@ -132,35 +134,42 @@ impl Args {
             self.json,
             self.report.takes_stdout(),
         );
-        let mut tester = Tester {
+        let mut paper = paper.map_err(Failure::inconclusive)?;
+        let rules = Rules {
+            attempts: self.attempts,
+            confidence: self.confidence,
+        };
+        let listed = kernels.iter().map(|kernel| Kernel {
+            name: kernel.name.clone(),
+            impossible: kernel.ready.as_ref().err().cloned(),
+        });
+        let mut engine = Engine::new(listed.collect(), rules);
+        let play = Play {
             kernels: &kernels,
             golden: &golden,
             accel: self.what.accel.into(),
-            attempts: self.attempts,
-            // The error is shared by the kernels whose silence may be luck. Either end may turn out to be the silent one.
-            alpha: (1.0 - self.confidence)
-                / f64::from(u32::try_from(names.len()).unwrap_or(u32::MAX)),
             campaign: folder.name(),
+            most: u32::try_from(kernels.len().saturating_mul(2))
+                .unwrap_or(u32::MAX)
+                .saturating_mul(self.attempts),
             stop: &stop,
             json: self.json,
             verbose: self.verbose,
-            paper: paper.map_err(Failure::inconclusive)?,
-            tested: names.iter().map(|_| trial::Tested::default()).collect(),
-            runs: 0,
         };
-        let answer = find(&mut tester).map_err(Failure::inconclusive)?;
-        let summary = Summary::of(&answer, &tester.paper, &kernels, &tester.tested);
+        let answer = play.find(&mut engine, &mut paper);
+        let answer = answer.map_err(Failure::inconclusive)?;
+        let summary = Summary::of(&answer, &paper, &engine);
         let took = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let document = tester.paper.end(&folder, &summary, took);
+        let document = paper.end(&folder, &summary, took);
         self.report
             .emit(&document.map_err(Failure::inconclusive)?)?;
         super::run::prune(&plan.root, self.what.keep);
-        Ok(answer.exit())
+        Ok(exit(&answer))
     }
 
     /// Puts the kernels together. What is wrong with the options or with an end is an error; a kernel between them that
     /// does not go with the scenario is one that cannot be tested.
-    fn prepare(&self, names: &[String]) -> Result<(Vec<Kernel>, Golden), Failure> {
+    fn prepare(&self, names: &[String]) -> Result<(Vec<Prepared>, Golden), Failure> {
         sides::one_capture(&self.what)?;
         let name = names.first().map(String::as_str).unwrap_or_default();
         let first = self.what.resolve(target::load(name)?)?;
@@ -198,7 +207,7 @@ impl Args {
                     }
                 }
             };
-            kernels.push(Kernel {
+            kernels.push(Prepared {
                 name: name.clone(),
                 ready,
             });
@@ -221,48 +230,86 @@ fn check_names(names: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tests the ends, and then what is between them.
-fn find(tester: &mut Tester<'_>) -> anyhow::Result<Answer> {
-    let last = tester.kernels.len().saturating_sub(1);
-    let first_shows = match tester.ends(last)? {
-        trial::Ends::Differ { first_shows } => first_shows,
-        trial::Ends::Alike(why) => return Ok(Answer::Alike(why)),
-        trial::Ends::Unknown(why) => return Ok(Answer::Unknown(why)),
-    };
-    let Some(mut search) = Search::new(tester.kernels.len()) else {
-        return Ok(Answer::Unknown("there is nothing between the ends".into()));
-    };
-    loop {
-        match search.next() {
-            Step::Test(at) => {
-                let behaves = match tester.test(at)? {
-                    Shows::Stopped => return Ok(Answer::Unknown("interrupted".into())),
-                    Shows::Unknown => Behaves::Unknown,
-                    Shows::Bug if first_shows => Behaves::LikeTheFirst,
-                    Shows::Silence if !first_shows => Behaves::LikeTheFirst,
-                    Shows::Bug | Shows::Silence => Behaves::LikeTheLast,
-                };
-                search.tell(at, behaves);
+/// What the runs have in common.
+struct Play<'a> {
+    kernels: &'a [Prepared],
+    golden: &'a Golden,
+    accel: AccelChoice,
+    campaign: String,
+    /// Most runs there can be.
+    most: u32,
+    stop: &'a StopFlag,
+    json: bool,
+    verbose: bool,
+}
+
+impl Play<'_> {
+    /// Makes the runs that the engine asks for.
+    ///
+    /// # Errors
+    /// Results cannot be written or printed any more.
+    fn find(&self, engine: &mut Engine, paper: &mut Paper) -> anyhow::Result<Answer> {
+        let mut number = 0;
+        loop {
+            let at = match engine.next() {
+                Todo::Run(at) => at,
+                Todo::Told(at, shows) => {
+                    paper.kernel(engine, at, shows)?;
+                    continue;
+                }
+                Todo::Done(answer) => return Ok(answer),
+            };
+            number += 1;
+            let kernel = self.kernels.get(at);
+            let Some((kernel, (plan, provisioned))) =
+                kernel.and_then(|one| Some((one, one.ready.as_ref().ok()?)))
+            else {
+                let why = "it cannot be run".into();
+                engine.take(at, Came::Nothing(why));
+                continue;
+            };
+            let bench = Bench {
+                plan,
+                provisioned,
+                golden: self.golden,
+                // What is expected of a kernel is what is looked for; no crash is proposed as a golden.
+                expect: Expect::Crash,
+                accel: self.accel,
+                snapshot: None,
+            };
+            let note = CampaignNote {
+                name: self.campaign.clone(),
+                attempt: number,
+                of: self.most,
+            };
+            let begin = Instant::now();
+            let progress = Progress::of_attempt(number, self.json, self.verbose);
+            paper.begun(&kernel.name);
+            let aftermath = bench.run_once(&progress, self.stop, Some(note));
+            let record = aftermath.record(number, begin.elapsed())?;
+            if self.stop.is_stopped() {
+                return Ok(Answer::Unknown("interrupted".into()));
             }
-            Step::Found(at) => return Ok(Answer::Found { at, first_shows }),
-            Step::Among(from, to) => {
-                return Ok(Answer::Among {
-                    from,
-                    to,
-                    first_shows,
-                });
-            }
+            engine.take(at, came(record.verdict, &record.why));
+            paper.run(at, &kernel.name, &record)?;
         }
     }
 }
 
-impl Answer {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Found { .. } => Exit::Met,
-            Self::Alike(_) => Exit::Differs,
-            Self::Among { .. } | Self::Unknown(_) => Exit::Inconclusive,
-        }
+/// What a run says of the bug. Another crash hides whether it is there.
+fn came(verdict: Verdict, why: &str) -> Came {
+    match verdict {
+        Verdict::SameCrash | Verdict::SameBug => Came::Bug,
+        Verdict::NoCrash => Came::Silence,
+        Verdict::Different | Verdict::Inconclusive => Came::Nothing(format!("{verdict}: {why}")),
+    }
+}
+
+fn exit(answer: &Answer) -> Exit {
+    match answer {
+        Answer::Found { .. } => Exit::Met,
+        Answer::Alike(_) => Exit::Differs,
+        Answer::Among { .. } | Answer::Unknown(_) => Exit::Inconclusive,
     }
 }
 
@@ -301,6 +348,6 @@ mod tests {
             among,
             Answer::Unknown(String::new()),
         ];
-        assert_eq!(codes.map(|answer| answer.exit() as u8), [0, 1, 4, 4]);
+        assert_eq!(codes.map(|answer| exit(&answer) as u8), [0, 1, 4, 4]);
     }
 }

@@ -6,15 +6,15 @@ use recrash_machine::run::CampaignFolder;
 use recrash_machine::run::campaign::{BISECT, REPORT};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Kernel;
-use super::trial::{Shows, Tested};
-use crate::campaign::record::Record;
+use crate::bisect::engine::{Answer, Engine, Shows, Tested};
+use crate::campaign::record::{Record, millis};
 use crate::campaign::store;
 use crate::exit::Exit;
 use crate::output::{self, BAD, DIM, GOOD, WARN, printable};
@@ -42,32 +42,28 @@ pub(super) struct Question {
     pub(super) confidence: f64,
 }
 
-/// The answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// The kernel with this index.
-    Found { at: usize, first_shows: bool },
-    /// One of these; the others cannot be tested.
-    Among {
-        from: usize,
-        to: usize,
-        first_shows: bool,
-    },
-    /// There is nothing to find; why.
-    Alike(String),
-    /// It cannot be told; why.
-    Unknown(String),
-}
-
 /// A kernel and what became known of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Row {
     kernel: String,
     #[serde(flatten)]
     tested: Tested,
+    /// What it was found to do; absent while that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is: Option<&'static str>,
     /// Why it could not be tested at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     impossible: Option<String>,
+    #[serde(flatten)]
+    made: Made,
+}
+
+/// What its runs took, and where the last one lies.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+struct Made {
+    took_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_run: Option<PathBuf>,
 }
 
 /// Everything that it came to.
@@ -93,12 +89,8 @@ pub(super) struct Summary {
 
 impl Summary {
     /// From the answer and the runs.
-    pub(super) fn of(
-        answer: &Answer,
-        paper: &Paper,
-        kernels: &[Kernel],
-        tested: &[Tested],
-    ) -> Self {
+    pub(super) fn of(answer: &Answer, paper: &Paper, engine: &Engine) -> Self {
+        let kernels = engine.kernels();
         let name = |at: usize| kernels.get(at).map_or("", |kernel| kernel.name.as_str());
         let change = |first_shows: bool| if first_shows { "gone" } else { "there" };
         let (word, why, range, change) = match answer {
@@ -124,15 +116,18 @@ impl Summary {
             Answer::Alike(why) => ("alike", why.clone(), 0..0, None),
             Answer::Unknown(why) => ("inconclusive", why.clone(), 0..0, None),
         };
-        let rows = kernels.iter().zip(tested).map(|(kernel, tested)| Row {
+        let rows = kernels.iter().zip(engine.tested()).enumerate();
+        let rows = rows.map(|(at, (kernel, tested))| Row {
             kernel: kernel.name.clone(),
             tested: tested.clone(),
-            impossible: kernel.ready.as_ref().err().cloned(),
+            is: engine.shows(at).map(Shows::word),
+            impossible: kernel.impossible.clone(),
+            made: paper.made.get(&at).cloned().unwrap_or_default(),
         });
         Self {
             answer: word,
-            exit: answer.exit() as u8,
-            code: answer.exit(),
+            exit: super::exit(answer) as u8,
+            code: super::exit(answer),
             why,
             found: range.map(|at| name(at).to_owned()).collect(),
             change,
@@ -228,7 +223,7 @@ impl Summary {
 impl Row {
     fn case(&self, folder: &CampaignFolder) -> Case {
         let tested = &self.tested;
-        let (outcome, why) = match (&self.impossible, tested.is) {
+        let (outcome, why) = match (&self.impossible, self.is) {
             (Some(why), _) => (Outcome::Error, why.clone()),
             (None, Some("cannot-be-tested")) => {
                 let why = tested.why.clone();
@@ -240,9 +235,9 @@ impl Row {
         };
         let mut case = Case::new(self.kernel.clone(), outcome, why);
         case.group = Some("kernels".into());
-        case.verdict = tested.is.map(str::to_owned);
-        case.took_ms = (tested.runs > 0).then_some(tested.took_ms);
-        let last = tested.folders.last();
+        case.verdict = self.is.map(str::to_owned);
+        case.took_ms = (tested.runs > 0).then_some(self.made.took_ms);
+        let last = self.made.last_run.as_ref();
         case.folder = last.and_then(|last| relative(folder.path(), last));
         case
     }
@@ -270,6 +265,8 @@ pub(super) struct Paper {
     started: String,
     question: Question,
     runs: File,
+    /// By kernel.
+    made: BTreeMap<usize, Made>,
     json: bool,
     /// Standard output is wanted for something else.
     quiet: bool,
@@ -295,6 +292,7 @@ impl Paper {
             started,
             question,
             runs: File::create_new(&runs).with_context(|| runs.display().to_string())?,
+            made: BTreeMap::new(),
             json,
             quiet,
             bar: terminal.then(spinner),
@@ -314,7 +312,10 @@ impl Paper {
     ///
     /// # Errors
     /// The file system's, or stdout's.
-    pub(super) fn run(&mut self, kernel: &str, record: &Record) -> anyhow::Result<()> {
+    pub(super) fn run(&mut self, at: usize, kernel: &str, record: &Record) -> anyhow::Result<()> {
+        let made = self.made.entry(at).or_default();
+        made.took_ms = made.took_ms.saturating_add(millis(record.took));
+        made.last_run.clone_from(&record.run);
         let mut line = record.line();
         if let Value::Object(line) = &mut line {
             line.insert("type".into(), json!("run"));
@@ -343,23 +344,19 @@ impl Paper {
     ///
     /// # Errors
     /// Stdout's.
-    pub(super) fn kernel(
-        &self,
-        kernels: &[Kernel],
-        at: usize,
-        tested: &Tested,
-        shows: Shows,
-    ) -> anyhow::Result<()> {
-        let Some(kernel) = kernels.get(at).filter(|_| !self.quiet) else {
+    pub(super) fn kernel(&self, engine: &Engine, at: usize, shows: Shows) -> anyhow::Result<()> {
+        let kernel = engine.kernels().get(at);
+        let known = kernel.zip(engine.tested().get(at));
+        let Some((kernel, tested)) = known.filter(|_| !self.quiet) else {
             return Ok(());
         };
         let word = shows.word();
         let style = match shows {
             Shows::Bug => BAD,
             Shows::Silence => GOOD,
-            Shows::Unknown | Shows::Stopped => WARN,
+            Shows::Unknown => WARN,
         };
-        let impossible = kernel.ready.as_ref().err();
+        let impossible = kernel.impossible.as_ref();
         if self.json {
             return output::print_json(&json!({
                 "type": "kernel", "kernel": kernel.name, "index": at, "is": word,

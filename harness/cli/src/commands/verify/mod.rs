@@ -133,12 +133,30 @@ impl Args {
             Exit::Inconclusive
         };
         let stop = StopFlag::from(interrupt::stop_flag_with(at_once)?);
-        let bench = |side, provisioned| bench(&sides, side, provisioned, &self.what);
+        // No crash of either side is proposed as a golden: what counts as the bug is settled.
+        let quiet = if self.expect == Verdict::Fixed {
+            Expect::NoCrash
+        } else {
+            Expect::Crash
+        };
+        let bench = Bench {
+            plan: &sides.baseline.plan,
+            provisioned: &baseline,
+            golden: &sides.golden,
+            expect: Expect::Crash,
+            accel: self.what.accel.into(),
+            snapshot: None,
+        };
         let releases = [&baseline, &candidate].map(|one| one.kernel_release.clone());
         let question = self.question(&sides, releases);
         let play = Match {
-            baseline: bench(&sides.baseline, &baseline),
-            candidate: bench(&sides.candidate, &candidate),
+            baseline: bench,
+            candidate: Bench {
+                plan: &sides.candidate.plan,
+                provisioned: &candidate,
+                expect: quiet,
+                ..bench
+            },
             same_device: sides.same_device(),
             rules: Rules {
                 confidence: self.confidence,
@@ -239,7 +257,8 @@ impl Args {
         }
         text.push('\n');
         text.push_str(&text::conclusion(&summary));
-        let report = paper.end(&summary, &text).map_err(Failure::inconclusive)?;
+        let report = paper.end(&summary, &outcome, &text);
+        let report = report.map_err(Failure::inconclusive)?;
         let mut document = document::document(
             &summary,
             &outcome,
@@ -264,22 +283,6 @@ impl Args {
         }
         self.report.emit(&document)?;
         Ok(summary)
-    }
-}
-
-fn bench<'a>(
-    sides: &'a Sides,
-    side: &'a sides::Prepared,
-    provisioned: &'a recrash_machine::setup::Provisioned,
-    what: &Reproduction,
-) -> Bench<'a> {
-    Bench {
-        plan: &side.plan,
-        provisioned,
-        golden: &sides.golden,
-        expect: Expect::SameCrash,
-        accel: what.accel.into(),
-        snapshot: None,
     }
 }
 

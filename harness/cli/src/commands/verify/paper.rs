@@ -11,7 +11,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::play::Played;
+use super::play::{Outcome, Played};
 use crate::campaign::store;
 use crate::output;
 use crate::verify::sort::Sorted;
@@ -77,12 +77,25 @@ impl Paper {
         Ok(line)
     }
 
-    /// Writes what it came to; gives the report's place. `text` has styles.
+    /// Writes what it came to; gives the report's place. `text` has styles. What a run means may have become known only
+    /// after its line was written, so they are written again.
     ///
     /// # Errors
     /// The file system's.
-    pub(super) fn end(&self, summary: &Summary, text: &str) -> anyhow::Result<PathBuf> {
+    pub(super) fn end(
+        &self,
+        summary: &Summary,
+        outcome: &Outcome,
+        text: &str,
+    ) -> anyhow::Result<PathBuf> {
         self.store(None, Some(summary))?;
+        let both = outcome.runs.iter().zip(&outcome.sorting.runs);
+        let lines: Vec<String> = both
+            .map(|(played, sorted)| object(played, sorted).to_string())
+            .collect();
+        if !lines.is_empty() {
+            store::replace(&self.folder, RUNS, lines.join("\n").as_bytes())?;
+        }
         let plain = anstream::adapter::strip_str(text).to_string();
         let file = self.folder.join(REPORT);
         std::fs::write(&file, plain).with_context(|| file.display().to_string())?;
