@@ -229,7 +229,10 @@ fn evidence(out: &mut String, summary: &Summary) {
     row(out, "luck", &claim);
     let weight = format!(
         "{:.1} of {:.0} for a confidence of {}, from {}",
-        summary.e_value, summary.e_value_needed, summary.question.confidence, summary.pairs_counted
+        summary.e_value,
+        summary.e_value_needed,
+        summary.question.confidence,
+        pairs(summary.pairs_counted)
     );
     row(out, "e-value", &weight);
     if let Some(silence) = &summary.silence {
