@@ -14,6 +14,10 @@ pub(crate) enum Exit {
     CrashOrNot = 3,
     /// Infrastructure: set-up, QEMU, boot, capture, an unreadable dump. Says nothing about the kernel.
     Inconclusive = 4,
+    /// Only with `--git-bisect`: this commit cannot be tested.
+    Skip = 125,
+    /// Only with `--git-bisect`: an error or an interrupt, of which no commit may be blamed.
+    Abort = 128,
 }
 
 impl From<Exit> for std::process::ExitCode {
@@ -32,7 +36,8 @@ Exit codes:
   4  inconclusive: set-up, QEMU, boot, capture or dump failed; says nothing about the kernel
 Of many attempts (run --attempts) or combinations (run with lists) the first of 1, 3, 4 that any of
 them ended with, else 0: what one of them proves, others that failed do not take back. What was
-interrupted is never 0.";
+interrupted is never 0.
+With --git-bisect (run, verify) they are those of git bisect run: 0 good, 1 bad, 125 skip, 128 give up.";
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The `recrash` command: reads its arguments, runs one of [`commands`], prints an error once, and
 //! ends with a documented exit code. The work is done in the library crates.
 mod aftermath;
+mod bisect;
 mod campaign;
 mod captures;
 mod combination;
@@ -14,6 +15,7 @@ mod expect;
 mod explain;
 mod extract;
 mod failure;
+mod git_bisect;
 mod github;
 mod golden;
 mod import;
@@ -28,10 +30,14 @@ mod report;
 mod shell;
 mod subject;
 mod timings;
+mod verify;
 mod watch;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use exit::Exit;
+use failure::Failure;
 use std::ffi::OsString;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 /// Makes a kernel crash happen again and says whether it is the same one.
@@ -72,13 +78,36 @@ fn main() -> ExitCode {
         Ok(true) => return ExitCode::SUCCESS,
         Err(error) => error.exit(),
     }
-    let cli = parse(std::env::args_os())
-        .unwrap_or_else(|error| commands::inspect::without_bad_advice(error).exit());
-    match cli.command.run() {
+    let bisecting = git_bisect::is_wanted(std::env::args_os());
+    let cli = match parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let error = commands::inspect::without_bad_advice(error);
+            if bisecting && error.use_stderr() {
+                // Nobody is left to tell if that fails.
+                let _ = error.print();
+                return Exit::Abort.into();
+            }
+            error.exit()
+        }
+    };
+    if !bisecting {
+        return ended(cli.command.run(), |failure| failure.exit());
+    }
+    // A panic's own exit code, 101, would make the commit a bad one.
+    match std::panic::catch_unwind(AssertUnwindSafe(|| cli.command.run())) {
+        Ok(outcome) => ended(outcome, |_| Exit::Abort),
+        Err(_) => Exit::Abort.into(),
+    }
+}
+
+/// Prints the error, if it is one.
+fn ended(outcome: commands::Outcome, of: impl Fn(&Failure) -> Exit) -> ExitCode {
+    match outcome {
         Ok(exit) => exit.into(),
         Err(failure) => {
             failure.print();
-            failure.exit().into()
+            of(&failure).into()
         }
     }
 }

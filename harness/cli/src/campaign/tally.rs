@@ -138,12 +138,12 @@ fn median(sorted: &[u64]) -> Option<u64> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use recrash_machine::run::FailureKind;
 
     /// An attempt of this verdict, which took so many seconds, where a same crash is expected.
-    pub(in crate::campaign) fn record(number: u32, verdict: Verdict, seconds: u64) -> Record {
+    pub(crate) fn record(number: u32, verdict: Verdict, seconds: u64) -> Record {
         Record {
             number,
             verdict,

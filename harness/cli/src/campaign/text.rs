@@ -116,7 +116,7 @@ pub(crate) fn conclusion(tally: &Tally) -> String {
             "not as expected",
             "an attempt did not crash where a crash was expected, or the reverse",
         ),
-        Exit::Usage | Exit::Inconclusive => (
+        Exit::Usage | Exit::Inconclusive | Exit::Skip | Exit::Abort => (
             "inconclusive",
             "nothing is against the expectation, but attempts failed or are missing",
         ),
@@ -175,12 +175,12 @@ pub(crate) fn rate(rate: &Rate, holds: bool) -> String {
 fn style(exit: Exit) -> Style {
     match exit {
         Exit::Met => GOOD,
-        Exit::Inconclusive | Exit::Usage => WARN,
+        Exit::Inconclusive | Exit::Usage | Exit::Skip | Exit::Abort => WARN,
         Exit::Differs | Exit::CrashOrNot => BAD,
     }
 }
 
-fn span(time: Duration) -> String {
+pub(crate) fn span(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     if seconds < 120.0 {
         return format!("{seconds:.1} s");

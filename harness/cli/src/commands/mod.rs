@@ -1,5 +1,6 @@
 //! One file a subcommand: its arguments, and the calls into the libraries that carry it out.
 pub(crate) mod analyze;
+pub(crate) mod bisect;
 pub(crate) mod capture_args;
 pub(crate) mod ci;
 pub(crate) mod compare;
@@ -21,6 +22,7 @@ pub(crate) mod target;
 pub(crate) mod targets;
 pub(crate) mod titles;
 pub(crate) mod triage;
+pub(crate) mod verify;
 
 use recrash_machine::setup::root;
 use recrash_machine::target::Target;
@@ -37,6 +39,8 @@ pub(crate) type Outcome = Result<Exit, Failure>;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     Run(run::Args),
+    Verify(verify::Args),
+    Bisect(bisect::Args),
     Setup(setup::Args),
     Doctor(doctor::Args),
     Target(target::Args),
@@ -63,6 +67,8 @@ impl Command {
     pub(crate) fn run(self) -> Outcome {
         match self {
             Self::Run(args) => args.run(),
+            Self::Verify(args) => args.run(),
+            Self::Bisect(args) => args.run(),
             Self::Setup(args) => args.run(),
             Self::Doctor(args) => args.run(),
             Self::Target(args) => args.run(),
@@ -98,13 +104,6 @@ pub(crate) struct TargetArg {
 }
 
 impl TargetArg {
-    /// The option for one target.
-    pub(crate) fn of(name: &str) -> Self {
-        Self {
-            target: name.into(),
-        }
-    }
-
     /// Its text.
     pub(crate) fn name(&self) -> &str {
         &self.target

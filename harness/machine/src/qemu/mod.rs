@@ -4,6 +4,7 @@ pub mod accel;
 pub mod args;
 pub mod formats;
 pub mod process;
+pub mod program;
 pub mod qmp;
 
 /// The program that is run.

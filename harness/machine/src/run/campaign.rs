@@ -12,6 +12,10 @@ use super::folder::{self, RunSummary};
 pub const CAMPAIGNS: &str = "campaigns";
 /// The file by which a folder is known as a campaign: what was asked for, and what it came to.
 pub const CAMPAIGN: &str = "campaign.json";
+/// The same of a folder whose campaign compares two sides, or looks for one among many kernels.
+pub const VERIFY: &str = "verify.json";
+/// See [`VERIFY`].
+pub const BISECT: &str = "bisect.json";
 /// The result of each attempt, one JSON object a line, in the order in which they ended.
 pub const ATTEMPTS: &str = "attempts.jsonl";
 /// The summary for people.
@@ -24,7 +28,7 @@ pub struct CampaignNote {
     pub name: String,
     /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// How many attempts were asked for.
+    /// How many attempts there are at most.
     pub of: u32,
 }
 
@@ -77,7 +81,9 @@ pub(super) fn prune_empty(root: &Path, runs: &[RunSummary]) -> io::Result<()> {
         let path = entry.path();
         let name = entry.file_name();
         // A link is no campaign, wherever it leads; nor is a folder that does not say so.
-        if !entry.file_type()?.is_dir() || !path.join(CAMPAIGN).is_file() {
+        let known_by = [CAMPAIGN, VERIFY, BISECT];
+        let known = || known_by.iter().any(|name| path.join(name).is_file());
+        if !entry.file_type()?.is_dir() || !known() {
             continue;
         }
         let of_this = |run: &RunSummary| {

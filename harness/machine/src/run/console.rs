@@ -12,6 +12,8 @@ pub enum Line {
     Halted,
     /// repro-module reports.
     Module(Value),
+    /// The kernel has given up on a USB device; the message.
+    NotEnumerated(String),
     /// Anything else.
     Other,
 }
@@ -47,6 +49,10 @@ const DEATHS: &[&str] = &[
 /// Begin of a panic's last line.
 const HALTED: &str = "---[ end Kernel panic - not syncing";
 
+/// End of the message with which `hub_port_connect()` (drivers/usb/core/hub.c, 4.18 to 6.12) gives up, for as long as
+/// the device stays plugged. Before it another controller's port may be tried, and nothing is said.
+const NOT_ENUMERATED: &str = ": unable to enumerate USB device";
+
 /// What this line means.
 #[must_use]
 pub fn read(line: &str) -> Line {
@@ -63,6 +69,9 @@ pub fn read(line: &str) -> Line {
     }
     if message.starts_with(HALTED) {
         return Line::Halted;
+    }
+    if message.starts_with("usb ") && message.trim_end().ends_with(NOT_ENUMERATED) {
+        return Line::NotEnumerated(message.trim_end().to_owned());
     }
     Line::Other
 }
@@ -133,6 +142,19 @@ mod tests {
         check("[ 1.0] BUG: sleeping function called", &Line::Other);
         check("", &Line::Other);
         check("[", &Line::Other);
+    }
+
+    #[test]
+    fn a_device_that_the_kernel_gives_up_on_is_told() {
+        let text = "usb usb1-port1: unable to enumerate USB device";
+        check(
+            &format!("[    2.5] {text}\r"),
+            &Line::NotEnumerated(text.into()),
+        );
+        check(
+            "[ 2.5] usb 1-1: Product: unable to enumerate USB device x",
+            &Line::Other,
+        );
     }
 
     #[test]

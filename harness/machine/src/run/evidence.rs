@@ -198,6 +198,63 @@ impl Evidence {
         }
     }
 
+    /// Whether a run on the other side of a comparison came as far as this one did, which has shown the bug: the device
+    /// was asked as often, each URB that came back here before the fault came back there alike, the fault code ran.
+    /// Bytes are compared only where the device is the same.
+    ///
+    /// # Errors
+    /// What is missing there, in words.
+    pub fn reached_by(
+        &self,
+        other: &Self,
+        scenario: &Scenario,
+        same_device: bool,
+    ) -> Result<(), String> {
+        if let Some(why) = &other.unread_traffic {
+            return Err(format!(
+                "what the device was asked is not known: QEMU's record of its traffic: {why}"
+            ));
+        }
+        if other.asked < self.asked {
+            return Err(format!(
+                "the device was asked {} times, and {} times where the bug showed",
+                other.asked, self.asked
+            ));
+        }
+        let fault = scenario
+            .steps
+            .iter()
+            .position(|step| matches!(step, Step::Fault));
+        let fault = fault.unwrap_or(scenario.steps.len());
+        for urb in self.urbs.iter().filter(|urb| (urb.step as usize) < fault) {
+            let there = other.urbs.iter().find(|there| there.step == urb.step);
+            let Some(there) = there else {
+                return Err(format!("the URB of step {} did not come back", urb.step));
+            };
+            if there.status != urb.status {
+                return Err(format!(
+                    "the URB of step {} came back with status {}, and with {} where the bug showed",
+                    urb.step, there.status, urb.status
+                ));
+            }
+            if same_device && there.actual_length != urb.actual_length {
+                return Err(format!(
+                    "the URB of step {} brought {} bytes, and {} where the bug showed",
+                    urb.step, there.actual_length, urb.actual_length
+                ));
+            }
+        }
+        let fired = |of: &Self| of.console.or(of.log).fired;
+        if fired(other) < fired(self) {
+            return Err(format!(
+                "the fault code ran {} times, and {} times where the bug showed",
+                fired(other),
+                fired(self)
+            ));
+        }
+        Ok(())
+    }
+
     fn urbs_came_back(&self, scenario: &Scenario) -> Result<(), String> {
         for (step, _) in urbs(scenario) {
             match self.urbs.iter().find(|urb| urb.step as usize == step) {
@@ -511,6 +568,62 @@ mod tests {
             why.ends_with("QEMU's record of its traffic: it is empty"),
             "{why}"
         );
+    }
+
+    fn evidence(words: &str) -> Evidence {
+        let mut evidence = Evidence::default();
+        for word in words.split_whitespace() {
+            evidence.note(&said(word), &scenario("none"));
+        }
+        evidence
+    }
+
+    /// Whether a run of which this is said came as far as one that crashed behind the fault.
+    fn check_reached(words: &str, expected: Result<(), &str>) {
+        let crashed = evidence("asked answered urb fired");
+        let found = crashed.reached_by(&evidence(words), &scenario("none"), true);
+        assert_eq!(
+            found.as_ref().map(|&()| ()).map_err(String::as_str),
+            expected,
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn a_run_that_did_what_the_crashed_one_did_came_as_far() {
+        check_reached("asked answered urb fired", Ok(()));
+        check_reached("asked answered urb fired hub", Ok(()));
+        check_reached("asked answered asked urb fired-log", Ok(()));
+    }
+
+    #[test]
+    fn a_run_that_lacks_a_part_of_it_did_not() {
+        check_reached(
+            "",
+            Err("the device was asked 0 times, and 1 times where the bug showed"),
+        );
+        check_reached("asked fired", Err("the URB of step 0 did not come back"));
+        check_reached(
+            "asked answered urb-failed fired",
+            Err("the URB of step 0 came back with status -71, and with 0 where the bug showed"),
+        );
+        check_reached(
+            "asked answered urb",
+            Err("the fault code ran 0 times, and 1 times where the bug showed"),
+        );
+    }
+
+    #[test]
+    fn another_device_may_answer_other_bytes() {
+        let crashed = evidence("asked answered urb fired");
+        let mut other = crashed.clone();
+        other.urbs[0].actual_length = 4;
+        let scenario = scenario("none");
+        assert_eq!(
+            crashed.reached_by(&other, &scenario, true),
+            Err("the URB of step 0 brought 4 bytes, and 56 where the bug showed".into())
+        );
+        assert_eq!(crashed.reached_by(&other, &scenario, false), Ok(()));
     }
 
     #[test]

@@ -507,6 +507,7 @@ impl Driver<'_> {
                 self.say(Said::Module(report))?;
                 Ok(None)
             }
+            Line::NotEnumerated(line) => self.feed(Input::NotEnumerated(&line)),
             Line::Halted => {
                 let wanted = self.guest.capture.stop_by == Some(StopBy::Console);
                 if wanted && self.stages.stage() == Stage::Stop {

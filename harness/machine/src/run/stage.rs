@@ -145,6 +145,8 @@ pub enum Input<'a> {
     Guest(&'a GuestEvent),
     /// The console says that the kernel dies.
     Crash(&'a str),
+    /// The console says that the kernel has given up on a USB device.
+    NotEnumerated(&'a str),
     /// QEMU has stopped the guest, because it dies.
     Stopped,
     /// QEMU's dump has more bytes.
@@ -167,6 +169,9 @@ pub enum Input<'a> {
         clean: bool,
     },
 }
+
+/// How long a device is waited for that the kernel has given up on: it might still come back on another port.
+const LAST_HOPE: Duration = Duration::from_secs(3);
 
 /// The reason that QEMU tells of a guest that has powered itself off.
 const POWERED_OFF: &str = "guest-shutdown";
@@ -237,6 +242,8 @@ pub struct Machine {
     /// The guest has said that it makes its kernel die, because a dump was asked for.
     asked_to_die: bool,
     shutdown: Option<String>,
+    /// When the kernel gave up on a USB device, and what it said.
+    given_up: Option<(Duration, String)>,
     /// QEMU's dump is whole.
     qemu_whole: bool,
     /// The last dump is whole.
@@ -259,6 +266,7 @@ impl Machine {
             survived: false,
             asked_to_die: false,
             shutdown: None,
+            given_up: None,
             qemu_whole: false,
             whole: false,
         }
@@ -298,6 +306,12 @@ impl Machine {
             }
             _ => Duration::MAX,
         };
+        let pause = match &self.given_up {
+            Some((when, _)) if self.stage == Stage::Device => {
+                pause.min((*when).max(self.since).saturating_add(LAST_HOPE))
+            }
+            _ => pause,
+        };
         stage.min(pause).min(self.last_deadline())
     }
 
@@ -329,6 +343,9 @@ impl Machine {
             }
             Input::Guest(event) => return self.guest(now, event),
             Input::Crash(line) => self.crashed(now, line),
+            Input::NotEnumerated(line) => {
+                self.given_up.get_or_insert_with(|| (now, line.into()));
+            }
             Input::Stopped => self.stopped(now),
             Input::QemuDumpBytes => self.last_byte = Some(now),
             Input::QemuDumpWhole => self.dumped_by_qemu(now),
@@ -363,6 +380,10 @@ impl Machine {
             return End::Crashed;
         }
         let spent = now.saturating_sub(self.since).as_secs_f64();
+        if let (Stage::Device, Some((_, line))) = (self.stage, &self.given_up) {
+            let what = format!("the kernel gave up on the USB device: {line}");
+            return self.fail(FailureKind::Guest, &what);
+        }
         let what = match (self.stage, self.last_byte) {
             (Stage::Stop, _) => {
                 format!("the kernel died, and QEMU was not told to stop it within {spent:.0} s")

@@ -55,6 +55,7 @@ fn feed(machine: &mut Machine, now: Duration, word: &str) -> Option<End> {
         "restoring" => Input::Restoring,
         "oops" => Input::Crash("general protection fault"),
         "stopped" => Input::Stopped,
+        "given-up" => Input::NotEnumerated("usb usb1-port1: unable to enumerate USB device"),
         "qbytes" => Input::QemuDumpBytes,
         "qwhole" => Input::QemuDumpWhole,
         "bytes" => Input::DumpBytes(1),
@@ -498,15 +499,40 @@ fn a_death_that_qemu_never_heard_of_still_has_the_vmcore_of_the_capture_kernel()
     );
 }
 
+#[test]
+fn a_device_that_the_kernel_has_given_up_on_is_not_waited_for() {
+    for words in [
+        "start ready init loaded given-up",
+        "start ready init given-up loaded",
+    ] {
+        let machine = check(words, "device, goes on");
+        assert!(machine.deadline() <= Duration::from_secs(10), "{words}");
+        let End::Failed(failure) = machine.timed_out(machine.deadline()) else {
+            panic!("{words}: it has failed");
+        };
+        assert_eq!(failure.kind, FailureKind::Guest);
+        assert!(
+            failure.detail.contains("unable to enumerate"),
+            "{failure:?}"
+        );
+    }
+    // It came back on another port.
+    let machine = check(
+        "start ready init loaded given-up scenario",
+        "scenario, goes on",
+    );
+    assert!(machine.deadline() > Duration::from_secs(60));
+}
+
 proptest! {
     #[test]
     fn whatever_a_guest_says_it_ends(
-        words in proptest::collection::vec(0_usize..15, 0..200),
+        words in proptest::collection::vec(0_usize..16, 0..200),
         mode in 0_usize..3,
     ) {
-        const WORDS: [&str; 15] = [
+        const WORDS: [&str; 16] = [
             "ready", "init", "init2", "loaded", "scenario", "survived", "dumping", "written", "oops",
-            "bytes", "cut", "whole", "stopped", "qbytes", "qwhole",
+            "bytes", "cut", "whole", "stopped", "qbytes", "qwhole", "given-up",
         ];
         let mode = [CaptureMode::Kdump, CaptureMode::Qemu, CaptureMode::Both][mode];
         let mut machine = Machine::new(LIMITS, mode);

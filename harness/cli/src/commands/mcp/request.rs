@@ -11,7 +11,7 @@ use super::folders::Admitted;
 use super::input::{self, MAX_LIST};
 use super::tools::Reader;
 use crate::commands::inspect::Stop;
-use crate::commands::{DEFAULT_TARGET, TargetArg};
+use crate::commands::{DEFAULT_TARGET, target};
 use crate::debug_files::DebugArgs;
 use crate::failure::Failure;
 use crate::golden;
@@ -152,7 +152,7 @@ impl<'r> Request<'r> {
             Failure::usage(anyhow!("there is no checkout with goldens")).hint("name golden: a path")
         };
         let folder = self.reader.goldens().ok_or_else(without)?;
-        let wanted = TargetArg::of(DEFAULT_TARGET).load()?.default.golden;
+        let wanted = target::load(DEFAULT_TARGET)?.default.golden;
         let found = golden::named(folder, &wanted)?;
         Ok((golden::name(&found), found.signature))
     }

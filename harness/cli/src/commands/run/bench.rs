@@ -15,19 +15,19 @@ use crate::watch;
 
 /// A plan with what set-up provides for it and what its outcome is held against.
 #[derive(Clone, Copy)]
-pub(super) struct Bench<'a> {
-    pub(super) plan: &'a Plan,
-    pub(super) provisioned: &'a Provisioned,
-    pub(super) golden: &'a Golden,
-    pub(super) expect: Expect,
-    pub(super) accel: AccelChoice,
+pub(in crate::commands) struct Bench<'a> {
+    pub(in crate::commands) plan: &'a Plan,
+    pub(in crate::commands) provisioned: &'a Provisioned,
+    pub(in crate::commands) golden: &'a Golden,
+    pub(in crate::commands) expect: Expect,
+    pub(in crate::commands) accel: AccelChoice,
     /// Where a run goes on from, instead of booting.
-    pub(super) snapshot: Option<&'a Snapshot>,
+    pub(in crate::commands) snapshot: Option<&'a Snapshot>,
 }
 
 impl Bench<'_> {
     /// One run, its analysis and its verdict; if it is one of many, which.
-    pub(super) fn run_once(
+    pub(in crate::commands) fn run_once(
         &self,
         progress: &Progress,
         stop: &StopFlag,
@@ -72,7 +72,7 @@ impl Bench<'_> {
     }
 
     /// What the machine is asked for.
-    pub(super) fn request(&self) -> RunRequest<'_> {
+    pub(in crate::commands) fn request(&self) -> RunRequest<'_> {
         let plan = self.plan;
         RunRequest {
             target: &plan.target,

@@ -18,29 +18,29 @@ const HOST: &str = "/";
 
 /// The guest's USB hardware.
 #[derive(Debug, Clone, clap::Args)]
-pub(super) struct HardwareArgs {
+pub(in crate::commands) struct HardwareArgs {
     /// The USB host controller: qemu-xhci, usb-ehci, ich9-usb-ehci1 (with its companions), piix3-usb-uhci,
     /// piix4-usb-uhci, ich9-usb-uhci1; a list or all [default: the target's]
     #[arg(long, value_name = "NAME")]
-    pub(super) controller: Option<String>,
+    pub(in crate::commands) controller: Option<String>,
     /// The emulated device's speed: full, high, super; or a list [default: the device's, or the fastest that the
     /// controller has]
     #[arg(long, value_name = "SPEED", conflicts_with = "usb_host")]
-    pub(super) speed: Option<String>,
+    pub(in crate::commands) speed: Option<String>,
     /// A physical device of this host instead of an emulated one: VID:PID, or BUS-PORT as in /sys/bus/usb/devices
     #[arg(long, value_name = "DEVICE", conflicts_with = "device")]
-    pub(super) usb_host: Option<Selector>,
+    pub(in crate::commands) usb_host: Option<Selector>,
 }
 
 /// A device and where it was described, for the manifest.
-pub(super) struct Named {
-    pub(super) name: String,
-    pub(super) device: UsbDevice,
+pub(in crate::commands) struct Named {
+    pub(in crate::commands) name: String,
+    pub(in crate::commands) device: UsbDevice,
 }
 
 impl HardwareArgs {
     /// The device that `--usb-host` names, or else the file `name` in qemu/devices.
-    pub(super) fn device(&self, name: &str) -> Result<Named, Failure> {
+    pub(in crate::commands) fn device(&self, name: &str) -> Result<Named, Failure> {
         if let Some(selector) = &self.usb_host {
             return physical(selector);
         }
@@ -66,7 +66,7 @@ impl HardwareArgs {
 
     /// Puts the controller into the target's machine and the device on it; the inner error is that they do not go
     /// together. Each option must be one value here.
-    pub(super) fn assemble(
+    pub(in crate::commands) fn assemble(
         &self,
         target: &mut Target,
         device: &mut UsbDevice,
@@ -83,7 +83,7 @@ impl HardwareArgs {
 }
 
 /// One value of an option, from its text.
-pub(super) fn one<T: std::str::FromStr<Err = String>>(
+pub(in crate::commands) fn one<T: std::str::FromStr<Err = String>>(
     option: &str,
     text: &str,
 ) -> Result<T, Failure> {
@@ -103,7 +103,7 @@ fn physical(selector: &Selector) -> Result<Named, Failure> {
 
 /// Checks what only a target that is set up can tell: that its kernel has the controller's driver, and that QEMU gets a
 /// physical device.
-pub(super) fn check(
+pub(in crate::commands) fn check(
     target: &Target,
     provisioned: &Provisioned,
     device: &UsbDevice,
@@ -122,7 +122,7 @@ pub(super) fn check(
 }
 
 /// Why this target's kernel cannot drive its controller; `None` if it can.
-pub(super) fn missing_driver(
+pub(in crate::commands) fn missing_driver(
     target: &Target,
     provisioned: &Provisioned,
 ) -> Result<Option<String>, Failure> {

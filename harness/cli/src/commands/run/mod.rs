@@ -2,34 +2,31 @@
 //! name is [`plan`]'s, one boot with its verdict is [`mod@bench`]'s, many attempts are [`attempts`]'s, many combinations
 //! [`matrix`]'s.
 mod attempts;
-mod bench;
+pub(super) mod bench;
 pub(crate) mod diagnose;
 mod exact;
-mod hardware;
+pub(super) mod hardware;
 pub(in crate::commands) mod matrix;
-mod plan;
+pub(super) mod plan;
+pub(super) mod reproduction;
 mod share;
 
-use recrash_machine::qemu::accel::AccelChoice;
-use recrash_machine::qemu::args::Accel;
 use recrash_machine::run::{self, Prune, StopFlag};
-use recrash_machine::setup::{self, Provisioned, SetupOptions};
-use recrash_machine::target::Target;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::capture_args::{self, CaptureArgs};
-use super::{Outcome, TargetArg};
+use super::{Outcome, TargetArg, capture_args};
+use crate::exit::Exit;
 use crate::expect::Expect;
 use crate::failure::Failure;
 use crate::partition::Partition;
 use crate::parts::{self, Runs, Whole};
 use crate::progress::Progress;
 use crate::report::emit::ReportArgs;
-use crate::{golden, interrupt, output};
+use crate::{git_bisect, golden, interrupt, output};
 use attempts::{AttemptsArgs, Series, Source};
 use bench::Bench;
-use hardware::HardwareArgs;
 use matrix::MatrixArgs;
+use reproduction::Reproduction;
 use share::{PartitionArg, Share};
 
 /// Boots, submits, crashes, captures, analyses and compares: one run, or with --attempts many.
@@ -44,40 +41,18 @@ use share::{PartitionArg, Share};
 pub(crate) struct Args {
     #[command(flatten)]
     target: TargetArg,
-    /// What user space does: a file in qemu/scenarios, without .toml [default: the target's]
-    #[arg(long, value_name = "NAME")]
-    scenario: Option<String>,
-    /// The emulated USB device: a file in qemu/devices, without .toml [default: the scenario's, else the target's]
-    #[arg(long, value_name = "NAME")]
-    device: Option<String>,
-    /// What goes wrong: duplicate-dma, early-free, early-free-fixed, none; a list or all [default: the scenario's]
-    #[arg(long, value_name = "FAULT")]
-    fault: Option<String>,
-    /// Add to the kernel's command line, for example swiotlb=force
-    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
-    append: Vec<String>,
-    /// Folder that holds the runs [default: target/recrash in the checkout]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// The golden: case, name, case/name, or a .snap file [default: the scenario's, else the target's]
-    #[arg(long, value_name = "GOLDEN")]
-    golden: Option<String>,
+    #[command(flatten)]
+    what: Reproduction,
     /// What exit code 0 shall mean [default: same-crash; in a matrix, what qemu/matrix.toml says]
     #[arg(long, value_name = "VERDICT")]
     expect: Option<Expect>,
     #[command(flatten)]
     exact: exact::ExactArg,
-    /// What executes the guest; auto: KVM if a tiny guest runs well on it, else TCG
-    #[arg(long, value_name = "ACCEL", default_value = "auto")]
-    accel: AccelArg,
-    #[command(flatten)]
-    capture: CaptureArgs,
-    /// Set up what is missing first, as recrash setup does
-    #[arg(long)]
-    setup: bool,
-    /// Afterwards delete all but the newest N runs
-    #[arg(long, value_name = "N")]
-    keep: Option<usize>,
+    /// Exit codes for git bisect run: 0 no crash, 1 the golden's bug, 125 anything else, 128 an error
+    ///
+    /// Of many attempts (--attempts) one that shows the bug makes it 1; 0 needs every attempt to survive.
+    #[arg(long, conflicts_with_all = ["expect", "exact", "dry_run", "partition"])]
+    git_bisect: bool,
     /// Print where the time went
     #[arg(long, conflicts_with = "attempts")]
     timings: bool,
@@ -92,28 +67,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     matrix: MatrixArgs,
     #[command(flatten)]
-    hardware: HardwareArgs,
-    #[command(flatten)]
     part: PartitionArg,
     #[command(flatten)]
     report: ReportArgs,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum AccelArg {
-    Auto,
-    Kvm,
-    Tcg,
-}
-
-impl From<AccelArg> for AccelChoice {
-    fn from(arg: AccelArg) -> Self {
-        match arg {
-            AccelArg::Auto => Self::Auto,
-            AccelArg::Kvm => Self::Only(Accel::Kvm),
-            AccelArg::Tcg => Self::Only(Accel::Tcg),
-        }
-    }
 }
 
 impl Args {
@@ -121,11 +77,16 @@ impl Args {
     pub(crate) fn run(self) -> Outcome {
         self.report.check(self.json)?;
         if matrix::is_wanted(&self) {
+            if self.git_bisect {
+                return Err(Failure::usage(anyhow::anyhow!(
+                    "--git-bisect says of one combination whether it has the bug; the options name a matrix of them"
+                )));
+            }
             return matrix::run(&self);
         }
         // Whatever can be wrong with the input is found before anything boots.
         let partition = self.partition()?;
-        let mut plan = self.resolve()?;
+        let mut plan = self.what.resolve(self.target.load()?)?;
         let source = self.many.source()?;
         if source != Source::Boots {
             if plan.device.physical().is_some() {
@@ -141,20 +102,25 @@ impl Args {
                 )));
             }
         }
-        let golden = self.golden(&plan)?;
+        let golden = self.what.golden(&plan)?;
         let progress = Progress::new(self.json, self.verbose);
-        let provisioned = self.provision(&plan.target, &progress)?;
+        let provisioned = self.what.provision(&plan.target, &progress)?;
         capture_args::check(&plan.capture, &provisioned)?;
         hardware::check(&plan.target, &provisioned, &plan.device)?;
         // From here on a signal ends the run in order; during set-up it just ends the process.
-        let stop = StopFlag::from(interrupt::stop_flag()?);
+        let at_once = if self.git_bisect {
+            Exit::Abort
+        } else {
+            Exit::Inconclusive
+        };
+        let stop = StopFlag::from(interrupt::stop_flag_with(at_once)?);
 
         let bench = Bench {
             plan: &plan,
             provisioned: &provisioned,
             golden: &golden,
             expect: self.exact.expect(self.expect).unwrap_or(Expect::SameCrash),
-            accel: self.accel.into(),
+            accel: self.what.accel.into(),
             snapshot: None,
         };
         if let Some(of) = self.many.attempts {
@@ -162,7 +128,7 @@ impl Args {
             let series = Series {
                 bench,
                 share: share.transpose()?,
-                keep: self.keep,
+                keep: self.what.keep,
                 report: &self.report,
                 of,
                 jobs: self.many.jobs,
@@ -171,17 +137,27 @@ impl Args {
                 verbose: self.verbose,
                 source,
             };
-            let exit = series.run(&stop)?;
-            prune(&plan.root, self.keep);
-            return Ok(exit);
+            let tally = series.run(&stop)?;
+            prune(&plan.root, self.what.keep);
+            return Ok(if self.git_bisect {
+                git_bisect::of_attempts(&tally)
+            } else {
+                tally.exit
+            });
         }
         let aftermath = bench.run_once(&progress, &stop, None);
         if !self.report.takes_stdout() {
             aftermath.print(self.json, self.timings)?;
         }
         self.report.emit(aftermath.document())?;
-        prune(&plan.root, self.keep);
-        Ok(aftermath.exit())
+        prune(&plan.root, self.what.keep);
+        Ok(if !self.git_bisect {
+            aftermath.exit()
+        } else if stop.is_stopped() {
+            Exit::Abort
+        } else {
+            git_bisect::of_verdict(aftermath.comparison().verdict)
+        })
     }
 
     /// Whether these are the arguments of a single run.
@@ -237,29 +213,12 @@ impl Args {
 
     /// Options that change what runs are and that no plan has.
     fn options(&self) -> String {
-        format!("{:?}", self.accel)
-    }
-
-    fn provision(&self, target: &Target, progress: &Progress) -> Result<Provisioned, Failure> {
-        if !self.setup {
-            return setup::load(target).map_err(|error| match error {
-                added @ setup::SetupError::Added { .. } => super::setup::failure(added),
-                other => Failure::usage(other).hint(format!(
-                    "recrash setup --target {}, or run with --setup",
-                    target.name
-                )),
-            });
-        }
-        let options = SetupOptions {
-            install_host_packages: true,
-            ..SetupOptions::default()
-        };
-        super::setup::ensure(target, &options, progress)
+        format!("{:?} {:?}", self.what.accel, self.what.qemu)
     }
 }
 
 /// Deletes all but the newest runs, if that is wanted.
-fn prune(root: &Path, keep: Option<usize>) {
+pub(super) fn prune(root: &Path, keep: Option<usize>) {
     let Some(count) = keep else { return };
     // The run has its verdict; what could not be deleted does not change it.
     if let Err(error) = run::prune(root, Prune::Keep(count)) {

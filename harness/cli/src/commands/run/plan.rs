@@ -1,4 +1,4 @@
-//! The arguments of `recrash run`, resolved to what they name. Finds whatever is wrong with them before anything boots;
+//! What is reproduced, resolved from options to what they name. Finds whatever is wrong with them before anything boots;
 //! boots nothing.
 use recrash_agent::plan::Scenario;
 use recrash_machine::capture::Capture;
@@ -9,36 +9,38 @@ use recrash_signature::store::Golden;
 use std::path::PathBuf;
 
 use super::super::{checkout, config_file, fits, must_be_writable, runs_folder};
-use super::Args;
 use super::hardware::Named;
+use super::reproduction::Reproduction;
 use crate::failure::Failure;
 use crate::golden;
 
 /// What is to be run.
 #[derive(Clone)]
-pub(super) struct Plan {
-    pub(super) target: Target,
-    pub(super) device_name: String,
-    pub(super) device: UsbDevice,
-    pub(super) scenario_name: String,
-    pub(super) scenario: Scenario,
-    pub(super) module_params: String,
-    pub(super) append: Vec<String>,
-    pub(super) capture: Capture,
-    pub(super) root: PathBuf,
+pub(in crate::commands) struct Plan {
+    pub(in crate::commands) target: Target,
+    pub(in crate::commands) device_name: String,
+    pub(in crate::commands) device: UsbDevice,
+    pub(in crate::commands) scenario_name: String,
+    pub(in crate::commands) scenario: Scenario,
+    pub(in crate::commands) module_params: String,
+    pub(in crate::commands) append: Vec<String>,
+    pub(in crate::commands) capture: Capture,
+    pub(in crate::commands) root: PathBuf,
 }
 
-impl Args {
-    /// Reads the files that the arguments name, and puts the hardware together.
-    pub(super) fn resolve(&self) -> Result<Plan, Failure> {
-        let (plan, together) = self.resolve_parts()?;
+impl Reproduction {
+    /// Reads the files that the options name, and puts the hardware together.
+    pub(in crate::commands) fn resolve(&self, target: Target) -> Result<Plan, Failure> {
+        let (plan, together) = self.resolve_parts(target)?;
         together?;
         Ok(plan)
     }
 
     /// The same; whether device, controller, scenario and target go together is for the caller to judge.
-    pub(super) fn resolve_parts(&self) -> Result<(Plan, Result<(), Failure>), Failure> {
-        let mut target = self.target.load()?;
+    pub(in crate::commands) fn resolve_parts(
+        &self,
+        mut target: Target,
+    ) -> Result<(Plan, Result<(), Failure>), Failure> {
         let or =
             |name: &Option<String>, default: &str| name.as_deref().unwrap_or(default).to_owned();
         let scenario_name = or(&self.scenario, &target.default.scenario);
@@ -81,7 +83,7 @@ impl Args {
     }
 
     /// Where the runs are kept.
-    pub(super) fn root(&self) -> Result<PathBuf, Failure> {
+    pub(in crate::commands) fn root(&self) -> Result<PathBuf, Failure> {
         match &self.out {
             Some(dir) => must_be_writable(dir).map(|()| dir.clone()),
             None => runs_folder(),
@@ -89,7 +91,7 @@ impl Args {
     }
 
     /// The golden that the outcome is held against.
-    pub(super) fn golden(&self, plan: &Plan) -> Result<Golden, Failure> {
+    pub(in crate::commands) fn golden(&self, plan: &Plan) -> Result<Golden, Failure> {
         let of_scenario = plan.scenario.golden.as_deref();
         let wanted = self.golden.as_deref().or(of_scenario);
         let wanted = wanted.unwrap_or(&plan.target.default.golden);

@@ -86,7 +86,7 @@ impl Outcome {
         match exit {
             Exit::Met => Self::Passed,
             Exit::Differs | Exit::CrashOrNot => Self::Failed,
-            Exit::Usage | Exit::Inconclusive => Self::Error,
+            Exit::Usage | Exit::Inconclusive | Exit::Skip | Exit::Abort => Self::Error,
         }
     }
 

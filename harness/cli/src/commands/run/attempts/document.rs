@@ -130,7 +130,6 @@ fn sums(tally: &Tally, jobs: u32) -> Section {
                 tally.cut_off
             ),
         )),
-        Ended::PartsMissing => facts.push(Fact::new("ended", "parts are missing")),
     }
     facts.extend(VERDICTS.iter().filter_map(|verdict| {
         let name = verdict.to_string();

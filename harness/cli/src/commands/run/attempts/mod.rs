@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::time::Instant;
 
-use super::super::Outcome;
 use super::bench::Bench;
 use super::share::{self, Share};
 use crate::campaign::record::Record;
@@ -91,7 +90,7 @@ enum News {
 impl Series<'_> {
     /// Makes the attempts, prints each and then the summary. A signal ends those at work in order, and the summary is
     /// printed all the same.
-    pub(super) fn run(&self, stop: &StopFlag) -> Outcome {
+    pub(super) fn run(&self, stop: &StopFlag) -> Result<Tally, Failure> {
         let started = jiff::ZonedDateTime::now();
         let plan = self.bench.plan;
         let folder = CampaignFolder::create(
@@ -187,7 +186,7 @@ impl Series<'_> {
             screen.summary(&made, &report, page.as_deref())?;
         }
         self.report.emit(&document)?;
-        Ok(tally.exit)
+        Ok(tally)
     }
 
     /// Numbers of the attempts that are made.

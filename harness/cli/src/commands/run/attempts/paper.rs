@@ -8,11 +8,12 @@ use recrash_signature::store::Golden;
 use serde::Serialize;
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::super::share::Share;
 use super::Series;
 use crate::campaign::record::Record;
+use crate::campaign::store;
 use crate::campaign::tally::{Ended, Tally};
 use crate::campaign::text;
 use crate::golden;
@@ -177,27 +178,10 @@ impl Paper {
             notes,
             summary,
         };
-        replace(
+        store::replace(
             &self.folder,
             CAMPAIGN,
             &serde_json::to_vec_pretty(&campaign)?,
         )
     }
-}
-
-/// Replaces the file at once or not at all.
-fn replace(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-    let file = folder.join(name);
-    let mut scratch = tempfile::Builder::new()
-        .prefix(".campaign.")
-        .tempfile_in(folder)?;
-    scratch.write_all(bytes)?;
-    scratch.write_all(b"\n")?;
-    // tempfile makes it private; it is as readable as the other files.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    scratch.as_file().set_permissions(mode)?;
-    scratch
-        .persist(&file)
-        .with_context(|| file.display().to_string())?;
-    Ok(())
 }

@@ -9,10 +9,10 @@ use recrash_machine::run::StopFlag;
 use recrash_machine::setup::Provisioned;
 use recrash_machine::setup::kernel_config::KernelConfig;
 
-use super::super::{Outcome, capture_args};
-use super::attempts::Source;
+use super::super::{Outcome, TargetArg, capture_args};
 use super::bench::Bench;
 use super::plan::Plan;
+use super::reproduction::Reproduction;
 use super::{hardware, matrix, prune};
 use crate::commands::capture_args::ModeArg;
 use crate::diagnose::experiment::{self, Experiment};
@@ -24,6 +24,7 @@ use crate::exit::Exit;
 use crate::expect::Expect;
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::report::emit::ReportArgs;
 use crate::{interrupt, output};
 use play::Bout;
 
@@ -35,47 +36,66 @@ use play::Bout;
 /// the reason. The conclusion names the call path that freed the object and the transfer whose bytes lie in it, and says
 /// whether the transfer was in flight then; it rests on the vmcore and on what the host saw of the device.
 ///
-/// Options are those of recrash run. --attempts N repeats an experiment up to N times, until it crashes or has its memory
-/// read. QEMU writes the dumps unless --capture says otherwise.
+/// QEMU writes the dumps unless --capture says otherwise.
 ///
 /// Exit codes: 0 concluded; 2 wrong command line or set-up is missing; 4 not concluded, with the reason, or interrupted.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {
     #[command(flatten)]
-    run: Box<super::Args>,
+    target: TargetArg,
+    #[command(flatten)]
+    what: Box<Reproduction>,
     /// Make these experiments only, separated by commas
     #[arg(long, value_name = "EXPERIMENT", value_delimiter = ',')]
     only: Vec<Experiment>,
     /// Boot nothing: list the experiments, whether this kernel and machine offer them, and why not
     #[arg(long)]
     list: bool,
+    /// Repeat an experiment up to N times, until it crashes or has its memory read
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MOST_ATTEMPTS))]
+    attempts: u32,
+    /// Print one JSON object a line on stdout; the last one is the result
+    #[arg(long)]
+    json: bool,
+    /// Show the guest's console
+    #[arg(short, long)]
+    verbose: bool,
+    #[command(flatten)]
+    report: ReportArgs,
 }
+
+/// Most attempts of an experiment: more is a slip of the finger.
+const MOST_ATTEMPTS: i64 = 1000;
 
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
-        let mut args = *self.run;
-        args.report.check(args.json)?;
-        refuse_others(&args)?;
-        if args.capture.modes().is_empty() {
-            // One boot an experiment is enough.
-            args.capture = args.capture.with_mode(Some(ModeArg::Qemu));
+        self.report.check(self.json)?;
+        if matrix::has_lists(self.target.name(), &self.what) {
+            return Err(Failure::usage(anyhow!(
+                "a list of targets, controllers, speeds, faults or captures: diagnose looks at one run"
+            )));
         }
-        let plan = args.resolve()?;
+        let mut what = *self.what;
+        if what.capture.modes().is_empty() {
+            // One boot an experiment is enough.
+            what.capture = what.capture.with_mode(Some(ModeArg::Qemu));
+        }
+        let plan = what.resolve(self.target.load()?)?;
         if plan.capture.mode == CaptureMode::Both {
             return Err(
                 Failure::usage(anyhow!("--capture both: an experiment has one dump"))
                     .hint("--capture qemu or kdump"),
             );
         }
-        let golden = args.golden(&plan)?;
-        let progress = Progress::new(args.json, args.verbose);
-        let provisioned = args.provision(&plan.target, &progress)?;
+        let golden = what.golden(&plan)?;
+        let progress = Progress::new(self.json, self.verbose);
+        let provisioned = what.provision(&plan.target, &progress)?;
         let config = config(&provisioned);
         let entries = entries(&plan, config.as_ref(), &self.only);
         if self.list {
-            return list(&entries, args.json);
+            return list(&entries, self.json);
         }
         some_possible(&entries)?;
         capture_args::check(&plan.capture, &provisioned)?;
@@ -86,7 +106,7 @@ impl Args {
             provisioned: &provisioned,
             golden: &golden,
             expect: Expect::SameCrash,
-            accel: args.accel.into(),
+            accel: what.accel.into(),
             snapshot: None,
         };
         let bout = Bout {
@@ -97,8 +117,8 @@ impl Args {
             hz: config
                 .as_ref()
                 .and_then(|config| config.value("HZ")?.parse().ok()),
-            attempts: args.many.attempts.unwrap_or(1),
-            json: args.json,
+            attempts: self.attempts,
+            json: self.json,
             progress: &progress,
             stop: &stop,
         };
@@ -108,46 +128,10 @@ impl Args {
         } else {
             Exit::Inconclusive
         };
-        paper::print(&diagnosis, &mut document, &args.report, args.json)?;
-        prune(&plan.root, args.keep);
+        paper::print(&diagnosis, &mut document, &self.report, self.json)?;
+        prune(&plan.root, what.keep);
         Ok(exit)
     }
-}
-
-/// Options of `run` that mean nothing here.
-fn refuse_others(args: &super::Args) -> Result<(), Failure> {
-    let refused = |option: &str, why: &str| Err(Failure::usage(anyhow!("{option}: {why}")));
-    if matrix::has_lists(args) {
-        return refused(
-            "a list of targets, controllers, speeds, faults or captures",
-            "diagnose looks at one run",
-        );
-    }
-    if args.matrix.dry_run {
-        return refused("--dry-run", "diagnose has --list");
-    }
-    if args.many.source()? != Source::Boots {
-        return refused(
-            "--from-snapshot",
-            "each experiment boots another command line",
-        );
-    }
-    if args.many.jobs > 1 || args.many.stop_at_first.is_some() {
-        return refused(
-            "--jobs, --stop-at-first",
-            "experiments are made one after another",
-        );
-    }
-    if args.timings {
-        return refused("--timings", "the table has the time of each experiment");
-    }
-    if args.expect.is_some() || args.exact.expect(None).is_some() {
-        return refused(
-            "--expect, --exact",
-            "an experiment has no expectation; the conclusion is the result",
-        );
-    }
-    Ok(())
 }
 
 fn config(provisioned: &Provisioned) -> Option<KernelConfig> {

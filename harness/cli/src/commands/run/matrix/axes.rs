@@ -53,12 +53,12 @@ impl Axes {
             targets: list("--target", args.target.name(), &targets)?,
             controllers: axis(
                 "--controller",
-                args.hardware.controller.as_deref(),
+                args.what.hardware.controller.as_deref(),
                 &controllers,
             )?,
-            speeds: axis("--speed", args.hardware.speed.as_deref(), &SPEEDS)?,
-            faults: axis("--fault", args.fault.as_deref(), FAULTS)?,
-            captures: match args.capture.modes() {
+            speeds: axis("--speed", args.what.hardware.speed.as_deref(), &SPEEDS)?,
+            faults: axis("--fault", args.what.fault.as_deref(), FAULTS)?,
+            captures: match args.what.capture.modes() {
                 modes if modes.is_empty() => vec![None],
                 modes => modes.into_iter().map(Some).collect(),
             },

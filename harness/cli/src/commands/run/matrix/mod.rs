@@ -14,11 +14,12 @@ use recrash_signature::store::Golden;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::super::{Outcome, TargetArg, capture_args, checkout};
+use super::super::{Outcome, capture_args, checkout, target};
 use super::Args;
 use super::bench::Bench;
 use super::hardware;
 use super::plan::Plan;
+use super::reproduction::Reproduction;
 use super::share::Share;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -70,15 +71,14 @@ struct Ready {
 
 /// Whether these arguments are a matrix's.
 pub(super) fn is_wanted(args: &Args) -> bool {
-    args.matrix.dry_run || has_lists(args)
+    args.matrix.dry_run || has_lists(args.target.name(), &args.what)
 }
 
 /// Whether an option has a list.
-pub(super) fn has_lists(args: &Args) -> bool {
-    let hardware = &args.hardware;
-    let lists = [&args.fault, &hardware.controller, &hardware.speed];
+pub(super) fn has_lists(target: &str, what: &Reproduction) -> bool {
+    let lists = [&what.fault, &what.hardware.controller, &what.hardware.speed];
     let mut texts = lists.into_iter().flatten().map(String::as_str);
-    axes::is_list(args.target.name()) || texts.any(axes::is_list) || args.capture.modes().len() > 1
+    axes::is_list(target) || texts.any(axes::is_list) || what.capture.modes().len() > 1
 }
 
 /// Runs it, or prints what it would run.
@@ -129,15 +129,14 @@ pub(super) fn run(args: &Args) -> Outcome {
 /// Finds what a combination comes to; whatever is wrong with the arguments is an error, a combination whose parts do
 /// not go together is not.
 fn prepare(args: &Args, number: u32, point: &Point, rules: &Rules) -> Result<Prepared, Failure> {
-    let mut one = args.clone();
-    one.target = TargetArg::of(&point.target);
+    let mut one = args.what.clone();
     one.hardware.controller.clone_from(&point.controller);
     one.hardware.speed.clone_from(&point.speed);
-    one.capture = args.capture.with_mode(point.capture);
+    one.capture = args.what.capture.with_mode(point.capture);
     if point.fault.is_some() {
         one.fault.clone_from(&point.fault);
     }
-    let (plan, misfit) = match one.resolve_parts()? {
+    let (plan, misfit) = match one.resolve_parts(target::load(&point.target)?)? {
         (plan, Ok(())) => (plan, None),
         (plan, Err(misfit)) => (plan, Some(misfit.chain())),
     };
@@ -273,9 +272,9 @@ fn provision(
         if provisioned.contains_key(name) || missing.iter().any(|(known, _)| known == name) {
             continue;
         }
-        match args.provision(&plan.target, progress) {
+        match args.what.provision(&plan.target, progress) {
             Ok(found) => drop(provisioned.insert(name.clone(), found)),
-            Err(failure) if args.setup => return Err(failure),
+            Err(failure) if args.what.setup => return Err(failure),
             Err(failure) => missing.push((name.clone(), failure)),
         }
     }
@@ -324,7 +323,7 @@ fn play(
     let numbers: Vec<u32> = all.iter().map(|one| one.number).collect();
     let (mut cells, ready): (Vec<Cell>, Vec<Option<Ready>>) =
         all.into_iter().map(|one| (one.cell, one.ready)).unzip();
-    let root = args.root()?;
+    let root = args.what.root()?;
     let paper = Paper::create(&root)?;
     let began = (jiff::Timestamp::now(), Instant::now());
     let runs = ready.iter().flatten().count();
@@ -345,7 +344,7 @@ fn play(
                 provisioned,
                 golden,
                 expect: wanted.expect,
-                accel: args.accel.into(),
+                accel: args.what.accel.into(),
                 snapshot: None,
             };
             let aftermath = bench.run_once(progress, stop, None);
@@ -367,7 +366,7 @@ fn play(
         }
         paper.write(&cells);
     }
-    super::prune(&root, args.keep);
+    super::prune(&root, args.what.keep);
     if let Some(share) = share {
         let part = part::of(share, began, &numbers, &cells, provisioned);
         paper.part(&part).map_err(Failure::inconclusive)?;
