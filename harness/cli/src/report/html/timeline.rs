@@ -178,7 +178,7 @@ fn picture(line: &Timeline, drawn: &Drawn<'_>) -> Markup {
             }
             text x=(LEFT) y="18" { "the whole run" }
             (stages(&line.stages, whole))
-            (axis(whole, BAND_BOTTOM, |ms| seconds(ms)))
+            (axis(whole, BAND_BOTTOM, seconds))
             @for mark in line.marks.iter().filter(|mark| mark.label == FAULT) {
                 (cross(whole.x(mark.at_ms), BAND_TOP - 12.0))
             }
@@ -260,7 +260,7 @@ fn closer(line: &Timeline, drawn: &Drawn<'_>, whole: Scale, scale: Scale) -> Mar
     html! {
         @if line.closer.is_some() {
             polygon class="lens" points=(lens) {}
-            text x=(LEFT + 6.0) y=(top - 6.0) {
+            text x=(LEFT) y=(top + 16.0) {
                 "closer: " (relative(scale.from)) " to " (relative(scale.to)) ", the crash at 0"
             }
         }
