@@ -331,3 +331,62 @@ fn kept_results_are_rendered_again_and_several_are_one() {
     assert!(output.status.success());
     look("merged", &page);
 }
+
+#[test]
+fn what_is_no_result_is_refused_with_what_to_do_next() {
+    let check = |args: &[&str], code: i32, expected: &str| {
+        let output = command(args).output().unwrap();
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+        assert!(said.contains(expected), "{args:?}: {said}");
+    };
+    check(&["report", "no/such/run"], 2, "no/such/run");
+    check(
+        &["report", "golden"],
+        2,
+        "neither report.json nor a run's manifest.json",
+    );
+    check(&["report", "Cargo.toml"], 2, "not JSON of a report");
+    check(&["report"], 2, "--schema");
+    check(&["report", "--schema"], 0, "\"recrash-report\"");
+    let both = [
+        "compare",
+        "2022-06-05",
+        "2022-06-05",
+        "--json",
+        "--report",
+        "json=-",
+    ];
+    check(&both, 2, "only one result can go to stdout");
+    let nowhere = [
+        "compare",
+        "2022-06-05",
+        "2022-06-05",
+        "--report",
+        "html=no/such/page.html",
+    ];
+    check(&nowhere, 2, "mkdir -p no/such");
+    let unknown = [
+        "compare",
+        "2022-06-05",
+        "2022-06-05",
+        "--report",
+        "pdf=page.pdf",
+    ];
+    check(&unknown, 2, "one of: html, markdown, junit, sarif, json");
+}
+
+/// With `-` stdout has the report and nothing else.
+#[test]
+fn a_report_has_stdout_for_itself() {
+    let same = ["compare", "2022-06-05", "2022-06-05", "--report", "json=-"];
+    let output = command(&same).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["verdict"], "same-crash");
+    assert_eq!(report["cases"][0]["outcome"], "passed");
+}

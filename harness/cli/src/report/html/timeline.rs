@@ -14,8 +14,10 @@ const RIGHT: f64 = WIDTH - 30.0;
 /// The band of the whole run.
 const BAND_TOP: f64 = 40.0;
 const BAND_BOTTOM: f64 = 80.0;
+/// Where the lens begins: below the times of the whole run.
+const LENS_TOP: f64 = BAND_BOTTOM + 24.0;
 /// Where the lanes begin.
-const LANES_TOP: f64 = 160.0;
+const LANES_TOP: f64 = 180.0;
 /// Height of one row of a lane.
 const ROW: f64 = 26.0;
 /// Rows of a lane: marks that would cover one another go into the next row.
@@ -252,7 +254,7 @@ fn closer(line: &Timeline, drawn: &Drawn<'_>, whole: Scale, scale: Scale) -> Mar
     };
     let top = LANES_TOP - 32.0;
     let lens = format!(
-        "{},{BAND_BOTTOM} {},{BAND_BOTTOM} {RIGHT},{top} {LEFT},{top}",
+        "{},{LENS_TOP} {},{LENS_TOP} {RIGHT},{top} {LEFT},{top}",
         number(left),
         number(right.max(left + 1.0)),
     );
