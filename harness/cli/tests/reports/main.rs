@@ -351,7 +351,7 @@ fn what_is_no_result_is_refused_with_what_to_do_next() {
         "neither report.json nor a run's manifest.json",
     );
     check(&["report", "Cargo.toml"], 2, "not JSON of a report");
-    check(&["report"], 2, "--schema");
+    check(&["report"], 2, "RUN|DIR|FILE");
     check(&["report", "--schema"], 0, "\"recrash-report\"");
     let both = [
         "compare",
