@@ -1,5 +1,6 @@
-//! What a report says about one crash, settled and in plain words: `extract` fills it, [`text`]
-//! renders it. Nothing is computed from a dump here, and nothing here reaches the signature.
+//! What is reported, settled and in plain words. The account of one crash is [`CrashReport`]: `extract` fills it, [`text`]
+//! renders it for the terminal. What any command has to tell is a [`document`]; [`emit`] says where it goes and in which
+//! forms. Nothing is computed from a dump here, and nothing here reaches the signature.
 pub(crate) mod comparison;
 pub(crate) mod console;
 pub(crate) mod device;
