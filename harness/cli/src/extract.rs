@@ -2,11 +2,13 @@
 //! sameness; every fact that the dump does not give becomes an absent one with the reason.
 mod account;
 pub(crate) mod corruption;
+mod descriptor;
 mod facts;
 mod fault;
 mod field;
 mod headers;
 mod log;
+mod memory;
 mod registers;
 pub(crate) mod stale;
 

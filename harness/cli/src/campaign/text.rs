@@ -150,7 +150,7 @@ fn row(out: &mut String, name: &str, text: &str) {
 }
 
 /// `19 of 20: 0.9500, 95 % interval 0.7513 to 0.9987`
-fn rate(rate: &Rate, holds: bool) -> String {
+pub(crate) fn rate(rate: &Rate, holds: bool) -> String {
     let mut text = format!("{} of {}: {:.4}", rate.count, rate.of, rate.rate);
     if holds {
         let _ = write!(

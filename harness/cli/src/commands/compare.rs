@@ -11,6 +11,9 @@ use crate::failure::Failure;
 use crate::golden;
 use crate::judge::{Course, Judged, Places};
 use crate::output;
+use crate::report::comparison::{self as of_comparison, Compared};
+use crate::report::document::GoldenRef;
+use crate::report::emit::ReportArgs;
 use crate::report::sides;
 use crate::subject::Subject;
 
@@ -45,12 +48,15 @@ pub(crate) struct Args {
     /// Print one JSON object on stdout
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
-        let (name, golden) = self.golden()?;
+        self.report.check(self.json)?;
+        let (named, golden) = self.golden()?;
         let path = self.other.as_ref().unwrap_or(&self.subject);
         let subject = match &self.other {
             Some(other) => self.named_or_read(other, &self.split)?.1,
@@ -58,7 +64,7 @@ impl Args {
         };
         let judged = Judged {
             comparison: subject.compare(&golden),
-            golden: name,
+            golden: named.name.clone(),
             expect: self.expect,
         };
         if self.json {
@@ -72,7 +78,7 @@ impl Args {
                 ..Course::default()
             };
             judged.print_json(&places, &course)?;
-        } else {
+        } else if !self.report.takes_stdout() {
             let mut text = judged.text();
             if let Subject::Crash(found) = &subject {
                 let table = sides::sides(&golden, found, self.full, sides::width());
@@ -83,17 +89,25 @@ impl Args {
             }
             output::print(&format!("{text}\n{}", judged.conclusion()))?;
         }
+        let document = of_comparison::document(&Compared {
+            path,
+            subject: &subject,
+            judged: &judged,
+            golden: &golden,
+            named,
+        });
+        self.report.emit(&document)?;
         Ok(judged.exit())
     }
 
     /// The golden to compare with, and its name: the target's, the one that was named, or the first of two subjects.
-    fn golden(&self) -> Result<(String, Signature), Failure> {
+    fn golden(&self) -> Result<(GoldenRef, Signature), Failure> {
         if self.other.is_some() {
             let (name, first) = self.named_or_read(&self.subject, &[])?;
             return match first {
                 Subject::Crash(signature) => Ok((name, *signature)),
                 Subject::NoCrash(why) | Subject::Inconclusive { why, .. } => {
-                    let error = anyhow!("{name} has no crash to compare with: {why}");
+                    let error = anyhow!("{} has no crash to compare with: {why}", name.name);
                     Err(Failure::usage(error))
                 }
             };
@@ -103,7 +117,7 @@ impl Args {
             None => self.target.load()?.default.golden,
         };
         let golden = golden::find(&super::checkout()?.join("golden"), &wanted)?;
-        Ok((golden::name(&golden), golden.signature))
+        Ok((GoldenRef::of(&golden), golden.signature))
     }
 
     /// A file or folder, or else the golden of this name.
@@ -111,15 +125,15 @@ impl Args {
         &self,
         subject: &Path,
         split: &[PathBuf],
-    ) -> Result<(String, Subject), Failure> {
+    ) -> Result<(GoldenRef, Subject), Failure> {
         if subject.exists() || subject == Path::new("-") {
             let read = Subject::read(subject, split, &self.debug)?;
-            return Ok((subject.display().to_string(), read));
+            return Ok((GoldenRef::named(subject.display().to_string()), read));
         }
         let wanted = subject.display().to_string();
         let golden = golden::find(&super::checkout()?.join("golden"), &wanted)
             .map_err(|failure| failure.hint("there is no such file, and no golden of that name"))?;
-        let name = golden::name(&golden);
+        let name = GoldenRef::of(&golden);
         Ok((name, Subject::Crash(Box::new(golden.signature))))
     }
 }

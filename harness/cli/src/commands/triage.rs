@@ -15,6 +15,7 @@ use crate::debug_files::DebugArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::report::emit::ReportArgs;
 use crate::report::triage as shown;
 use crate::subject::{self, Subject};
 use crate::{import, output};
@@ -57,6 +58,8 @@ pub(crate) struct Args {
     /// Print one JSON object on stdout
     #[arg(long, conflicts_with = "format")]
     json: bool,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 /// How the groups are printed.
@@ -103,6 +106,7 @@ pub(crate) struct Outcomes {
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
+        self.report.check(self.json)?;
         let mut left_out = Vec::new();
         let subjects = self.found(&mut left_out)?;
         let progress = (!self.json).then(|| Progress::new(false, false));
@@ -132,17 +136,19 @@ impl Args {
         };
         if self.json {
             output::print_json(&outcomes)?;
-        } else {
+        } else if !self.report.takes_stdout() {
             output::print(&match self.format {
                 Format::Text => shown::text(&outcomes),
                 Format::Markdown => shown::markdown(&outcomes),
             })?;
         }
-        Ok(if failed || outcomes.triage.bugs.is_empty() {
+        let exit = if failed || outcomes.triage.bugs.is_empty() {
             Exit::Inconclusive
         } else {
             Exit::Met
-        })
+        };
+        self.report.emit(&shown::document(&outcomes, exit))?;
+        Ok(exit)
     }
 
     /// The files and run folders to read, in the order of the command line, those of a folder sorted.

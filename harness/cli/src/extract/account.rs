@@ -1,5 +1,5 @@
 //! The account of a crash in plain words, with addresses: for people, never compared.
-use super::{corruption, fault, registers};
+use super::{corruption, fault, memory, registers};
 use recrash_debuginfo::dwarf::SourceFrame;
 use recrash_kernel::crash::NO_EXCEPTION;
 use recrash_kernel::unwind;
@@ -27,6 +27,7 @@ pub(super) fn report(kernel: &Kernel<'_>, crash: &Crash) -> CrashReport {
     report.origins = origins;
     report.corruption = corruption;
     report.slab = slab;
+    report.memory = memory::memory(kernel, crash);
     // Said once, in the fault.
     if crash.calm.is_some() {
         report.missing.retain(|told| !told.ends_with(NO_EXCEPTION));

@@ -60,6 +60,9 @@ pub(crate) struct ObjectBytes {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Bytes {
+    /// Which byte of the object the first one is.
+    #[serde(default)]
+    pub(crate) from: u64,
     /// Two digits a byte, without spaces.
     pub(crate) hex: String,
     /// What they are.

@@ -1,5 +1,6 @@
 //! What a report says about one crash, settled and in plain words: `extract` fills it, [`text`]
 //! renders it. Nothing is computed from a dump here, and nothing here reaches the signature.
+pub(crate) mod comparison;
 pub(crate) mod console;
 pub(crate) mod device;
 pub(crate) mod document;

@@ -1,9 +1,13 @@
-//! The groups of a triage, as text for the terminal and as Markdown. Sees finished data only.
+//! The groups of a triage, as text for the terminal, as Markdown, and as a document. Sees finished data only.
 use recrash_signature::triage::{Apart, Bug, Place, Sureness};
 use std::fmt::Write;
 
+use super::Fact;
+use super::document::{Case, Document, Kind, Outcome, Section};
+use super::markdown::plain;
 use super::text::heading;
 use crate::commands::triage::Outcomes;
+use crate::exit::Exit;
 use crate::output::{DIM, GOOD, WARN, printable};
 
 /// Most ties of one bug that are shown; `--json` has all.
@@ -156,19 +160,78 @@ pub(crate) fn markdown(outcomes: &Outcomes) -> String {
     out
 }
 
-/// Text that Markdown leaves as it is (CommonMark 0.31, "Backslash escapes"), on one line.
-fn plain(text: &str) -> String {
-    let mut out = String::new();
-    for c in printable(&text.replace(['\n', '\r'], " ")).chars() {
-        if matches!(
-            c,
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '&'
-        ) {
-            out.push('\\');
+/// All of it as a document: a bug a section, a crash a case that is grouped by its bug.
+pub(crate) fn document(outcomes: &Outcomes, exit: Exit) -> Document {
+    let triage = &outcomes.triage;
+    let summary = summary(outcomes);
+    let mut document = Document::new(Kind::Triage, "triage", summary, exit);
+    for (number, bug) in (1..).zip(&triage.bugs) {
+        document.sections.push(section_of(number, bug));
+        for place in &bug.places {
+            document
+                .cases
+                .extend(place.members.iter().map(|member| Case {
+                    group: Some(bug.name.clone()),
+                    bug: Some(bug.name.clone()),
+                    title: bug.titles.first().cloned(),
+                    ..Case::new(member.as_str(), Outcome::Unjudged, place.what.as_str())
+                }));
         }
-        out.push(c);
     }
-    out
+    for (name, list) in lists(outcomes) {
+        if list.is_empty() {
+            continue;
+        }
+        let rows = list
+            .iter()
+            .map(|one| vec![one.name.clone(), one.why.clone()]);
+        let section = Section::new(name).table("", ["file", "why"], rows.collect());
+        document.sections.push(section);
+    }
+    let case = |one: &Apart, outcome| Case::new(one.name.as_str(), outcome, one.why.as_str());
+    let failed = outcomes.not_read.iter();
+    document
+        .cases
+        .extend(failed.map(|one| case(one, Outcome::Error)));
+    for (list, group) in [
+        (&triage.apart, "nothing identifies them"),
+        (&outcomes.no_crash, "no crash"),
+    ] {
+        document.cases.extend(list.iter().map(|one| Case {
+            group: Some(group.into()),
+            ..case(one, Outcome::Unjudged)
+        }));
+    }
+    let left_out = outcomes.left_out.iter();
+    document
+        .missing
+        .extend(left_out.map(|line| format!("not looked at: {line}")));
+    document
+}
+
+fn section_of(number: usize, bug: &Bug) -> Section {
+    let mut facts = vec![Fact::new("sure", sure(bug))];
+    facts.extend(
+        bug.titles
+            .iter()
+            .filter(|title| **title != bug.name)
+            .map(|title| Fact::new("title", title.as_str())),
+    );
+    facts.extend(
+        bug.ties
+            .iter()
+            .map(|tie| Fact::new("tied by", tie.as_str())),
+    );
+    facts.extend(bug.may_be.iter().map(|other| {
+        Fact::new("may be the bug of", other.other.as_str()).proven_by(other.why.as_str())
+    }));
+    let rows = bug.places.iter().flat_map(|place| {
+        let members = place.members.iter();
+        members.map(|member| vec![place.what.clone(), member.clone()])
+    });
+    Section::new(format!("Bug {number}: {}", bug.name))
+        .facts(facts)
+        .table("where it struck", ["place", "crash"], rows.collect())
 }
 
 #[cfg(test)]

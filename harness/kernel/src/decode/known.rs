@@ -255,6 +255,18 @@ impl Piece {
     }
 }
 
+impl KnownMatch {
+    /// All bytes of the thing that the bytes are a part of, as the device sent it: of a string, put together again from
+    /// what the kernel keeps. `None` where none of these devices is the one.
+    #[must_use]
+    pub fn whole(&self, devices: &[UsbDevice]) -> Option<Vec<u8>> {
+        let device = devices.iter().find(|device| device.name == self.device)?;
+        let parts = parts(device).into_iter();
+        let mut same = parts.filter(|(part, _)| *part == self.part);
+        same.next().map(|(_, bytes)| bytes)
+    }
+}
+
 /// Bytes from `at` in a string descriptor to the next whole character: the first two bytes are no text.
 fn before_text(at: usize) -> usize {
     if at < 2 { 2 - at } else { at % 2 }

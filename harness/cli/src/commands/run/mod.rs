@@ -154,6 +154,7 @@ impl Args {
             let series = Series {
                 bench,
                 keep: self.keep,
+                report: &self.report,
                 of,
                 jobs: self.many.jobs,
                 stop_at: self.many.stop_at_first,

@@ -8,7 +8,7 @@ pub(crate) mod load;
 pub(crate) mod merge;
 pub(crate) mod section;
 
-pub(crate) use case::{Case, Difference, Gap, GoldenRef, Outcome};
+pub(crate) use case::{Case, Difference, GoldenRef, Outcome};
 pub(crate) use crash::CrashPart;
 pub(crate) use section::{Block, Section, Table};
 
@@ -156,9 +156,16 @@ impl Document {
         counts
     }
 
+    /// Whether its cases want a table: there are several, and no section tells of them.
+    pub(crate) fn has_table(&self) -> bool {
+        self.cases.len() > 1 && self.kind != Kind::Triage
+    }
+
     /// What the exit code says, in a word or two.
     pub(crate) fn met(&self) -> Met {
-        match (self.expected.is_some() || !self.cases.is_empty(), self.exit) {
+        let judged = |case: &Case| matches!(case.outcome, Outcome::Passed | Outcome::Failed);
+        let judged = self.expected.is_some() || self.cases.iter().any(judged);
+        match (judged, self.exit) {
             (false, 0) => Met::Told,
             (true, 0) => Met::Yes,
             (_, 1 | 3) => Met::No,

@@ -1,6 +1,7 @@
 //! `recrash run --attempts N`: makes the attempts, several at once if wanted, shows each as it ends, and sums them up.
 //! Each is judged as a single run is, by [`Bench`]; the sums are [`crate::campaign`]'s.
 mod args;
+mod document;
 mod paper;
 mod screen;
 mod snapshot;
@@ -20,6 +21,7 @@ use crate::campaign::record::Record;
 use crate::campaign::tally::{Ended, Tally};
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::report::emit::{self, ReportArgs};
 use args::StopAt;
 use paper::Paper;
 use screen::Screen;
@@ -53,6 +55,18 @@ pub(super) struct Series<'a> {
     pub(super) source: Source,
     /// How many runs are kept: the others are deleted while the attempts go, so that a long campaign fills no disk.
     pub(super) keep: Option<usize>,
+    /// Where its report goes besides.
+    pub(super) report: &'a ReportArgs,
+}
+
+/// A campaign that has ended, and what it came to.
+pub(super) struct Made<'m> {
+    series: &'m Series<'m>,
+    folder: &'m CampaignFolder,
+    started: &'m jiff::ZonedDateTime,
+    notes: &'m [String],
+    tally: &'m Tally,
+    records: &'m [Record],
 }
 
 /// What the workers share.
@@ -141,7 +155,20 @@ impl Series<'_> {
             return Err(Failure::inconclusive(error));
         }
         let report = report.map_err(Failure::inconclusive)?;
-        screen.summary(self, &folder, &notes, &tally, &records, &report)?;
+        let made = Made {
+            series: self,
+            folder: &folder,
+            started: &started,
+            notes: &notes,
+            tally: &tally,
+            records: &records,
+        };
+        let mut document = document::document(&made);
+        let page = emit::keep(&mut document, folder.path());
+        if !self.report.takes_stdout() {
+            screen.summary(&made, &report, page.as_deref())?;
+        }
+        self.report.emit(&document)?;
         Ok(tally.exit)
     }
 

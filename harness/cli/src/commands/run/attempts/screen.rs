@@ -1,13 +1,12 @@
 //! What a campaign shows while it goes and at its end: lines or JSON objects on stdout, and on a terminal how far it
 //! is. Keeps nothing.
 use indicatif::{ProgressBar, ProgressStyle};
-use recrash_machine::run::CampaignFolder;
 use serde::Serialize;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
-use super::Series;
+use super::{Made, Series};
 use crate::campaign::record::Record;
 use crate::campaign::tally::Tally;
 use crate::campaign::text;
@@ -23,6 +22,8 @@ struct Line<'a> {
     name: String,
     path: &'a Path,
     report: &'a Path,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<&'a Path>,
     expected: &'static str,
     golden: String,
     jobs: u32,
@@ -36,6 +37,8 @@ struct Line<'a> {
 pub(super) struct Screen {
     of: u32,
     json: bool,
+    /// A report has stdout for itself.
+    silent: bool,
     at_work: u32,
     bar: Option<ProgressBar>,
 }
@@ -46,6 +49,7 @@ impl Screen {
         Self {
             of: series.of,
             json: series.json,
+            silent: series.report.takes_stdout(),
             at_work: 0,
             bar: terminal.then(|| bar(series.of)),
         }
@@ -68,6 +72,8 @@ impl Screen {
         }
         let line = text::attempt(record, self.of);
         match &self.bar {
+            Some(bar) if self.silent => bar.inc(1),
+            None if self.silent => {}
             Some(bar) => {
                 bar.inc(1);
                 bar.suspend(|| output::print(&line))?;
@@ -84,13 +90,18 @@ impl Screen {
     /// Stdout's.
     pub(super) fn summary(
         mut self,
-        series: &Series<'_>,
-        folder: &CampaignFolder,
-        notes: &[String],
-        tally: &Tally,
-        records: &[Record],
+        made: &Made<'_>,
         report: &Path,
+        page: Option<&Path>,
     ) -> anyhow::Result<()> {
+        let Made {
+            series,
+            folder,
+            started: _,
+            notes,
+            tally,
+            records,
+        } = made;
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
@@ -99,6 +110,7 @@ impl Screen {
                 name: folder.name(),
                 path: folder.path(),
                 report,
+                page,
                 expected: series.bench.expect.name(),
                 golden: golden::name(series.bench.golden),
                 jobs: series.jobs,
@@ -107,8 +119,9 @@ impl Screen {
                 tally,
             });
         }
+        let page = page.map_or_else(String::new, |page| format!("page: {}\n", page.display()));
         let text = format!(
-            "\n{}\n{}report: {}\n",
+            "\n{}\n{}report: {}\n{page}",
             text::summary(tally, records, series.jobs, notes),
             text::conclusion(tally),
             report.display()

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::exit::Exit;
 use crate::expect::{self, Expect};
+use crate::report::document::Case;
 
 /// What makes a run of a matrix different from the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -69,6 +70,8 @@ pub(super) struct Got {
     pub(super) unexplained: Vec<String>,
     pub(super) took: Duration,
     pub(super) run: Option<PathBuf>,
+    /// The same for a report; absent where it was not made.
+    pub(super) case: Option<Box<Case>>,
 }
 
 impl Got {
@@ -91,6 +94,7 @@ impl Got {
                 .collect(),
             took,
             run,
+            case: None,
         }
     }
 }

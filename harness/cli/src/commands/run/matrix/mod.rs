@@ -2,6 +2,7 @@
 //! and one table of what was expected and what came. Each is judged as a single run is, by [`Bench`].
 mod axes;
 mod cell;
+mod document;
 mod expected;
 mod paper;
 mod table;
@@ -81,6 +82,11 @@ pub(super) fn run(args: &Args) -> Outcome {
     if args.timings {
         return Err(Failure::usage(anyhow::anyhow!(
             "--timings: the table has the time of each run; their reports have the rest"
+        )));
+    }
+    if args.matrix.dry_run && !args.report.is_empty() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--dry-run boots nothing, so there is no result that --report could write"
         )));
     }
     let rules = Rules::load(&checkout()?.join("qemu/matrix.toml")).map_err(Failure::usage)?;
@@ -323,6 +329,10 @@ fn play(
             // A run that was cut short by the same signal has no result.
             if !stop.is_stopped() {
                 let got = Got::new(wanted.expect, aftermath.comparison(), begin.elapsed(), run);
+                let got = Got {
+                    case: aftermath.case().cloned().map(Box::new),
+                    ..got
+                };
                 cell.state = State::Done(wanted, got);
             }
         }
@@ -335,6 +345,11 @@ fn play(
     }
     super::prune(&root, args.keep);
     let exit = worst(&cells);
+    let document = paper.document(&cells);
+    args.report.emit(&document)?;
+    if args.report.takes_stdout() {
+        return Ok(exit);
+    }
     if args.json {
         output::print_json(&Line {
             exit: exit as u8,
@@ -344,9 +359,12 @@ fn play(
         })?;
     } else {
         output::print(&format!(
-            "\n{}table: {}\n",
+            "\n{}table: {}\n{}",
             table::text(&cells, Waiting::NotRun),
-            paper.table().display()
+            paper.table().display(),
+            paper
+                .page()
+                .map_or_else(String::new, |page| format!("page: {}\n", page.display()))
         ))?;
     }
     Ok(exit)

@@ -1,21 +1,27 @@
-//! The folder of a matrix: its table as Markdown and its cells as JSON, written anew after each run, so that a harness
+//! The folder of a matrix: its table as Markdown, its cells as JSON and its report, written anew after each run, so that a harness
 //! that is killed leaves what it had. Decides nothing.
 use anyhow::{Context, Result};
+use jiff::ZonedDateTime;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::cell::Cell;
+use super::document;
 use super::table::{self, Waiting};
 use crate::output;
+use crate::report::document::Document;
+use crate::report::emit;
 
 /// Folder of the matrices, beside the runs.
 const MATRICES: &str = "matrices";
 
 /// Where a matrix is written down.
 pub(super) struct Paper {
+    folder: PathBuf,
     table: PathBuf,
     cells: PathBuf,
+    started: ZonedDateTime,
 }
 
 impl Paper {
@@ -24,9 +30,8 @@ impl Paper {
         let folder = root.join(MATRICES);
         let context = || format!("cannot make a folder in {}", folder.display());
         fs::create_dir_all(&folder).with_context(context)?;
-        let time = jiff::ZonedDateTime::now()
-            .strftime("%Y%m%d-%H%M%S")
-            .to_string();
+        let started = ZonedDateTime::now();
+        let time = started.strftime("%Y%m%d-%H%M%S").to_string();
         let mut own = folder.join(&time);
         let mut n = 1;
         while let Err(error) = fs::create_dir(&own) {
@@ -40,6 +45,8 @@ impl Paper {
         Ok(Self {
             table: own.join("matrix.md"),
             cells: own.join("matrix.jsonl"),
+            folder: own,
+            started,
         })
     }
 
@@ -48,7 +55,17 @@ impl Paper {
         &self.table
     }
 
-    /// Writes both files. The runs stand even if the disk is full.
+    /// The page, once it is written.
+    pub(super) fn page(&self) -> Option<PathBuf> {
+        Some(self.folder.join(emit::HTML)).filter(|page| page.is_file())
+    }
+
+    /// All there is to tell of these cells; paths in it are relative to the folder.
+    pub(super) fn document(&self, cells: &[Cell]) -> Document {
+        document::document(cells, &self.folder, &self.started)
+    }
+
+    /// Writes all files. The runs stand even if the disk is full.
     pub(super) fn write(&self, cells: &[Cell]) {
         let mut lines = String::new();
         for cell in cells {
@@ -61,5 +78,6 @@ impl Paper {
                 output::note(&format!("warning: {}: {error}\n", file.display()));
             }
         }
+        emit::keep(&mut self.document(cells), &self.folder);
     }
 }

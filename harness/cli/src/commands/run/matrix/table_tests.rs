@@ -32,6 +32,7 @@ fn done(fault: &str, expect: Expect, verdict: Verdict, unexplained: &[&str]) -> 
         explained: 15,
         unexplained: unexplained.iter().map(|&field| field.into()).collect(),
         took: Duration::from_millis(25_340),
+        case: None,
         run: Some("runs/1".into()),
     };
     Cell {
