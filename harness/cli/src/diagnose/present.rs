@@ -208,7 +208,11 @@ fn explanations(findings: &Findings) -> Section {
         let label = weighed.hypothesis.label();
         section = section.text(format!("{}: {label}", weighed.standing.name()));
         if !rows.is_empty() {
-            section = section.table(label, ["experiment", "it predicts", "says"], rows);
+            section = section.table(
+                "What it predicts",
+                ["experiment", "it predicts", "says"],
+                rows,
+            );
         }
     }
     section

@@ -159,7 +159,7 @@ mod tests {
         check(&[other.clone(), same.clone()], &same);
         check(&[nothing.clone(), Effect::NoCrash], &Effect::NoCrash);
         check(&[Effect::NoCrash, other.clone()], &other);
-        check(&[nothing.clone()], &nothing);
+        check(std::slice::from_ref(&nothing), &nothing);
     }
 
     #[test]

@@ -75,11 +75,10 @@ impl Slub<'_> {
         slabs.missing.into_iter().for_each(|why| all.miss(why));
         let mut layouts: HashMap<VirtAddr, Option<(Arc<Cache>, DebugLayout)>> = HashMap::new();
         for slab in &slabs.slabs {
-            if !layouts.contains_key(&slab.cache) {
-                let known = self.debugged(slab.cache, &mut all);
-                layouts.insert(slab.cache, known);
-            }
-            let Some(Some((cache, layout))) = layouts.get(&slab.cache) else {
+            let known = layouts
+                .entry(slab.cache)
+                .or_insert_with(|| self.debugged(slab.cache, &mut all));
+            let Some((cache, layout)) = known else {
                 continue;
             };
             for at in slab.all_objects(cache) {
