@@ -29,7 +29,7 @@ pub(crate) fn document(document: &Document) -> anyhow::Result<String> {
             .extra
             .insert("skipped".into(), skipped.to_string().into());
         for case in cases {
-            suite.add_test_case(test_case(group, case));
+            suite.add_test_case(test_case(document, group, case));
         }
         report.add_test_suite(suite);
     }
@@ -49,11 +49,11 @@ fn groups(document: &Document) -> Vec<(&str, Vec<&Case>)> {
     out
 }
 
-fn test_case(group: &str, case: &Case) -> TestCase {
+fn test_case(document: &Document, group: &str, case: &Case) -> TestCase {
     let status = match case.outcome {
         Outcome::Passed => TestCaseStatus::success(),
-        Outcome::Failed => non_success(NonSuccessKind::Failure, case),
-        Outcome::Error => non_success(NonSuccessKind::Error, case),
+        Outcome::Failed => non_success(NonSuccessKind::Failure, document, case),
+        Outcome::Error => non_success(NonSuccessKind::Error, document, case),
         Outcome::Skipped | Outcome::Unjudged => {
             let mut status = TestCaseStatus::skipped();
             // As text: the schemas give this element no attributes.
@@ -71,17 +71,17 @@ fn test_case(group: &str, case: &Case) -> TestCase {
     test
 }
 
-fn non_success(kind: NonSuccessKind, case: &Case) -> TestCaseStatus {
+fn non_success(kind: NonSuccessKind, document: &Document, case: &Case) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(kind);
     status.set_message(printable(&case.sentence()));
     let verdict = case.verdict.as_deref();
     status.set_type(printable(verdict.unwrap_or(case.outcome.words())));
-    status.set_description(details(case));
+    status.set_description(details(document, case));
     status
 }
 
 /// What differs, for whoever sees nothing but this file.
-fn details(case: &Case) -> String {
+fn details(document: &Document, case: &Case) -> String {
     let mut out = printable(&case.sentence()) + "\n";
     for (name, text) in [("crash", &case.title), ("bug", &case.bug)] {
         if let Some(text) = text {
@@ -110,6 +110,11 @@ fn details(case: &Case) -> String {
         );
     }
     if let Some(folder) = &case.folder {
+        // A run's own folder has the run's name.
+        let folder = match &**folder {
+            "." => &document.name,
+            _ => folder,
+        };
         let _ = writeln!(out, "kept in: {}", printable(folder));
     }
     out

@@ -77,7 +77,7 @@ fn descriptor(id: &str, rule: &Rule) -> ReportingDescriptor {
 }
 
 /// What a case has to tell; nothing where it came out as expected or was not run.
-fn findings<'r>(case: &Case, out: &mut Vec<(String, &'r Rule, Finding)>) {
+fn findings(case: &Case, out: &mut Vec<(String, &Rule, Finding)>) {
     let level = match case.outcome {
         Outcome::Passed | Outcome::Skipped | Outcome::Unjudged => return,
         Outcome::Failed => ResultLevel::Error,

@@ -316,8 +316,8 @@ fn kept_results_are_rendered_again_and_several_are_one() {
     fs::write(&merged, &output.stdout).unwrap();
     let report = schemas::check_json(&merged);
     assert_eq!(report["kind"], "merged");
-    // Two runs, the matrix of both, and the old one.
-    assert_eq!(report["cases"].as_array().unwrap().len(), 5, "{report:#}");
+    // The matrix's two runs, told once, and the old one.
+    assert_eq!(report["cases"].as_array().unwrap().len(), 3, "{report:#}");
     let missing = report["missing"].to_string();
     assert!(
         missing.contains("report.json: this run has none"),
@@ -330,4 +330,63 @@ fn kept_results_are_rendered_again_and_several_are_one() {
         .unwrap();
     assert!(output.status.success());
     look("merged", &page);
+}
+
+#[test]
+fn what_is_no_result_is_refused_with_what_to_do_next() {
+    let check = |args: &[&str], code: i32, expected: &str| {
+        let output = command(args).output().unwrap();
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+        assert!(said.contains(expected), "{args:?}: {said}");
+    };
+    check(&["report", "no/such/run"], 2, "no/such/run");
+    check(
+        &["report", "golden"],
+        2,
+        "neither report.json nor a run's manifest.json",
+    );
+    check(&["report", "Cargo.toml"], 2, "not JSON of a report");
+    check(&["report"], 2, "RUN|DIR|FILE");
+    check(&["report", "--schema"], 0, "\"recrash-report\"");
+    let both = [
+        "compare",
+        "2022-06-05",
+        "2022-06-05",
+        "--json",
+        "--report",
+        "json=-",
+    ];
+    check(&both, 2, "only one result can go to stdout");
+    let nowhere = [
+        "compare",
+        "2022-06-05",
+        "2022-06-05",
+        "--report",
+        "html=no/such/page.html",
+    ];
+    check(&nowhere, 2, "mkdir -p no/such");
+    let unknown = [
+        "compare",
+        "2022-06-05",
+        "2022-06-05",
+        "--report",
+        "pdf=page.pdf",
+    ];
+    check(&unknown, 2, "one of: html, markdown, junit, sarif, json");
+}
+
+/// With `-` stdout has the report and nothing else.
+#[test]
+fn a_report_has_stdout_for_itself() {
+    let same = ["compare", "2022-06-05", "2022-06-05", "--report", "json=-"];
+    let output = command(&same).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["verdict"], "same-crash");
+    assert_eq!(report["cases"][0]["outcome"], "passed");
 }

@@ -4,10 +4,11 @@ use anyhow::{Context as _, anyhow};
 use recrash_machine::run::Manifest;
 use recrash_machine::run::manifest::MANIFEST;
 use recrash_signature::Signature;
+use std::collections::HashSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::{Document, SCHEMA};
+use super::{Document, Kind, SCHEMA};
 use crate::failure::Failure;
 use crate::report::emit::JSON;
 use crate::report::run::{self, Parts};
@@ -36,6 +37,7 @@ pub(crate) fn all(path: &Path) -> Result<Vec<Document>, Failure> {
     }
     let mut found = Vec::new();
     walk(path, 0, &mut found)?;
+    leave_out_parts(&mut found);
     if found.is_empty() {
         let error = anyhow!(
             "{}: no result in it: neither {JSON} nor a run's {MANIFEST}",
@@ -133,6 +135,25 @@ fn walk(path: &Path, depth: usize, out: &mut Vec<Document>) -> Result<(), Failur
     Ok(())
 }
 
+/// Leaves out the runs that a campaign or a matrix among them tells of: nothing shall count twice.
+fn leave_out_parts(documents: &mut Vec<Document>) {
+    let place = |base: &Option<PathBuf>, folder: &str| {
+        let base = base.as_ref()?;
+        base.join(folder).canonicalize().ok()
+    };
+    let larger = documents.iter().filter(|one| one.kind != Kind::Run);
+    let told: HashSet<PathBuf> = larger
+        .flat_map(|one| {
+            let folders = one.cases.iter().filter_map(|case| case.folder.as_ref());
+            folders.filter_map(|folder| place(&one.base, folder))
+        })
+        .collect();
+    documents.retain(|one| {
+        let own = place(&one.base, ".");
+        one.kind != Kind::Run || own.is_none_or(|own| !told.contains(&own))
+    });
+}
+
 /// The document of a run that has no report, or whose harness was killed before it was written.
 fn of_run(path: &Path) -> Result<Document, Failure> {
     let manifest = Manifest::load(path)
@@ -176,7 +197,7 @@ fn signature(path: &Path) -> anyhow::Result<Option<Signature>> {
 mod tests {
     use super::*;
     use crate::exit::Exit;
-    use crate::report::document::Kind;
+    use crate::report::document::{Case, Outcome};
     use proptest::prelude::*;
 
     #[track_caller]
@@ -212,6 +233,27 @@ mod tests {
         assert_eq!(names, ["a/deep", "b"]);
         assert!(all(&root.path().join("latest/b")).is_ok());
         assert!(all(&root.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn a_run_that_a_campaign_tells_of_is_not_told_twice() {
+        let root = tempfile::tempdir().unwrap();
+        let mut campaign = Document::new(Kind::Campaign, "campaign", "two", Exit::Met);
+        let mut case = Case::new("attempt 1", Outcome::Passed, "");
+        case.folder = Some("../../run-1".into());
+        campaign.cases.push(case);
+        for (folder, document) in [
+            ("campaigns/c", campaign),
+            ("run-1", Document::new(Kind::Run, "run-1", "", Exit::Met)),
+            ("run-2", Document::new(Kind::Run, "run-2", "", Exit::Met)),
+        ] {
+            let folder = root.path().join(folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(JSON), serde_json::to_vec(&document).unwrap()).unwrap();
+        }
+        let found = all(root.path()).unwrap();
+        let names: Vec<&str> = found.iter().map(|one| &*one.name).collect();
+        assert_eq!(names, ["campaign", "run-2"]);
     }
 
     proptest! {

@@ -49,7 +49,7 @@ fn object_of(object: &ObjectBytes) -> Markup {
             "Object of " (object.size) " bytes of " code { (paragraph(&object.cache)) }
             " at " code { (paragraph(&object.address)) } ": " (paragraph(&object.known_by)) "."
             @if let Some(pointer) = &object.pointer {
-                " Bytes " (pointer.from) " to " (pointer.to) ", underlined in a heavy frame, were read as the "
+                " Bytes " (pointer.from) " to " (pointer.to) ", underlined in a heavy frame, were read as "
                 (paragraph(&pointer.what)) "."
             }
         }
@@ -165,8 +165,8 @@ fn map(object: &ObjectBytes, caption: &str, from: u64, values: &[u8]) -> Markup 
             }
         }
     };
-    let short: String = caption.chars().take(60).collect();
-    fold(&short, rows - first.min(rows), &scroll(&short, &table))
+    let label = "bytes of the object";
+    fold(label, rows - first.min(rows), &scroll(label, &table))
 }
 
 /// What each letter stands for.

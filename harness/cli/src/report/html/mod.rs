@@ -77,9 +77,13 @@ fn banner(document: &Document) -> Markup {
             p class="verdict" {
                 span aria-hidden="true" { (mark) " " }
                 (document.met().words())
-                @if let Some(verdict) = &document.verdict { ": " (paragraph(verdict)) }
-                @if let Some(expected) = document.expected.as_ref().filter(|_| document.expected != document.verdict) {
-                    ", expected " (paragraph(expected))
+                @match (&document.verdict, &document.expected) {
+                    (Some(verdict), Some(expected)) if verdict != expected => {
+                        ": " (paragraph(verdict)) ", expected " (paragraph(expected))
+                    },
+                    (Some(verdict), _) => { ": " (paragraph(verdict)) },
+                    (None, Some(expected)) => { " (expected: " (paragraph(expected)) ")" },
+                    (None, None) => {},
                 }
             }
             div class="what" {

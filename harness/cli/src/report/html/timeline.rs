@@ -14,8 +14,10 @@ const RIGHT: f64 = WIDTH - 30.0;
 /// The band of the whole run.
 const BAND_TOP: f64 = 40.0;
 const BAND_BOTTOM: f64 = 80.0;
+/// Where the lens begins: below the times of the whole run.
+const LENS_TOP: f64 = BAND_BOTTOM + 24.0;
 /// Where the lanes begin.
-const LANES_TOP: f64 = 160.0;
+const LANES_TOP: f64 = 180.0;
 /// Height of one row of a lane.
 const ROW: f64 = 26.0;
 /// Rows of a lane: marks that would cover one another go into the next row.
@@ -178,7 +180,7 @@ fn picture(line: &Timeline, drawn: &Drawn<'_>) -> Markup {
             }
             text x=(LEFT) y="18" { "the whole run" }
             (stages(&line.stages, whole))
-            (axis(whole, BAND_BOTTOM, |ms| seconds(ms)))
+            (axis(whole, BAND_BOTTOM, seconds))
             @for mark in line.marks.iter().filter(|mark| mark.label == FAULT) {
                 (cross(whole.x(mark.at_ms), BAND_TOP - 12.0))
             }
@@ -252,7 +254,7 @@ fn closer(line: &Timeline, drawn: &Drawn<'_>, whole: Scale, scale: Scale) -> Mar
     };
     let top = LANES_TOP - 32.0;
     let lens = format!(
-        "{},{BAND_BOTTOM} {},{BAND_BOTTOM} {RIGHT},{top} {LEFT},{top}",
+        "{},{LENS_TOP} {},{LENS_TOP} {RIGHT},{top} {LEFT},{top}",
         number(left),
         number(right.max(left + 1.0)),
     );
@@ -260,7 +262,7 @@ fn closer(line: &Timeline, drawn: &Drawn<'_>, whole: Scale, scale: Scale) -> Mar
     html! {
         @if line.closer.is_some() {
             polygon class="lens" points=(lens) {}
-            text x=(LEFT + 6.0) y=(top - 6.0) {
+            text x=(LEFT) y=(top + 16.0) {
                 "closer: " (relative(scale.from)) " to " (relative(scale.to)) ", the crash at 0"
             }
         }

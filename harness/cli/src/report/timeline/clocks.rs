@@ -69,10 +69,11 @@ impl Clocks {
 
     /// A time of the guest's own clock, not later than the host learned of it.
     pub(super) fn guest(&self, ms: f64, record: &Record) -> At {
-        let heard = super::ms(record.at_ms);
+        // The host's time is cut to whole milliseconds.
+        let heard = super::ms(record.at_ms) + 1.0;
         match self.offset {
             Some(offset) => At {
-                ms: (ms + offset).clamp(0.0, heard.max(0.0)),
+                ms: (ms + offset).clamp(0.0, heard),
                 clock: Clock::Guest,
             },
             None => self.host(record),
