@@ -100,7 +100,11 @@ fn command(packages: &[&str]) -> String {
 /// Whether the path has such a file; it is not started, since some programs open windows when they are.
 fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    // Daemons lie where only root's path leads.
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+    folders
+        .into_iter()
+        .any(|folder| folder.join(program).is_file())
 }
 
 fn is_root() -> bool {
