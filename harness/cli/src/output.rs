@@ -2,6 +2,7 @@
 //! (`recrash runs | head`) is no error. Colours only for people. Knows nothing of what is printed.
 use anstyle::{AnsiColor, Style};
 use std::io::{self, Write};
+use std::sync::OnceLock;
 
 /// Good news.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -49,15 +50,34 @@ fn tolerate_closed(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Guest text made safe for a terminal: no control characters, so no escape sequences either.
+/// Guest text made safe for a terminal: no control characters, so no escape sequences either; on GitHub no commands of
+/// its runner either.
 pub(crate) fn printable(line: &str) -> String {
-    line.chars()
+    static ON_GITHUB: OnceLock<bool> = OnceLock::new();
+    let text: String = line
+        .chars()
         .map(|c| match c {
             '\t' => ' ',
             c if c.is_control() => '\u{fffd}',
             c => c,
         })
-        .collect()
+        .collect();
+    if *ON_GITHUB.get_or_init(|| std::env::var_os("GITHUB_ACTIONS").is_some()) {
+        without_commands(&text)
+    } else {
+        text
+    }
+}
+
+/// Breaks what GitHub's runner would take as a command, by an invisible joiner: `::name::` at the begin of a line, blanks
+/// or not, and `##[name]` anywhere (actions/runner, ActionCommand.cs).
+fn without_commands(text: &str) -> String {
+    let text = text.replace("##[", "##\u{2060}[");
+    let begin = text.len() - text.trim_start().len();
+    match text.split_at_checked(begin) {
+        Some((blanks, rest)) if rest.starts_with("::") => format!("{blanks}\u{2060}{rest}"),
+        _ => text,
+    }
 }
 
 /// Each of these on a line of its own, safe for a terminal.
@@ -115,6 +135,19 @@ mod tests {
             printable("\x1b[2Jhi\tthere\r"),
             "\u{fffd}[2Jhi there\u{fffd}"
         );
+    }
+
+    #[test]
+    fn guest_text_gives_no_commands_to_a_runner() {
+        for (text, expected) in [
+            ("  ::error::x", "  \u{2060}::error::x"),
+            ("a ::error::x", "a ::error::x"),
+            ("a ##[error]x", "a ##\u{2060}[error]x"),
+            ("::", "\u{2060}::"),
+            ("", ""),
+        ] {
+            assert_eq!(without_commands(text), expected);
+        }
     }
 
     #[test]

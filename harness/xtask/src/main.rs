@@ -127,7 +127,8 @@ fn cargo() -> OsString {
 
 /// Runs the step with its output shown; its exit code.
 fn run(step: &Step) -> Result<i32> {
-    let mut command = duct::cmd(cargo(), step.args);
+    // What the tests have recrash do is no result of the job that runs them, and no part of its summary.
+    let mut command = duct::cmd(cargo(), step.args).env_remove("GITHUB_ACTIONS");
     for (name, value) in step.env {
         command = command.env(name, value);
     }

@@ -48,7 +48,7 @@ fn of_freelist(
                     "the only object of the slab with which the pointer's bytes have a meaning"
                 }
             };
-            let pointer = (hit.cache.offset, "next-free pointer of the freelist");
+            let pointer = (hit.cache.offset, "the next-free pointer of the freelist");
             let there = overwrite.still_there;
             let start = hit.cache.offset.saturating_add(overwrite.span.start.into());
             let reading = overwrite.reading.as_ref().map(|reading| (reading, start));

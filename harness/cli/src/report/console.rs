@@ -13,7 +13,7 @@ use crate::output::printable;
 /// How much of the console's end is looked at, in bytes: the kernel dies at the end, and the second boot is short.
 const MAX_BYTES: u64 = 4 << 20;
 /// Lines before the kernel's message that are shown.
-const BEFORE: usize = 40;
+const BEFORE: usize = 16;
 /// Lines after it.
 const AFTER: usize = 10;
 /// Most lines of the message.
@@ -43,7 +43,7 @@ pub(crate) fn of_run(folder: &Path) -> Result<Console, String> {
 /// The part of a console that a report shows.
 fn excerpt(log: &str) -> Console {
     let lines: Vec<&str> = log.split_terminator('\n').collect();
-    let oops = last(&lines, log);
+    let oops = death(&lines, log);
     let shown = match &oops {
         Some(oops) => {
             let to = oops.end.min(oops.start + MOST) + AFTER;
@@ -68,9 +68,9 @@ fn excerpt(log: &str) -> Console {
     }
 }
 
-/// The lines of the last report that is a death and no warning: what the machine went down of. A panic's own words
+/// The lines of the first report that is a death and no warning: what the machine went down of. A panic's own words
 /// belong to the report before it.
-fn last(lines: &[&str], log: &str) -> Option<Range<usize>> {
+fn death(lines: &[&str], log: &str) -> Option<Range<usize>> {
     use recrash_oops::report::Kind;
     let all = reports(log);
     let deadly = |kind: Kind| {
@@ -116,11 +116,11 @@ mod tests {
             .map(|n| format!("[    1.{n}] line {n}\r\n"))
             .collect();
         let console = excerpt(&format!("{before}{OOPS}after\x1b[2J\n"));
-        assert_eq!(console.from, 61);
-        assert_eq!(console.left_out, 60);
+        assert_eq!(console.from, 85);
+        assert_eq!(console.left_out, 84);
         let marked = |line: &&ConsoleLine| line.oops;
-        assert!(console.lines[39].text.ends_with("line 99") && !console.lines[39].oops);
-        assert!(console.lines[40].text.contains("BUG: unable") && console.lines[40].oops);
+        assert!(console.lines[15].text.ends_with("line 99") && !console.lines[15].oops);
+        assert!(console.lines[16].text.contains("BUG: unable") && console.lines[16].oops);
         assert!(console.lines.iter().filter(marked).count() >= 9);
         assert_eq!(console.lines.last().unwrap().text, "after\u{fffd}[2J");
     }

@@ -160,6 +160,11 @@ impl ReportArgs {
         }
     }
 
+    /// Whether none was asked for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.reports.is_empty()
+    }
+
     /// Whether stdout gets a report: nothing else may go there.
     pub(crate) fn takes_stdout(&self) -> bool {
         self.reports.iter().any(|wanted| wanted.file.is_none())

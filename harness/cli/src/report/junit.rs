@@ -23,6 +23,11 @@ pub(crate) fn document(document: &Document) -> anyhow::Result<String> {
         }
         let took = cases.iter().filter_map(|case| case.took_ms);
         suite.set_time(Duration::from_millis(took.fold(0, u64::saturating_add)));
+        let skipped = |case: &&&Case| matches!(case.outcome, Outcome::Skipped | Outcome::Unjudged);
+        let skipped = cases.iter().filter(skipped).count();
+        suite
+            .extra
+            .insert("skipped".into(), skipped.to_string().into());
         for case in cases {
             suite.add_test_case(test_case(group, case));
         }
@@ -108,4 +113,36 @@ fn details(case: &Case) -> String {
         let _ = writeln!(out, "kept in: {}", printable(folder));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+    use crate::report::document::Kind;
+
+    #[test]
+    fn what_xml_cannot_carry_does_not_get_into_it() {
+        let mut all = Document::new(Kind::Campaign, "c\u{1}", "h", Exit::Differs);
+        let hostile = "]]></failure><x a='\"&\u{0}\x1b[31m";
+        let mut failed = Case::new(hostile, Outcome::Failed, hostile);
+        failed.verdict = Some(hostile.into());
+        all.cases = vec![
+            failed,
+            Case::new("b", Outcome::Passed, ""),
+            Case::new("c", Outcome::Skipped, hostile),
+            Case::new("d", Outcome::Error, "no boot"),
+        ];
+        let text = document(&all).unwrap();
+        assert!(text.contains("tests=\"4\""), "{text}");
+        assert!(
+            text.contains("failures=\"1\" ") || text.contains("failures=\"1\">"),
+            "{text}"
+        );
+        assert!(text.contains("skipped=\"1\""), "{text}");
+        assert!(
+            !text.contains("<x") && !text.contains('\x1b') && !text.contains('\0'),
+            "{text}"
+        );
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::document::crash::SideState;
-use super::document::{Block, Case, CrashPart, Document, Met, Outcome, Section, Table};
+use super::document::{Block, Case, CrashPart, Document, Kind, Met, Outcome, Section, Table};
 use super::{Fact, Frame};
 use crate::output::printable;
 
@@ -24,8 +24,10 @@ pub(crate) fn document(document: &Document) -> String {
     let mut pieces = Pieces::default();
     pieces.add(head(document));
     pieces.add(cases(document));
-    for case in wrong(document).take(MAX_DETAILED) {
-        pieces.add(differences(case, "###"));
+    if document.kind != Kind::Triage {
+        for case in wrong(document).take(MAX_DETAILED) {
+            pieces.add(differences(case, "###"));
+        }
     }
     for section in document.sections.iter().filter(|section| !section.detail) {
         pieces.add(section_text(section));

@@ -34,7 +34,26 @@ fn failed() -> Document {
 
 #[test]
 fn a_failed_run_says_first_what_came_instead_of_what() {
-    insta::assert_snapshot!(document(&failed()), @"");
+    insta::assert_snapshot!(document(&failed()), @r"
+    ## ❌ same-bug instead of same-crash
+
+    | | |
+    |---|---|
+    | run | `20260101-debian-none` |
+    | verdict | **same-bug**, expected `same-crash`: not as expected |
+    | golden | `case/name` |
+    | time | 31.2 s |
+
+    ### debian: string, duplicate-dma
+
+    same-bug instead of same-crash: another \| place
+
+    | differs | golden | found | |
+    |---|---|---|---|
+    | `frames.chain` | `a b` | `` `c` \| d `` | the chain is another |
+
+    Golden: `golden/case/name.snap`
+    ");
 }
 
 /// No text gets out of its place: neither a cell nor a heading ends early, and nothing becomes markup.

@@ -4,8 +4,10 @@ use recrash_machine::run::Manifest;
 use recrash_machine::run::manifest::Ending;
 use recrash_signature::Signature;
 use recrash_signature::compare::Comparison;
+use recrash_signature::model::Site;
 use std::path::Path;
 
+use super::document::crash::{Mark, Timeline};
 use super::document::{Case, CrashPart, Document, GoldenRef, Kind, Outcome, Section};
 use super::{CrashReport, Fact, console, device, sides, timeline};
 use crate::captures;
@@ -210,7 +212,7 @@ fn sections(manifest: &Manifest) -> Vec<Section> {
             };
             Fact::new("signature", value)
         }));
-        out.push(Section::new("Capture").facts(facts));
+        out.push(Section::new("Capture").facts(facts).detail());
     }
     let rows = manifest
         .stages
@@ -274,7 +276,12 @@ fn crash(
     }
     if let Some(folder) = folder {
         match timeline::of_run(folder, manifest) {
-            Ok(timeline) => part.timeline = Some(timeline),
+            Ok(mut timeline) => {
+                if let Some(signature) = signature {
+                    allocation(signature, &mut timeline);
+                }
+                part.timeline = Some(timeline);
+            }
             Err(why) => missing.push(format!("time line: {why}")),
         }
         match console::of_run(folder) {
@@ -283,4 +290,31 @@ fn crash(
         }
     }
     part
+}
+
+/// The allocation that took the overwritten pointer: no event tells of it, since the kernel died in it.
+fn allocation(signature: &Signature, timeline: &mut Timeline) {
+    let Some(Site::FreelistPointer { cache }) = signature.corruption.site.value() else {
+        return;
+    };
+    let death = timeline
+        .marks
+        .iter()
+        .position(|mark| mark.label == timeline::FAULT);
+    let Some((at, death)) = death.and_then(|at| Some((at, timeline.marks.get(at)?.clone()))) else {
+        return;
+    };
+    let context = &signature.context;
+    let size = context.requested_size.value();
+    let size = size.map_or_else(|| "an object".to_owned(), |size| format!("{size} bytes"));
+    let flags = context.gfp_flags.value();
+    let flags = flags.map_or_else(String::new, |flags| format!(", {flags}"));
+    timeline.marks.insert(
+        at,
+        Mark {
+            label: "allocation takes the pointer".into(),
+            detail: format!("{size} of {cache}{flags}; the kernel dies in it"),
+            ..death
+        },
+    );
 }

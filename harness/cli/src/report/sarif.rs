@@ -77,7 +77,7 @@ fn descriptor(id: &str, rule: &Rule) -> ReportingDescriptor {
 }
 
 /// What a case has to tell; nothing where it came out as expected or was not run.
-fn findings<'r>(case: &Case, out: &mut Vec<(String, &'r Rule, Finding)>) {
+fn findings(case: &Case, out: &mut Vec<(String, &Rule, Finding)>) {
     let level = match case.outcome {
         Outcome::Passed | Outcome::Skipped | Outcome::Unjudged => return,
         Outcome::Failed => ResultLevel::Error,
@@ -102,7 +102,8 @@ fn findings<'r>(case: &Case, out: &mut Vec<(String, &'r Rule, Finding)>) {
         let finding = finding(case, &id, level, text);
         out.push((id, &UNEXPLAINED, finding));
     }
-    for gap in &case.unknown {
+    // Circumstances never count.
+    for gap in case.unknown.iter().filter(|gap| gap.part != "context") {
         let id = format!("{}/{}", UNKNOWN.id, gap.field);
         let text = format!(
             "{}: {} is not known here: {}",
@@ -163,4 +164,68 @@ fn location(case: &Case) -> Option<Location> {
         .region(Region::builder().start_line(1).build())
         .build();
     Some(Location::builder().physical_location(place).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+    use crate::report::document::{Difference, GoldenRef, Kind};
+    use serde_json::Value;
+
+    fn check(case: Case, expected: &[&str]) -> Value {
+        let mut all = Document::new(Kind::Run, "r", "h", Exit::Differs);
+        all.cases.push(case);
+        let sarif: Value = serde_json::from_str(&document(&all).unwrap()).unwrap();
+        let run = sarif["runs"][0].clone();
+        let results = run["results"].as_array().unwrap();
+        let ids: Vec<&str> = results
+            .iter()
+            .map(|one| one["ruleId"].as_str().unwrap())
+            .collect();
+        assert_eq!(ids, expected);
+        run
+    }
+
+    fn difference(field: &str) -> Difference {
+        Difference {
+            field: field.into(),
+            part: "detail".into(),
+            golden: "a".into(),
+            found: "b".into(),
+            rule: None,
+            reason: "c".into(),
+        }
+    }
+
+    #[test]
+    fn each_unexplained_difference_is_a_result_at_the_golden_s_file() {
+        let mut case = Case::new("a", Outcome::Failed, "why");
+        case.golden = Some(GoldenRef {
+            name: "c/n".into(),
+            file: Some("golden/c/n m.snap".into()),
+        });
+        case.unexplained = vec![difference("slab.cache"), difference("fault.trap")];
+        let run = check(
+            case,
+            &[
+                "unexplained-difference/slab.cache",
+                "unexplained-difference/fault.trap",
+            ],
+        );
+        let place = &run["results"][0]["locations"][0]["physicalLocation"];
+        assert_eq!(place["artifactLocation"]["uri"], "golden/c/n%20m.snap");
+        assert_eq!(run["tool"]["driver"]["rules"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn an_outcome_without_differences_is_a_result_of_its_own_and_a_passed_one_none() {
+        let mut survived = Case::new("a", Outcome::Failed, "why");
+        survived.verdict = Some("no-crash".into());
+        check(survived, &["unexpected-verdict/no-crash"]);
+        check(Case::new("a", Outcome::Error, "no boot"), &["inconclusive"]);
+        let mut passed = Case::new("a", Outcome::Passed, "");
+        passed.unexplained.push(difference("f"));
+        check(passed, &[]);
+    }
 }

@@ -156,10 +156,9 @@ impl Document {
         counts
     }
 
-    /// Whether its cases want a table: several, of which one at least was judged.
+    /// Whether its cases want a table: there are several, and no section tells of them.
     pub(crate) fn has_table(&self) -> bool {
-        let told = |case: &Case| case.outcome == Outcome::Unjudged;
-        self.cases.len() > 1 && (self.kind == Kind::Merged || !self.cases.iter().all(told))
+        self.cases.len() > 1 && self.kind != Kind::Triage
     }
 
     /// What the exit code says, in a word or two.

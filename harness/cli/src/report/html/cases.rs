@@ -73,8 +73,8 @@ fn row(case: &Case, links: &Links<'_>) -> Markup {
     }
 }
 
-/// What differs in the cases that came out otherwise; `None` where there are none.
-pub(super) fn wrong(document: &Document) -> Option<Markup> {
+/// What differs in the cases that came out otherwise, and its heading; `None` where there are none.
+pub(super) fn wrong(document: &Document) -> Option<(&'static str, Markup)> {
     let wrong: Vec<&Case> = document
         .cases
         .iter()
@@ -83,10 +83,17 @@ pub(super) fn wrong(document: &Document) -> Option<Markup> {
     if wrong.is_empty() {
         return None;
     }
-    Some(html! {
+    let failed = wrong.iter().any(|case| case.outcome == Outcome::Failed);
+    let heading = if failed {
+        "Not as expected"
+    } else {
+        "Inconclusive"
+    };
+    let content = html! {
         @for case in wrong.iter().take(MAX_DETAILED) { (details(case)) }
         (more(wrong.len(), MAX_DETAILED))
-    })
+    };
+    Some((heading, content))
 }
 
 fn details(case: &Case) -> Markup {

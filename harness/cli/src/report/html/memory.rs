@@ -49,16 +49,19 @@ fn object_of(object: &ObjectBytes) -> Markup {
             "Object of " (object.size) " bytes of " code { (paragraph(&object.cache)) }
             " at " code { (paragraph(&object.address)) } ": " (paragraph(&object.known_by)) "."
             @if let Some(pointer) = &object.pointer {
-                " Bytes " (pointer.from) " to " (pointer.to) ", underlined in a heavy frame, were read as the "
+                " Bytes " (pointer.from) " to " (pointer.to) ", underlined in a heavy frame, were read as "
                 (paragraph(&pointer.what)) "."
             }
         }
         @if let (Some(bytes), Some((from, values))) = (&object.written, &written) {
-            (map(object, &format!("What was written: {}", bytes.what), *from, values))
-            (legend(&object.fields))
-            @if still_there {
-                p { "The dump has the same bytes there." }
+            @let caption = format!("What was written: {}", bytes.what);
+            @match (&dump, still_there) {
+                (Some((_, all)), true) => {
+                    (map(object, &format!("{caption}; the dump still has it"), 0, all))
+                },
+                _ => { (map(object, &caption, *from, values)) },
             }
+            (legend(&object.fields))
         }
         @if let (false, Some(bytes), Some((from, values))) = (still_there, &object.in_dump, &dump) {
             @let unnamed = ObjectBytes { fields: Vec::new(), ..object.clone() };
@@ -162,8 +165,8 @@ fn map(object: &ObjectBytes, caption: &str, from: u64, values: &[u8]) -> Markup 
             }
         }
     };
-    let short: String = caption.chars().take(60).collect();
-    fold(&short, rows - first.min(rows), &scroll(&short, &table))
+    let label = "bytes of the object";
+    fold(label, rows - first.min(rows), &scroll(label, &table))
 }
 
 /// What each letter stands for.

@@ -8,7 +8,7 @@ mod timeline;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::document::{Document, Met};
+use super::document::{Document, Kind, Met};
 use super::emit::Links;
 use parts::{facts, paragraph, section_of};
 
@@ -77,8 +77,14 @@ fn banner(document: &Document) -> Markup {
             p class="verdict" {
                 span aria-hidden="true" { (mark) " " }
                 (document.met().words())
-                @if let Some(verdict) = &document.verdict { ": " (paragraph(verdict)) }
-                @if let Some(expected) = &document.expected { ", expected " (paragraph(expected)) }
+                @match (&document.verdict, &document.expected) {
+                    (Some(verdict), Some(expected)) if verdict != expected => {
+                        ": " (paragraph(verdict)) ", expected " (paragraph(expected))
+                    },
+                    (Some(verdict), _) => { ": " (paragraph(verdict)) },
+                    (None, Some(expected)) => { " (expected: " (paragraph(expected)) ")" },
+                    (None, None) => {},
+                }
             }
             div class="what" {
                 h1 { (paragraph(&document.headline)) }
@@ -98,21 +104,35 @@ fn parts(document: &Document, links: &Links<'_>) -> Vec<Part> {
     if document.has_table() {
         out.add("Cases", cases::table(document, links));
     }
-    let wrong = cases::wrong(document);
-    if let Some(wrong) = wrong {
-        out.add("Not as expected", wrong);
+    if document.kind != Kind::Triage
+        && let Some((heading, wrong)) = cases::wrong(document)
+    {
+        out.add(heading, wrong);
     }
-    for section in document.sections.iter().filter(|section| !section.detail) {
-        out.add(&section.heading, section_of(section));
+    // Of a single run the crash is the matter; elsewhere the command's own words are.
+    let run = document.kind == Kind::Run;
+    let crash = |out: &mut Parts| {
+        let parts = document
+            .crash
+            .iter()
+            .flat_map(|crash| crash::parts(document, crash));
+        parts.for_each(|(heading, content)| out.add(heading, content));
+    };
+    let sections = |out: &mut Parts, detail: bool| {
+        let sections = document
+            .sections
+            .iter()
+            .filter(|section| section.detail == detail);
+        sections.for_each(|section| out.add(&section.heading, section_of(section)));
+    };
+    if run {
+        crash(&mut out);
     }
-    if let Some(crash) = &document.crash {
-        for (heading, content) in crash::parts(document, crash) {
-            out.add(heading, content);
-        }
+    sections(&mut out, false);
+    if !run {
+        crash(&mut out);
     }
-    for section in document.sections.iter().filter(|section| section.detail) {
-        out.add(&section.heading, section_of(section));
-    }
+    sections(&mut out, true);
     if !document.environment.is_empty() {
         out.add("Environment", facts(&document.environment));
     }

@@ -14,12 +14,14 @@ const RIGHT: f64 = WIDTH - 30.0;
 /// The band of the whole run.
 const BAND_TOP: f64 = 40.0;
 const BAND_BOTTOM: f64 = 80.0;
+/// Where the lens begins: below the times of the whole run.
+const LENS_TOP: f64 = BAND_BOTTOM + 24.0;
 /// Where the lanes begin.
-const LANES_TOP: f64 = 160.0;
+const LANES_TOP: f64 = 180.0;
 /// Height of one row of a lane.
 const ROW: f64 = 26.0;
 /// Rows of a lane: marks that would cover one another go into the next row.
-const MAX_ROWS: usize = 6;
+const MAX_ROWS: usize = 8;
 /// Radius of a mark.
 const RADIUS: f64 = 10.0;
 /// Rough width of a character of a label.
@@ -61,13 +63,21 @@ struct Placed<'t> {
     mark: &'t Mark,
     x: f64,
     row: usize,
-    /// Whether there is room for its label beside it.
-    labelled: bool,
+    label: Side,
+}
+
+/// Where a label stands beside its mark.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Left,
+    Right,
+    /// There is no room.
+    Nowhere,
 }
 
 /// What is drawn in the lower part.
 struct Drawn<'t> {
-    scale: Option<Scale>,
+    scale: Scale,
     placed: Vec<Placed<'t>>,
     /// Rows of each lane, in the order of [`Lane::ALL`].
     rows: [usize; Lane::ALL.len()],
@@ -79,41 +89,25 @@ impl<'t> Drawn<'t> {
         let scale = Scale { from, to };
         let inside = |mark: &&Mark| mark.at_ms >= from && mark.at_ms <= to;
         let mut placed = Vec::new();
-        let mut rows = [1; Lane::ALL.len()];
-        let mut ends = [[f64::MIN; MAX_ROWS]; Lane::ALL.len()];
+        let mut taken: [Rows; Lane::ALL.len()] = Default::default();
         let marks = line.marks.iter().filter(inside).take(MAX_DRAWN);
         for (number, mark) in (1..).zip(marks) {
             let x = scale.x(mark.at_ms);
-            let lane = lane(mark.lane);
-            let (Some(ends), Some(rows)) = (ends.get_mut(lane), rows.get_mut(lane)) else {
-                continue;
-            };
-            let free = ends.iter().position(|end| *end + 4.0 <= x - RADIUS);
-            let row = free.unwrap_or(MAX_ROWS - 1);
-            #[expect(clippy::cast_precision_loss, reason = "a label of a few words")]
-            let label = mark.label.chars().count() as f64 * CHARACTER + 8.0;
-            let labelled = x + RADIUS + label <= WIDTH;
-            let end = if labelled {
-                x + RADIUS + label
-            } else {
-                x + RADIUS
-            };
-            if let Some(slot) = ends.get_mut(row) {
-                *slot = end;
+            if let Some(rows) = taken.get_mut(lane(mark.lane)) {
+                let (row, label) = rows.place(x, room(&mark.label));
+                placed.push(Placed {
+                    number,
+                    mark,
+                    x,
+                    row,
+                    label,
+                });
             }
-            *rows = (*rows).max(row + 1);
-            placed.push(Placed {
-                number,
-                mark,
-                x,
-                row,
-                labelled,
-            });
         }
         Self {
-            scale: line.closer.map(|_| scale).or(Some(scale)),
+            scale,
             placed,
-            rows,
+            rows: taken.map(|rows| rows.0.len().max(1)),
         }
     }
 
@@ -125,6 +119,40 @@ impl<'t> Drawn<'t> {
 
     fn bottom(&self) -> f64 {
         self.top(Lane::ALL.len())
+    }
+}
+
+/// The rows of a lane, each with what of it is taken.
+#[derive(Default)]
+struct Rows(Vec<Vec<(f64, f64)>>);
+
+impl Rows {
+    /// Takes a place for a mark at `x` and its label, in the first row that has one.
+    fn place(&mut self, x: f64, label: f64) -> (usize, Side) {
+        let own = (x - RADIUS - 2.0, x + RADIUS + 2.0);
+        let right = (own.0, own.1 + label);
+        let left = (own.0 - label, own.1);
+        let side = |side, wanted: (f64, f64)| {
+            let fits = wanted.0 >= LEFT - RADIUS && wanted.1 <= WIDTH;
+            fits.then_some((side, wanted))
+        };
+        // Before the right edge labels stand on the left.
+        let sides = [side(Side::Right, right), side(Side::Left, left)];
+        let (side, wanted) = (sides.into_iter().flatten().next()).unwrap_or((Side::Nowhere, own));
+        for (number, row) in self.0.iter_mut().enumerate() {
+            if row
+                .iter()
+                .all(|(from, to)| wanted.1 < *from || wanted.0 > *to)
+            {
+                row.push(wanted);
+                return (number, side);
+            }
+        }
+        if self.0.len() < MAX_ROWS {
+            self.0.push(vec![wanted]);
+            return (self.0.len() - 1, side);
+        }
+        (MAX_ROWS - 1, Side::Nowhere)
     }
 }
 
@@ -152,11 +180,11 @@ fn picture(line: &Timeline, drawn: &Drawn<'_>) -> Markup {
             }
             text x=(LEFT) y="18" { "the whole run" }
             (stages(&line.stages, whole))
-            (axis(whole, BAND_BOTTOM, |ms| seconds(ms)))
+            (axis(whole, BAND_BOTTOM, seconds))
             @for mark in line.marks.iter().filter(|mark| mark.label == FAULT) {
                 (cross(whole.x(mark.at_ms), BAND_TOP - 12.0))
             }
-            @if let Some(scale) = drawn.scale { (closer(line, drawn, whole, scale)) }
+            (closer(line, drawn, whole, drawn.scale))
         }
     }
 }
@@ -226,7 +254,7 @@ fn closer(line: &Timeline, drawn: &Drawn<'_>, whole: Scale, scale: Scale) -> Mar
     };
     let top = LANES_TOP - 32.0;
     let lens = format!(
-        "{},{BAND_BOTTOM} {},{BAND_BOTTOM} {RIGHT},{top} {LEFT},{top}",
+        "{},{LENS_TOP} {},{LENS_TOP} {RIGHT},{top} {LEFT},{top}",
         number(left),
         number(right.max(left + 1.0)),
     );
@@ -234,7 +262,7 @@ fn closer(line: &Timeline, drawn: &Drawn<'_>, whole: Scale, scale: Scale) -> Mar
     html! {
         @if line.closer.is_some() {
             polygon class="lens" points=(lens) {}
-            text x=(LEFT + 6.0) y=(top - 6.0) {
+            text x=(LEFT) y=(top + 16.0) {
                 "closer: " (relative(scale.from)) " to " (relative(scale.to)) ", the crash at 0"
             }
         }
@@ -254,7 +282,7 @@ fn mark(placed: &Placed<'_>, drawn: &Drawn<'_>) -> Markup {
         mark,
         x,
         row,
-        labelled,
+        label,
     } = placed;
     let y = drawn.top(lane(mark.lane)) + height(*row, 0) + ROW / 2.0;
     let class = match (&*mark.label == FAULT, mark.lane) {
@@ -271,8 +299,14 @@ fn mark(placed: &Placed<'_>, drawn: &Drawn<'_>) -> Markup {
                 circle class=(class) cx=(number(*x)) cy=(number(y)) r=(RADIUS) {}
             }
             text class="number" x=(number(*x)) y=(number(y + 4.0)) { (count) }
-            @if *labelled {
-                text x=(number(x + RADIUS + 4.0)) y=(number(y + 4.0)) { (paragraph(&mark.label)) }
+            @match label {
+                Side::Right => {
+                    text x=(number(x + RADIUS + 4.0)) y=(number(y + 4.0)) { (paragraph(&mark.label)) }
+                },
+                Side::Left => {
+                    text x=(number(x - RADIUS - 4.0)) y=(number(y + 4.0)) text-anchor="end" { (paragraph(&mark.label)) }
+                },
+                Side::Nowhere => {},
             }
         }
     }
@@ -405,6 +439,7 @@ mod tests {
         let drawn = Drawn::of(&line);
         let rows: Vec<usize> = drawn.placed.iter().map(|one| one.row).collect();
         assert_eq!(rows, [0, 1, 0]);
+        assert!(drawn.placed[2].label == Side::Left);
         assert!(picture(&line, &drawn).into_string().contains("<svg"));
     }
 }

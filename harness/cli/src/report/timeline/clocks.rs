@@ -15,6 +15,9 @@ use crate::report::document::crash::Clock;
 /// How much of the console's end is looked at, in bytes.
 const MAX_BYTES: u64 = 4 << 20;
 
+/// The module's last lines, by which the log's clock is set.
+const NEAR: usize = 4;
+
 /// How a time of the guest becomes one of the host.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Clocks {
@@ -59,16 +62,18 @@ impl Clocks {
                 None => self.stamped.push((stamp, text.trim_end().to_owned())),
             }
         }
-        // The stamp is taken behind the module's own look at the clock.
-        self.printk = differences.into_iter().max_by(f64::total_cmp);
+        // The stamp is taken behind the module's own look at the clock; long before the end the two clocks still drift.
+        let last = differences.into_iter().rev().take(NEAR);
+        self.printk = last.max_by(f64::total_cmp);
     }
 
     /// A time of the guest's own clock, not later than the host learned of it.
     pub(super) fn guest(&self, ms: f64, record: &Record) -> At {
-        let heard = super::ms(record.at_ms);
+        // The host's time is cut to whole milliseconds.
+        let heard = super::ms(record.at_ms) + 1.0;
         match self.offset {
             Some(offset) => At {
-                ms: (ms + offset).clamp(0.0, heard.max(0.0)),
+                ms: (ms + offset).clamp(0.0, heard),
                 clock: Clock::Guest,
             },
             None => self.host(record),

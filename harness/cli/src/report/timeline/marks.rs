@@ -21,6 +21,9 @@ pub(super) const STARTS: &str = "scenario starts";
 /// A URB that the module watches comes back.
 pub(super) const COMPLETES: &str = "URB completes";
 
+/// A request has come over the bus.
+pub(super) const ASKED: &str = "URB reaches the device";
+
 /// Characters of what a guest or a device says.
 const MAX_TEXT: usize = 200;
 
@@ -121,7 +124,7 @@ fn device(event: &Value, record: &Record, clocks: &Clocks) -> Option<Mark> {
     };
     let (label, detail) = match event.get("event")?.as_str()? {
         "connected" => ("plugged in".to_owned(), String::new()),
-        "request" => ("URB reaches the device".into(), asked()?),
+        "request" => (ASKED.into(), asked()?),
         "answer" => {
             let length = event.get("length").and_then(Value::as_u64).unwrap_or(0);
             let status = event.get("status").and_then(Value::as_str);

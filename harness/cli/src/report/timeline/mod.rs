@@ -105,23 +105,28 @@ fn stages_of(records: &[Record]) -> Vec<StageSpan> {
     ended.collect()
 }
 
-/// From the scenario's start to the death (or, without one, to the last thing that the fault did).
+/// From the last request that reached the device before the fault, or from the first thing that the fault did, to the
+/// death; without one, to the last thing that the fault did.
 fn closer(marks: &[Mark]) -> Option<(f64, f64)> {
-    let death = marks.iter().find(|mark| mark.label == marks::FAULT);
-    let fault = |mark: &&Mark| mark.lane == Lane::Fault && mark.label != marks::ARMED;
-    let end = match death {
-        Some(death) => death.at_ms,
-        None => marks.iter().rfind(fault)?.at_ms,
+    let death = marks.iter().position(|mark| mark.label == marks::FAULT);
+    let acts = |mark: &&Mark| {
+        let fault = mark.lane == Lane::Fault && mark.label != marks::ARMED;
+        fault || mark.label.starts_with(marks::COMPLETES)
     };
-    let starts = |mark: &&Mark| mark.label == marks::STARTS && mark.at_ms <= end;
-    let completes = |mark: &&Mark| mark.label.starts_with(marks::COMPLETES) && mark.at_ms <= end;
-    let begin = marks
+    let end = match death {
+        Some(death) => death,
+        None => marks.iter().rposition(|mark| acts(&mark))?,
+    };
+    let before = marks.get(..end)?;
+    let first = before.iter().position(|mark| acts(&mark)).unwrap_or(end);
+    let asked = |mark: &Mark| mark.lane == Lane::Device && mark.label == marks::ASKED;
+    let begin = before
+        .get(..first)?
         .iter()
-        .rfind(starts)
-        .or_else(|| marks.iter().find(completes))
-        .or_else(|| marks.iter().find(fault))
-        .map_or(end, |mark| mark.at_ms);
-    let margin = ((end - begin) * 0.04).max(0.5);
+        .rposition(asked)
+        .unwrap_or(first);
+    let (begin, end) = (marks.get(begin)?.at_ms, marks.get(end)?.at_ms);
+    let margin = ((end - begin) * 0.06).max(0.2);
     Some(((begin - margin).max(0.0), end + margin))
 }
 

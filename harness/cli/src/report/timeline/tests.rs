@@ -11,7 +11,7 @@ fn check(events: &[Value], console: &str) -> (Timeline, String) {
     let timeline = of_run(folder.path(), None).unwrap();
     let text = timeline.marks.iter().map(|mark| {
         format!(
-            "{:9.3} {:<12} {} ({})\n",
+            "{:8.3} {:<12} {} ({})\n",
             mark.at_ms,
             mark.lane.words(),
             mark.label,
@@ -76,10 +76,20 @@ const CONSOLE: &str = "\
 #[test]
 fn guest_and_host_stand_on_one_line_of_time() {
     let (timeline, text) = check(&run(), CONSOLE);
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r"
+     100.000 recrash      boot (QEMU starts the kernel)
+    5015.000 kernel       first process runs (init of the first boot, kernel 6.1.0)
+    6015.000 program      scenario starts (scenario starts: agent on CPU 1)
+    6020.000 USB device   URB reaches the device (GET_DESCRIPTOR in (type 0x80, wValue 0x0302, wIndex 0x0409, wLength 255))
+    6021.000 USB device   URB served: 254 bytes (GET_DESCRIPTOR in (type 0x80, wValue 0x0302, wIndex 0x0409, wLength 255))
+    6023.000 kernel       URB completes: 254 bytes (status 0, buffer 0xffff888000000100)
+    6025.000 fault module late write (254 bytes to 0xffff888000000100)
+    6027.500 kernel       fault: the kernel dies (general protection fault: 0000)
+    9000.000 recrash      capture: the vmcore is whole (2.0 KiB)
+    ");
     let (from, to) = timeline.closer.unwrap();
     assert!(
-        from > 6014.0 && from < 6015.0 && to > 6027.0 && to < 6029.0,
+        from > 6019.0 && from < 6020.0 && to > 6027.0 && to < 6029.0,
         "{from} {to}"
     );
     assert_eq!(timeline.stages.len(), 1);
@@ -141,6 +151,9 @@ fn a_line_that_is_no_event_is_counted() {
 }
 
 proptest! {
+    // Each writes a folder.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn no_event_of_a_guest_makes_it_panic(at: u64, ktime: u64, event in "(note|write|freed|x)", text: String, n: i64) {
         let report = json!({"event": event, "ktime_ns": ktime, "status": n, "at_dma": text, "buffer": text});

@@ -82,6 +82,11 @@ pub(super) fn run(args: &Args) -> Outcome {
             "--timings: the table has the time of each run; their reports have the rest"
         )));
     }
+    if args.matrix.dry_run && !args.report.is_empty() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--dry-run boots nothing, so there is no result that --report could write"
+        )));
+    }
     let rules = Rules::load(&checkout()?.join("qemu/matrix.toml")).map_err(Failure::usage)?;
     let points = Axes::of(args)?.points();
     let prepared = points.iter().map(|point| prepare(args, point, &rules));
