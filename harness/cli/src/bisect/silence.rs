@@ -32,7 +32,20 @@ pub(crate) fn luck(shown: u32, of: u32, silent: u32) -> f64 {
 
 /// The fewest silent runs for which that chance is at most `alpha`; `None` if `most` are too few.
 pub(crate) fn needed(shown: u32, of: u32, alpha: f64, most: u32) -> Option<u32> {
-    (1..=most).find(|silent| luck(shown, of, *silent) <= alpha)
+    if luck(shown, of, most) > alpha {
+        return None;
+    }
+    // More silence is never more likely: below `few` it is too little, from `enough` on it is not.
+    let (mut few, mut enough) = (0, most);
+    while enough - few > 1 {
+        let middle = few + (enough - few) / 2;
+        if luck(shown, of, middle) <= alpha {
+            enough = middle;
+        } else {
+            few = middle;
+        }
+    }
+    Some(enough)
 }
 
 #[cfg(test)]
@@ -65,6 +78,17 @@ mod tests {
         assert_eq!(needed(4, 8, 0.01, 8), None);
         assert!(needed(4, 8, 0.01, 40) > Some(8));
         assert_eq!(needed(0, 8, 0.01, 1000), None);
+    }
+
+    #[test]
+    fn one_run_less_would_be_too_little() {
+        for (shown, of) in [(1, 1), (8, 8), (5, 8), (2, 40), (39, 40)] {
+            let enough = needed(shown, of, 0.002, 10_000).unwrap();
+            assert!(luck(shown, of, enough) <= 0.002, "{shown} of {of}");
+            assert!(luck(shown, of, enough - 1) > 0.002, "{shown} of {of}");
+            assert_eq!(needed(shown, of, 0.002, enough), Some(enough));
+            assert_eq!(needed(shown, of, 0.002, enough - 1), None);
+        }
     }
 
     proptest! {

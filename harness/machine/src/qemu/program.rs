@@ -108,10 +108,7 @@ mod tests {
         let found = found.map_err(|error| error.to_string());
         let name = program.display().to_string();
         let found = found.map_err(|text| text.replace(&name, "qemu"));
-        assert_eq!(
-            found.as_ref().map(|()| ()).map_err(String::as_str),
-            expected
-        );
+        assert_eq!(found.as_ref().copied().map_err(String::as_str), expected);
     }
 
     const VERSION: &str = "echo 'QEMU emulator version 9.9'; test $1 = -machine &&";

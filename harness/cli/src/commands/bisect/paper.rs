@@ -244,8 +244,9 @@ impl Row {
 }
 
 fn runs(tested: &Tested) -> String {
+    let runs = if tested.runs == 1 { "run" } else { "runs" };
     let mut out = format!(
-        "{} runs: {} with the bug, {} without a crash",
+        "{} {runs}: {} with the bug, {} without a crash",
         tested.runs, tested.bug, tested.silent
     );
     if let Some(why) = &tested.why {

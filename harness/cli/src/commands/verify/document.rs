@@ -139,10 +139,16 @@ fn case(
     case.name = format!("pair {}, {}", run.pair, run.side);
     case.group = Some(run.side.to_string());
     case.outcome = of(run.side, outcome, summary);
-    case.expected = match run.side {
-        Side::Baseline => Some("the bug".into()),
-        Side::Candidate => None,
-    };
+    case.expected = Some(
+        match (run.side, summary.question.expected) {
+            (Side::Baseline, _) | (Side::Candidate, Verdict::NotFixed) => "the bug",
+            (Side::Candidate, Verdict::Changed) => "another crash",
+            (Side::Candidate, Verdict::Fixed | Verdict::Inconclusive) => "no-crash",
+        }
+        .into(),
+    );
+    // The whole has it: a run against what was expected says nothing about the golden.
+    case.golden = None;
     if !why.is_empty() {
         case.why = why.to_owned();
     }
