@@ -60,7 +60,11 @@ pub(crate) fn document(parts: Parts<'_>) -> Document {
         || "run".to_owned(),
         |name| name.to_string_lossy().into_owned(),
     );
-    let exit = judgement.as_ref().map_or(Exit::Inconclusive, |j| j.exit);
+    let exit = match (&judgement, case.outcome) {
+        (Some(judgement), _) => judgement.exit,
+        (None, Outcome::Unjudged) => Exit::Met,
+        (None, _) => Exit::Inconclusive,
+    };
     let headline = headline(&case, signature);
     let mut document = Document::new(Kind::Run, name, headline, exit);
     document.verdict.clone_from(&case.verdict);

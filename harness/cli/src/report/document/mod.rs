@@ -194,7 +194,7 @@ impl Met {
             Self::Yes => "as expected",
             Self::No => "not as expected",
             Self::Open => "inconclusive",
-            Self::Told => "nothing was expected",
+            Self::Told => "no expectation is known",
         }
     }
 }
