@@ -16,6 +16,8 @@ pub const CAMPAIGN: &str = "campaign.json";
 pub const VERIFY: &str = "verify.json";
 /// See [`VERIFY`].
 pub const BISECT: &str = "bisect.json";
+/// See [`VERIFY`].
+pub const DIAGNOSE: &str = "diagnose.json";
 /// The result of each attempt, one JSON object a line, in the order in which they ended.
 pub const ATTEMPTS: &str = "attempts.jsonl";
 /// The summary for people.
@@ -81,7 +83,7 @@ pub(super) fn prune_empty(root: &Path, runs: &[RunSummary]) -> io::Result<()> {
         let path = entry.path();
         let name = entry.file_name();
         // A link is no campaign, wherever it leads; nor is a folder that does not say so.
-        let known_by = [CAMPAIGN, VERIFY, BISECT];
+        let known_by = [CAMPAIGN, VERIFY, BISECT, DIAGNOSE];
         let known = || known_by.iter().any(|name| path.join(name).is_file());
         if !entry.file_type()?.is_dir() || !known() {
             continue;

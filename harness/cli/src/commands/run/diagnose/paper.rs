@@ -1,6 +1,6 @@
 //! What a diagnosis leaves in its folder, written anew after each experiment, and what is printed. Decides nothing.
 use recrash_machine::run::CampaignFolder;
-use recrash_machine::run::campaign::{CAMPAIGN, REPORT};
+use recrash_machine::run::campaign::{DIAGNOSE, REPORT};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -15,9 +15,6 @@ use crate::output::{self, BAD, GOOD, WARN};
 use crate::report::Fact;
 use crate::report::document::{self, Case, Document, Kind, Outcome};
 use crate::report::emit::{self, ReportArgs};
-
-/// The whole of it, beside the file by which the folder is known.
-const DIAGNOSIS: &str = "diagnose.json";
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -55,7 +52,7 @@ impl<'a> Paper<'a> {
     pub(super) fn write(&self, diagnosis: &Diagnosis) {
         let json = serde_json::to_string_pretty(diagnosis).unwrap_or_default() + "\n";
         let plain = anstream::adapter::strip_str(&report(diagnosis)).to_string();
-        for (name, text) in [(DIAGNOSIS, &json), (CAMPAIGN, &json), (REPORT, &plain)] {
+        for (name, text) in [(DIAGNOSE, &json), (REPORT, &plain)] {
             let file = self.folder.file(name);
             if let Err(error) = std::fs::write(&file, text) {
                 output::note(&format!("warning: {}: {error}\n", file.display()));
