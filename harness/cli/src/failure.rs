@@ -71,21 +71,27 @@ impl Failure {
 
     /// As it is printed, with styles: the error, its causes, and what to do next.
     pub(crate) fn text(&self) -> String {
-        let mut text = format!("{BAD}error:{BAD:#} {}\n", self.error);
+        let mut text = format!("{BAD}error:{BAD:#} {}\n", harmless(&self.error.to_string()));
         let mut shown = self.error.to_string();
         for cause in self.error.chain().skip(1) {
             let cause = cause.to_string();
             // Some errors already say their cause.
             if !shown.contains(&cause) {
-                text.push_str(&format!("  because: {cause}\n"));
+                text.push_str(&format!("  because: {}\n", harmless(&cause)));
             }
             shown = cause;
         }
         if let Some(hint) = self.next() {
-            text.push_str(&format!("{DIM}next:{DIM:#} {hint}\n"));
+            text.push_str(&format!("{DIM}next:{DIM:#} {}\n", harmless(&hint)));
         }
         text
     }
+}
+
+/// The same lines, safe for a terminal and for a CI runner: an error may quote what stands in a file.
+fn harmless(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(output::printable).collect();
+    lines.join("\n")
 }
 
 /// What to do about a file that cannot be opened, read or written.
@@ -137,6 +143,14 @@ mod tests {
             ..failure
         };
         assert_eq!(told.next().as_deref(), Some("do that"));
+    }
+
+    #[test]
+    fn what_an_error_quotes_cannot_drive_the_terminal() {
+        let failure = Failure::usage(anyhow::anyhow!("unknown field `\x1b[2J`")).hint("a\rb");
+        let text = failure.text();
+        assert!(text.contains("unknown field `\u{fffd}[2J`"), "{text:?}");
+        assert!(!text.contains('\r'), "{text:?}");
     }
 
     #[test]

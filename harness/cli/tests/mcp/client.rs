@@ -57,6 +57,17 @@ impl Client {
         stdin.write_all(b"\n").unwrap();
     }
 
+    /// Sends so many bytes of a line that has no end, as far as the server takes them.
+    pub(crate) fn flood(&mut self, bytes: usize) {
+        let stdin = self.stdin.as_mut().unwrap();
+        let piece = vec![b' '; 1 << 16];
+        for _ in 0..bytes / piece.len() {
+            if stdin.write_all(&piece).is_err() {
+                return;
+            }
+        }
+    }
+
     /// The next line.
     pub(crate) fn receive(&mut self) -> Value {
         let mut line = String::new();

@@ -432,3 +432,12 @@ fn what_does_not_begin_as_the_protocol_does_is_told_what_is_expected() {
         "{stderr}"
     );
 }
+
+#[test]
+fn a_message_without_end_ends_the_server_before_it_fills_the_memory() {
+    let mut client = connect();
+    client.flood(64 << 20);
+    let (code, stderr) = client.end();
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("longer than 16 MiB"), "{stderr}");
+}

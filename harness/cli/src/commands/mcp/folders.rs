@@ -136,7 +136,7 @@ impl Folders {
         if !is_folder && kind != FileType::RegularFile {
             return Err("is no regular file and no folder".into());
         }
-        if is_folder && path.join(MANIFEST).exists() {
+        if is_folder {
             self.admit_run(path)?;
         }
         Ok(Admitted {
@@ -146,7 +146,7 @@ impl Folders {
         })
     }
 
-    /// The files of a run folder that are read, where they are there: none may be a link out of the folders.
+    /// The files that are read of a folder as of a run's, where they are there: none may be a link out of the folders.
     fn admit_run(&self, run: &Path) -> Result<(), String> {
         for name in [MANIFEST, SIGNATURE, VMCORE] {
             let file = run.join(name);
@@ -313,8 +313,14 @@ mod tests {
         symlink("../file", run.join(SIGNATURE)).unwrap();
         assert!(folders.admit("sub").is_ok(), "a link that stays inside");
         symlink(world.path().join("outside/secret"), run.join(VMCORE)).unwrap();
-        let text = folders.admit("sub").unwrap_err().chain();
-        assert!(text.contains("its vmcore lies outside"), "{text}");
+        let refused = || {
+            let text = folders.admit("sub").unwrap_err().chain();
+            assert!(text.contains("its vmcore lies outside"), "{text}");
+        };
+        refused();
+        // A command may take a folder for a run's that does not say so.
+        std::fs::remove_file(run.join(MANIFEST)).unwrap();
+        refused();
     }
 
     #[test]

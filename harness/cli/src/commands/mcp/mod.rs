@@ -7,6 +7,7 @@ mod input;
 mod reply;
 mod request;
 mod server;
+mod stdin;
 mod tools;
 
 use anyhow::Context as _;

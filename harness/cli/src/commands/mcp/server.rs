@@ -9,11 +9,12 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, ServerInitializeError};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::reply::Reply;
+use super::stdin::{Bounded, MAX_LINE};
 use super::tools::{Reader, TOOLS, Tool};
 use crate::commands::inspect::Stop;
 use crate::failure::Failure;
@@ -32,11 +33,11 @@ pub(super) async fn serve(reader: Reader) -> Result<(), Failure> {
         reader: Arc::new(reader),
         turns: Arc::new(Semaphore::new(AT_ONCE)),
     };
-    let stdio = (tokio::io::stdin(), tokio::io::stdout());
-    let running = match rmcp::serve_server(server, stdio).await {
+    let (stdin, too_long) = Bounded::new(tokio::io::stdin());
+    let running = match rmcp::serve_server(server, (stdin, tokio::io::stdout())).await {
         Ok(running) => running,
         // The client left before it said anything.
-        Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+        Err(ServerInitializeError::ConnectionClosed(_)) => return ended(&too_long),
         // Not with what came instead: it is as long as the client pleases.
         Err(ServerInitializeError::ExpectedInitializeRequest(_)) => {
             let error = anyhow!("the first message on stdin was no initialize request");
@@ -46,10 +47,18 @@ pub(super) async fn serve(reader: Reader) -> Result<(), Failure> {
         }
         Err(error) => return Err(Failure::inconclusive(anyhow!(error))),
     };
-    let ended = running.waiting().await;
-    ended
-        .map(|_| ())
-        .map_err(|error| Failure::inconclusive(anyhow!(error)))
+    let waited = running.waiting().await;
+    waited.map_err(|error| Failure::inconclusive(anyhow!(error)))?;
+    ended(&too_long)
+}
+
+/// Why nothing comes any more.
+fn ended(too_long: &AtomicBool) -> Result<(), Failure> {
+    if !too_long.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let error = anyhow!("a message on stdin is longer than {} MiB", MAX_LINE >> 20);
+    Err(Failure::usage(error).hint("ask for less at once"))
 }
 
 /// The server.
