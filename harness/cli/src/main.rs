@@ -28,6 +28,7 @@ mod parts;
 mod progress;
 mod report;
 mod shell;
+mod store;
 mod subject;
 mod timings;
 mod verify;

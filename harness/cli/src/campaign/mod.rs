@@ -2,6 +2,5 @@
 //! reads no dump: a verdict comes from [`crate::aftermath`] and stays as it is.
 pub(crate) mod interval;
 pub(crate) mod record;
-pub(crate) mod store;
 pub(crate) mod tally;
 pub(crate) mod text;

@@ -3,17 +3,17 @@
 pub(crate) mod merge;
 pub(crate) mod read;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 use crate::combination::Key;
 use crate::partition::Partition;
 use crate::report::document::Case;
+use crate::store;
 
 /// The file by which a folder is known as a part's.
 pub(crate) const PART: &str = "part.json";
@@ -187,28 +187,8 @@ impl Part {
     /// # Errors
     /// The file system's.
     pub(crate) fn store(&self, folder: &Path) -> Result<()> {
-        replace(folder, PART, &serde_json::to_vec(self)?)
+        store::replace(folder, PART, &serde_json::to_vec(self)?)
     }
-}
-
-/// Replaces the file at once or not at all, and ends it with a newline.
-pub(crate) fn replace(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let file = folder.join(name);
-    let context = || file.display().to_string();
-    let mut scratch = tempfile::Builder::new()
-        .prefix(".part.")
-        .tempfile_in(folder)
-        .with_context(context)?;
-    scratch.write_all(bytes).with_context(context)?;
-    scratch.write_all(b"\n").with_context(context)?;
-    // tempfile makes it private; it is as readable as the other files.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    scratch
-        .as_file()
-        .set_permissions(mode)
-        .with_context(context)?;
-    scratch.persist(&file).with_context(context)?;
-    Ok(())
 }
 
 #[cfg(test)]

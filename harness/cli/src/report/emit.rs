@@ -1,14 +1,13 @@
 //! Where a document goes: into its result's folder in each form, into the files that `--report` names, and on GitHub
 //! into the job's summary and annotations. Renders nothing itself.
 use anyhow::anyhow;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::document::Document;
 use super::{github, html, junit, markdown, sarif};
 use crate::failure::Failure;
-use crate::output;
+use crate::{output, store};
 
 /// The document itself, in a result's folder.
 pub(crate) const JSON: &str = "report.json";
@@ -253,10 +252,10 @@ pub(crate) fn keep(document: &mut Document, folder: &Path) -> Option<PathBuf> {
     ] {
         let written = format
             .render(document, Some(folder))
-            .and_then(|text| replace(folder, name, text.as_bytes()));
+            .and_then(|text| store::replace(folder, name, text.as_bytes()));
         match written {
-            Ok(file) if format == Format::Html => page = Some(file),
-            Ok(_) => {}
+            Ok(()) if format == Format::Html => page = Some(folder.join(name)),
+            Ok(()) => {}
             Err(error) => output::note(&format!(
                 "warning: {} could not be written: {error:#}\n",
                 folder.join(name).display()
@@ -264,20 +263,6 @@ pub(crate) fn keep(document: &mut Document, folder: &Path) -> Option<PathBuf> {
         }
     }
     page
-}
-
-/// Replaces a file at once or not at all: whoever collects parts may look meanwhile.
-fn replace(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<PathBuf> {
-    let mut scratch = tempfile::Builder::new()
-        .prefix(".report.")
-        .tempfile_in(folder)?;
-    scratch.write_all(bytes)?;
-    // tempfile makes it private; it is as readable as the other files.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    scratch.as_file().set_permissions(mode)?;
-    let file = folder.join(name);
-    scratch.persist(&file)?;
-    Ok(file)
 }
 
 #[cfg(test)]

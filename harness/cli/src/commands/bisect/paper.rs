@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use crate::bisect::engine::{Answer, Engine, Shows, Tested};
 use crate::campaign::record::{Record, millis};
-use crate::campaign::store;
 use crate::exit::Exit;
 use crate::output::{self, BAD, DIM, GOOD, WARN, printable};
 use crate::report::document::{Case, Document, Kind, Outcome, relative};
 use crate::report::text::heading;
 use crate::report::{Fact, emit};
+use crate::store;
 
 /// Version of the form of `bisect.json`.
 const SCHEMA: u32 = 1;

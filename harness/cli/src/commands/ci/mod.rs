@@ -4,14 +4,13 @@ mod render;
 
 use anyhow::{Context, anyhow};
 use clap::{Command, FromArgMatches as _};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{Outcome, run};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::partition::MOST_PARTS;
-use crate::{output, shell};
+use crate::{output, shell, store};
 use render::Values;
 
 /// Runs recrash in CI and on clusters.
@@ -245,20 +244,9 @@ impl Init {
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
-        let context = || name.to_string();
-        std::fs::create_dir_all(folder).with_context(context)?;
-        let mut scratch = tempfile::Builder::new()
-            .prefix(".recrash-ci.")
-            .tempfile_in(folder)
-            .with_context(context)?;
-        scratch.write_all(text.as_bytes()).with_context(context)?;
-        // tempfile makes it private.
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        scratch
-            .as_file()
-            .set_permissions(mode)
-            .with_context(context)?;
-        scratch.persist(file).with_context(context)?;
+        std::fs::create_dir_all(folder).with_context(|| name.to_string())?;
+        let last = file.file_name().unwrap_or_default();
+        store::replace(folder, &last.to_string_lossy(), text.as_bytes())?;
         Ok(())
     }
 }

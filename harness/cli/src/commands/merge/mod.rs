@@ -21,9 +21,10 @@ use crate::failure::Failure;
 use crate::output::{self, BAD, DIM, printable};
 use crate::partition::Scheme;
 use crate::parts::merge::{Incomplete, Merged, merge};
-use crate::parts::{self, Campaign, Matrix, Runs, read};
+use crate::parts::{Campaign, Matrix, Runs, read};
 use crate::report::document::Document;
 use crate::report::emit::{self, ReportArgs};
+use crate::store;
 
 /// The file by which a folder is known as one that `merge` wrote.
 const MERGED: &str = "merged.json";
@@ -312,13 +313,13 @@ impl Written {
             Runs::Matrix(_) => CELLS,
         };
         let plain = anstream::adapter::strip_str(&self.text).to_string();
-        parts::replace(out, file, lines.trim_end().as_bytes())?;
+        store::replace(out, file, lines.trim_end().as_bytes())?;
         if let Some(table) = &self.table {
-            parts::replace(out, TABLE, table.trim_end().as_bytes())?;
+            store::replace(out, TABLE, table.trim_end().as_bytes())?;
         }
-        parts::replace(out, REPORT, plain.trim_end().as_bytes())?;
+        store::replace(out, REPORT, plain.trim_end().as_bytes())?;
         document::place(&mut self.document, out);
         emit::keep(&mut self.document, out);
-        parts::replace(out, MERGED, &serde_json::to_vec_pretty(&self.last)?)
+        store::replace(out, MERGED, &serde_json::to_vec_pretty(&self.last)?)
     }
 }

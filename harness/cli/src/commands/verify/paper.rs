@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::play::{Outcome, Played};
-use crate::campaign::store;
 use crate::output;
+use crate::store;
 use crate::verify::sort::Sorted;
 use crate::verify::summary::{Question, Summary};
 use crate::verify::text::{self, Line};

@@ -13,12 +13,12 @@ use std::path::PathBuf;
 use super::super::share::Share;
 use super::Series;
 use crate::campaign::record::Record;
-use crate::campaign::store;
 use crate::campaign::tally::{Ended, Tally};
 use crate::campaign::text;
 use crate::golden;
 use crate::partition::Partition;
 use crate::parts::{self, Part, RunResult};
+use crate::store;
 
 /// Version of the form of `campaign.json`.
 const SCHEMA: u32 = 1;
