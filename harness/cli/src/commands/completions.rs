@@ -19,7 +19,7 @@ Where it goes:
 The script asks recrash for what fits, so it knows the targets, scenarios, devices and goldens there are, and need not be
 written anew after an update. With --static it has all commands and options in itself, and no names.";
 
-/// Prints the script by which a shell completes commands, options, and names of targets and goldens.
+/// Prints the script by which a shell completes commands, options and names.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {

@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::subject::{Subject, looks_like_text};
 use crate::{dump, golden, import, output};
 
-/// Writes the account of a crash as an engineer would, with the evidence for each statement.
+/// Writes the account of a crash as an engineer would, each statement with its evidence.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -15,7 +15,7 @@ Exit codes:
   2  wrong command line, no such file, or no result in it
 With --exit-code, what the results themselves ended with: of several the first of 1, 3, 4, 2 that any has, else 0.";
 
-/// Renders kept results again: as a page, Markdown, JUnit XML, SARIF or JSON; several together as one.
+/// Renders kept results: as a page, Markdown, JUnit XML, SARIF or JSON; several as one.
 ///
 /// Takes what runs, campaigns, matrices and verifications leave: their folders, folders of such, or report.json files.
 /// Of a run without one, the report is put together from its other files, and says what is missing.

@@ -38,7 +38,7 @@ Exit codes: the first of 1, 3, 4 that any run ended with, else 0, as of an undiv
   2  a part is of another whole, contradicts another, or is no part: nothing is merged
   4  parts are missing or were stopped, and no run is against the expectation; what there is, is shown";
 
-/// Puts the parts of a campaign or matrix together (run --partition), as if it had been made in one.
+/// Puts the parts of a campaign or matrix (run --partition) together.
 ///
 /// Parts must be of one whole: the same recrash, targets, scenarios, devices, goldens, options and expectations, and each
 /// target the same kernel. A part that is there twice and says the same is taken once: a task that was made again. Of a

@@ -29,7 +29,7 @@ use matrix::MatrixArgs;
 use reproduction::Reproduction;
 use share::{PartitionArg, Share};
 
-/// Boots, submits, crashes, captures, analyses and compares: one run, or with --attempts many.
+/// Boots, submits, crashes, captures, analyses and compares: once, or many times.
 ///
 /// Everything a run saw is kept in a folder of its own: console, events, USB traffic, vmcore, signature,
 /// report and a manifest.

@@ -52,7 +52,7 @@ Examples:
   recrash verify --candidate append=swiotlb=force --confidence 0.999
   recrash verify --candidate qemu=$HOME/qemu/build/qemu-system-x86_64 --expect not-fixed";
 
-/// Proves a fix: runs a baseline and a candidate that differs in one thing until it is clear whether the bug is gone.
+/// Proves a fix: runs baseline and candidate until it is clear whether the bug is gone.
 ///
 /// The baseline is what the options say, as for recrash run. The candidate is the same, but for what --candidate names:
 /// everything else, also what another kernel would bring by itself, is the baseline's. The runs of both are made in

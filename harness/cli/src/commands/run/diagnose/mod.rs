@@ -28,7 +28,7 @@ use crate::report::emit::ReportArgs;
 use crate::{interrupt, output};
 use play::Bout;
 
-/// Finds out who freed it: repeats a run with what the kernel offers, one thing at a time.
+/// Finds out who freed it: repeats a run with what the kernel offers, one by one.
 ///
 /// Experiments are: control (nothing changed), no-fault, slub-debug (slub_debug=FZPU for the caches concerned: who
 /// allocated and freed the object, and what was written into it while it was free), swiotlb, iommu (a transfer that has
