@@ -61,13 +61,23 @@ impl Diagnosed {
         &self.result["findings"]["object"]
     }
 
-    /// What this experiment gave.
-    fn effect(&self, name: &str) -> &Value {
+    /// What there is of this experiment.
+    fn experiment(&self, name: &str) -> &Value {
         let found = self
             .experiments
             .iter()
             .find(|one| one["experiment"] == name);
-        &found.unwrap_or_else(|| panic!("{name}: {}", self.text()))["effect"]
+        found.unwrap_or_else(|| panic!("{name}: {}", self.text()))
+    }
+
+    /// What this experiment gave.
+    fn effect(&self, name: &str) -> &Value {
+        &self.experiment(name)["effect"]
+    }
+
+    /// How many runs it took.
+    fn runs(&self, name: &str) -> usize {
+        self.experiment(name)["runs"].as_array().unwrap().len()
     }
 
     /// What the explanations came to.
@@ -184,6 +194,9 @@ fn for_a_late_dma_no_code_path_freed_the_buffer_early() {
         format!("0x{}", found.truth("written")["at_dma"].as_str().unwrap())
     );
     assert_eq!(found.effect("swiotlb"), "no-crash");
+    // One silent run would be no proof.
+    assert_eq!(found.runs("swiotlb"), 3, "{}", found.text());
+    assert_eq!(found.runs("control"), 1, "{}", found.text());
     assert_eq!(found.standing("early-free"), "refuted");
     assert_eq!(found.standing("cpu-store"), "refuted");
     // A run whose kernel was made to die, or died of what was found, is never taken for the crash.

@@ -22,6 +22,8 @@ pub(crate) enum Came {
     Bug,
     /// No crash, although all that the bug needs had happened.
     Silence,
+    /// Another crash, which hides whether the bug is there; which.
+    Otherwise(String),
     /// Nothing that says whether it has the bug; why.
     Nothing(String),
 }
@@ -59,7 +61,9 @@ pub(crate) struct Tested {
     pub(crate) silent: u32,
     /// Those that say nothing, or crashed otherwise.
     pub(crate) nothing: u32,
-    /// Why the last one of those says nothing.
+    /// Those of them that crashed otherwise.
+    pub(crate) otherwise: u32,
+    /// Why the last one of those says nothing; the last other crash, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
 }
@@ -78,9 +82,16 @@ impl Tested {
         match came {
             Came::Bug => self.bug += 1,
             Came::Silence => self.silent += 1,
+            Came::Otherwise(why) => {
+                self.nothing += 1;
+                self.otherwise += 1;
+                self.why = Some(why);
+            }
             Came::Nothing(why) => {
                 self.nothing += 1;
-                self.why = Some(why);
+                if self.otherwise == 0 {
+                    self.why = Some(why);
+                }
             }
         }
     }
@@ -288,6 +299,9 @@ impl Engine {
             .is_some_and(|one| one.impossible.is_none());
         if tested.bug > 0 {
             self.tell(at, Shows::Bug)
+        } else if tested.silent >= needed && tested.otherwise > 0 {
+            // Each of these crashes may have come before the bug could.
+            self.tell(at, Shows::Unknown)
         } else if tested.silent >= needed {
             self.tell(at, Shows::Silence)
         } else if !possible || tested.is_deaf() || self.is_tired(at) {
@@ -332,13 +346,13 @@ impl Engine {
 
     fn cannot_tell(&self, at: usize) -> String {
         let tested = self.of(at);
-        format!(
-            "{} of {} runs of {} say nothing: {}",
-            tested.nothing,
-            tested.runs,
-            self.name(at),
-            tested.why.unwrap_or_default()
-        )
+        let (name, runs) = (self.name(at), tested.runs);
+        let (count, does) = match tested.otherwise {
+            0 => (tested.nothing, "say nothing"),
+            crashes => (crashes, "crash otherwise"),
+        };
+        let why = tested.why.unwrap_or_default();
+        format!("{count} of {runs} runs of {name} {does}: {why}")
     }
 
     fn too_rare(&self, bad: usize) -> String {
@@ -457,6 +471,27 @@ mod tests {
         let deaf = "3 of 3 runs of k2 say nothing: it failed";
         check("nB?", &Answer::Unknown(deaf.into()), 6);
         check("BB?", &Answer::Unknown(deaf.into()), 8 + 3);
+    }
+
+    #[test]
+    fn a_kernel_that_crashes_otherwise_is_not_silent_however_often_it_survives() {
+        let mut engine = engine(2, SURE);
+        for _ in 0..SURE.attempts {
+            engine.take(0, Came::Bug);
+        }
+        engine.take(1, Came::Otherwise("different: a panic".into()));
+        engine.take(1, Came::Nothing("it failed".into()));
+        let answer = loop {
+            match engine.next() {
+                Todo::Run(at) => engine.take(at, Came::Silence),
+                Todo::Told(..) => {}
+                Todo::Done(answer) => break answer,
+            }
+        };
+        assert_eq!(engine.shows(1), Some(Shows::Unknown));
+        assert_eq!(engine.tested()[1].silent, 3);
+        let why = "1 of 5 runs of k1 crash otherwise: different: a panic";
+        assert_eq!(answer, Answer::Unknown(why.into()));
     }
 
     #[test]

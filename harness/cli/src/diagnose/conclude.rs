@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::experiment::Experiment;
 use super::order::{First, Order, order};
 use super::seen::{Effect, Hand, Memory, Seen, WrittenObject};
-use super::weigh::{Hypothesis, Standing, Weighed, weigh};
+use super::weigh::{Hypothesis, Made, Standing, Weighed, weigh};
 use super::wire::{Transfer, Wire};
 
 /// What follows from all of it.
@@ -106,7 +106,7 @@ impl Conclusion {
 }
 
 /// Puts all together.
-pub(crate) fn conclude(effects: &[(Experiment, &Effect)], seen: &Seen) -> Findings {
+pub(crate) fn conclude(made: &[Made<'_>], seen: &Seen) -> Findings {
     let nothing = Wire::default();
     let wire = seen.wire.as_ref().unwrap_or(&nothing);
     let chosen = seen
@@ -117,10 +117,10 @@ pub(crate) fn conclude(effects: &[(Experiment, &Effect)], seen: &Seen) -> Findin
     let pair = chosen
         .zip(order.as_ref())
         .map(|((_, object), order)| (object, order));
-    let explanations = weigh(effects, pair);
+    let explanations = weigh(made, pair);
     let conclusion = match pair {
         Some((object, order)) => of_object(object, order, &explanations),
-        None => without_object(effects, seen),
+        None => without_object(made, seen),
     };
     Findings {
         conclusion,
@@ -166,7 +166,7 @@ fn of_object(object: &WrittenObject, order: &Order, explanations: &[Weighed]) ->
     let contradiction = |hypothesis: Hypothesis, by: &str| {
         undecided(
             format!("the experiments contradict each other: by the free track it was {by}, and another refutes that"),
-            "make the experiments again with --attempts 3: one of them may have hit another object",
+            "make the experiments again with --attempts 10: one of them may have hit another object",
         )
         .for_hypothesis(hypothesis)
     };
@@ -218,12 +218,11 @@ impl Conclusion {
 }
 
 /// Why there is nothing to conclude from.
-fn without_object(effects: &[(Experiment, &Effect)], seen: &Seen) -> Conclusion {
+fn without_object(made: &[Made<'_>], seen: &Seen) -> Conclusion {
     let effect = |wanted| {
-        effects
-            .iter()
-            .find(|(one, _)| *one == wanted)
-            .map(|(_, effect)| *effect)
+        made.iter()
+            .find(|one| one.experiment == wanted)
+            .map(|one| one.effect)
     };
     let (why, next) = match (effect(Experiment::SlubDebug), &seen.memory) {
         (None, _) => (

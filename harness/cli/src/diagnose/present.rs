@@ -1,8 +1,10 @@
 //! A diagnosis in sections for people: the conclusion and what it rests on, the experiments, the explanations, the
 //! object. The same sections make the terminal's text and the document.
 use super::conclude::{Conclusion, Findings, Writer};
-use super::record::{Diagnosis, Entry, State};
+use super::experiment::Experiment;
+use super::record::{self, Diagnosis, Entry, Run, State};
 use super::seen::{Effect, Hand, WrittenObject};
+use super::weigh::SILENT_RUNS;
 use crate::report::Fact;
 use crate::report::document::Section;
 
@@ -12,7 +14,8 @@ const SHOWN: usize = 64;
 /// Everything, in order.
 pub(crate) fn sections(diagnosis: &Diagnosis) -> Vec<Section> {
     let findings = &diagnosis.findings;
-    let mut sections = vec![conclusion(findings), experiments(&diagnosis.experiments)];
+    let entries = &diagnosis.experiments;
+    let mut sections = vec![conclusion(findings, entries), experiments(entries)];
     if findings
         .explanations
         .iter()
@@ -45,7 +48,7 @@ pub(crate) fn offered(entries: &[Entry]) -> Section {
     )
 }
 
-fn conclusion(findings: &Findings) -> Section {
+fn conclusion(findings: &Findings, entries: &[Entry]) -> Section {
     let conclusion = &findings.conclusion;
     let mut facts = Vec::new();
     match conclusion {
@@ -54,9 +57,7 @@ fn conclusion(findings: &Findings) -> Section {
             facts.push(by("freed by", freed));
             let fact = Fact::new("written by", writer.label());
             facts.push(match writer {
-                Writer::ControllerOrCpu => {
-                    fact.proven_by("control with swiotlb or iommu would tell them apart")
-                }
+                Writer::ControllerOrCpu => fact.proven_by(would_tell(entries)),
                 Writer::Controller | Writer::Cpu => fact,
             });
         }
@@ -122,6 +123,30 @@ fn conclusion(findings: &Findings) -> Section {
         .facts(facts)
 }
 
+/// What would tell the controller from the CPU, by what was made of it.
+fn would_tell(entries: &[Entry]) -> String {
+    let silent: Vec<String> = entries
+        .iter()
+        .filter(|entry| matches!(entry.experiment, Experiment::Swiotlb | Experiment::Iommu))
+        .filter(|entry| entry.effect() == Some(&Effect::NoCrash))
+        .map(|entry| format!("{}: {}", entry.experiment, silence(entry.runs())))
+        .collect();
+    if silent.is_empty() {
+        return "control with swiotlb or iommu would tell them apart".into();
+    }
+    format!(
+        "{}; {SILENT_RUNS} silent runs would tell them apart, if the control's first run crashes",
+        silent.join(", ")
+    )
+}
+
+/// `1 silent run of 1`.
+fn silence(runs: &[Run]) -> String {
+    let silent = record::silent(runs);
+    let noun = if silent == 1 { "run" } else { "runs" };
+    format!("{silent} silent {noun} of {}", runs.len())
+}
+
 fn by(name: &str, hand: &Hand) -> Fact {
     let mut path: Vec<String> = hand
         .path
@@ -162,7 +187,8 @@ fn experiments(entries: &[Entry]) -> Section {
     )
 }
 
-fn became(state: &State) -> String {
+/// What became of an experiment, in a few words.
+pub(crate) fn became(state: &State) -> String {
     match state {
         State::NotOffered { reason } => format!("not offered: {reason}"),
         State::LeftOut => "left out (--only)".into(),
@@ -170,6 +196,7 @@ fn became(state: &State) -> String {
         State::Done { effect, runs } => {
             let what = effect_text(effect);
             match runs.len() {
+                _ if *effect == Effect::NoCrash => format!("{what} ({})", silence(runs)),
                 0 | 1 => what,
                 many => format!("{what} ({many} runs)"),
             }
@@ -177,8 +204,7 @@ fn became(state: &State) -> String {
     }
 }
 
-/// In a few words.
-pub(crate) fn effect_text(effect: &Effect) -> String {
+fn effect_text(effect: &Effect) -> String {
     match effect {
         Effect::Same { title } => format!("crash: {title}"),
         Effect::Other { title } => format!("another crash: {title}"),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::conclude::Findings;
 use super::experiment::Experiment;
 use super::seen::{Effect, Seen};
+use super::weigh::Made;
 
 /// Version of the form.
 pub(crate) const SCHEMA: u32 = 1;
@@ -102,20 +103,50 @@ impl Entry {
         }
     }
 
+    /// Its runs, if it was made.
+    pub(crate) fn runs(&self) -> &[Run] {
+        match &self.state {
+            State::Done { runs, .. } => runs,
+            _ => &[],
+        }
+    }
+
     /// What its runs took together, in milliseconds.
     pub(crate) fn took_ms(&self) -> u64 {
-        match &self.state {
-            State::Done { runs, .. } => runs.iter().map(|run| run.took_ms).sum(),
-            _ => 0,
-        }
+        self.runs().iter().map(|run| run.took_ms).sum()
     }
 }
 
-/// What the experiments that were made gave.
-pub(crate) fn effects(entries: &[Entry]) -> Vec<(Experiment, &Effect)> {
-    let made = entries.iter();
-    made.filter_map(|entry| Some((entry.experiment, entry.effect()?)))
-        .collect()
+/// The experiments that were made, as they are weighed.
+pub(crate) fn made(entries: &[Entry]) -> Vec<Made<'_>> {
+    let made = entries.iter().filter_map(|entry| {
+        let runs = entry.runs();
+        Some(Made {
+            experiment: entry.experiment,
+            effect: entry.effect()?,
+            at_once: runs.first().is_some_and(is_the_crash),
+            silent: silent(runs),
+        })
+    });
+    made.collect()
+}
+
+/// Whether the control crashed in its first run.
+pub(crate) fn crashes_at_once(entries: &[Entry]) -> bool {
+    let control = entries
+        .iter()
+        .find(|entry| entry.experiment == Experiment::Control);
+    control.is_some_and(|entry| entry.runs().first().is_some_and(is_the_crash))
+}
+
+/// How many of these runs were silent.
+pub(crate) fn silent(runs: &[Run]) -> u32 {
+    let silent = runs.iter().filter(|run| run.effect == Effect::NoCrash);
+    u32::try_from(silent.count()).unwrap_or(u32::MAX)
+}
+
+fn is_the_crash(run: &Run) -> bool {
+    matches!(run.effect, Effect::Same { .. })
 }
 
 /// What several runs of one experiment give together: the first crash, or memory that was read; a silence only if no run
@@ -160,6 +191,32 @@ mod tests {
         check(&[nothing.clone(), Effect::NoCrash], &Effect::NoCrash);
         check(&[Effect::NoCrash, other.clone()], &other);
         check(std::slice::from_ref(&nothing), &nothing);
+    }
+
+    #[test]
+    fn only_a_control_whose_first_run_crashes_crashes_at_once() {
+        let same = Effect::Same { title: "a".into() };
+        let check = |experiment: Experiment, effects: &[Effect], at_once: bool, silent: u32| {
+            let run = |effect: &Effect| Run {
+                folder: None,
+                effect: effect.clone(),
+                took_ms: 1,
+            };
+            let runs: Vec<Run> = effects.iter().map(run).collect();
+            let effect = together(&runs);
+            let entries = [Entry {
+                experiment,
+                adds: Vec::new(),
+                state: State::Done { effect, runs },
+            }];
+            assert_eq!(crashes_at_once(&entries), at_once, "{effects:?}");
+            assert_eq!(made(&entries)[0].silent, silent, "{effects:?}");
+        };
+        let late = [Effect::NoCrash, same.clone()];
+        check(Experiment::Control, std::slice::from_ref(&same), true, 0);
+        check(Experiment::Control, &late, false, 1);
+        check(Experiment::Swiotlb, std::slice::from_ref(&same), false, 0);
+        assert!(!crashes_at_once(&[]));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 use super::conclude::{Conclusion, Writer, conclude};
 use super::experiment::Experiment;
 use super::order::First;
+use super::record::{self, Diagnosis, Entry, Run, State};
 use super::seen::{Effect, Function, Hand, Memory, Request, Seen, WrittenObject};
-use super::weigh::{Hypothesis, Standing};
+use super::weigh::{Hypothesis, Made, SILENT_RUNS, Standing, most_runs};
 use super::wire::{Transfer, Wire};
 use recrash_agent::plan::Setup;
 
@@ -128,6 +129,19 @@ fn read() -> Effect {
     Effect::Read { title: None }
 }
 
+/// An experiment that crashed in its first run, or was silent as often as is needed.
+fn made(experiment: Experiment, effect: &Effect) -> Made<'_> {
+    Made {
+        experiment,
+        effect,
+        at_once: matches!(effect, Effect::Same { .. }),
+        silent: match effect {
+            Effect::NoCrash => SILENT_RUNS,
+            _ => 0,
+        },
+    }
+}
+
 /// What the experiments gave, and what they showed, in; the conclusion's word, its function, and who is refuted, out.
 fn check(
     effects: &[(Experiment, Effect)],
@@ -135,9 +149,15 @@ fn check(
     expected: &str,
     refuted: &[Hypothesis],
 ) -> Conclusion {
-    let effects: Vec<(Experiment, &Effect)> =
-        effects.iter().map(|(one, effect)| (*one, effect)).collect();
-    let findings = conclude(&effects, seen);
+    let all: Vec<Made<'_>> = effects
+        .iter()
+        .map(|(one, effect)| made(*one, effect))
+        .collect();
+    check_made(&all, seen, expected, refuted)
+}
+
+fn check_made(all: &[Made<'_>], seen: &Seen, expected: &str, refuted: &[Hypothesis]) -> Conclusion {
+    let findings = conclude(all, seen);
     let (word, function) = match &findings.conclusion {
         Conclusion::FreedEarly { function, .. } => ("freed-early", function.as_str()),
         Conclusion::NotFreedEarly { function, .. } => ("not-freed-early", function.as_str()),
@@ -257,6 +277,72 @@ fn without_what_stops_dma_the_writer_is_not_told_apart() {
 }
 
 #[test]
+fn a_silence_convicts_only_if_the_control_crashes_at_once_and_it_was_seen_often() {
+    let (crash, read, silence) = (same(), read(), Effect::NoCrash);
+    // Whether the control crashed in its first run, the silent runs, and who wrote then.
+    for (at_once, silent, expected) in [
+        (true, SILENT_RUNS, Writer::Controller),
+        (true, SILENT_RUNS + 1, Writer::Controller),
+        (true, SILENT_RUNS - 1, Writer::ControllerOrCpu),
+        (true, 1, Writer::ControllerOrCpu),
+        (false, SILENT_RUNS, Writer::ControllerOrCpu),
+    ] {
+        for experiment in [Experiment::Swiotlb, Experiment::Iommu] {
+            let all = [
+                Made {
+                    at_once,
+                    ..made(Experiment::Control, &crash)
+                },
+                made(Experiment::SlubDebug, &read),
+                Made {
+                    silent,
+                    ..made(experiment, &silence)
+                },
+            ];
+            let mut refuted = vec![Hypothesis::EarlyFree, Hypothesis::Overrun];
+            if expected == Writer::Controller {
+                refuted.insert(1, Hypothesis::CpuStore);
+            }
+            let free = "not-freed-early: free_async";
+            let conclusion = check_made(&all, &duplicate_dma(), free, &refuted);
+            let Conclusion::NotFreedEarly { writer, .. } = conclusion else {
+                panic!("{conclusion:?}");
+            };
+            assert_eq!(writer, expected, "{experiment}: {at_once}, {silent}");
+        }
+    }
+    // Nor is a module cleared by one run that did not crash.
+    let all = [
+        made(Experiment::Control, &crash),
+        made(Experiment::SlubDebug, &read),
+        Made {
+            silent: 1,
+            ..made(Experiment::Swiotlb, &silence)
+        },
+    ];
+    let refuted = [Hypothesis::LateDma, Hypothesis::Overrun];
+    check_made(&all, &early_free(), "freed-early: ", &refuted);
+}
+
+#[test]
+fn what_is_weighed_by_its_silence_is_repeated_by_itself() {
+    use Experiment::{Control, InitOnFree, Iommu, Kasan, NoFault, SlubDebug, Swiotlb};
+    for experiment in [Swiotlb, Iommu, InitOnFree] {
+        assert_eq!(most_runs(experiment, None, true), SILENT_RUNS);
+        assert_eq!(
+            most_runs(experiment, None, false),
+            1,
+            "it would say nothing"
+        );
+        assert_eq!(most_runs(experiment, Some(1), true), 1);
+    }
+    for experiment in [Control, NoFault, SlubDebug, Kasan] {
+        assert_eq!(most_runs(experiment, None, true), 1, "{experiment}");
+        assert_eq!(most_runs(experiment, Some(5), false), 5, "{experiment}");
+    }
+}
+
+#[test]
 fn a_crash_that_bounce_buffers_do_not_stop_is_no_late_dma() {
     let effects = [
         (Experiment::Control, same()),
@@ -351,7 +437,7 @@ fn a_clone_of_a_function_is_that_function() {
     let mut cloned = duplicate_dma();
     let found = &mut cloned.memory.as_mut().unwrap().objects[0];
     found.freed.as_mut().unwrap().function.name = "free_async.part.0".into();
-    let findings = conclude(&[(Experiment::SlubDebug, &read())], &cloned);
+    let findings = conclude(&[made(Experiment::SlubDebug, &read())], &cloned);
     assert_eq!(findings.order.unwrap().first, First::End);
 }
 
@@ -439,48 +525,77 @@ fn the_text_names_function_path_transfer_and_how_it_is_known() {
         (duplicate_dma(), "duplicate-dma"),
     ] {
         let swiotlb = if name == "early-free" {
-            same()
+            vec![same()]
         } else {
-            Effect::NoCrash
+            vec![Effect::NoCrash; 3]
         };
-        let entries = [
-            (Experiment::Control, same()),
-            (Experiment::SlubDebug, read()),
-            (Experiment::Swiotlb, swiotlb),
-        ]
-        .map(|(experiment, effect)| super::record::Entry {
-            experiment,
-            adds: experiment.append(&["kmalloc-256".into()]),
-            state: super::record::State::Done {
-                effect,
-                runs: Vec::new(),
-            },
-        });
-        let effects = super::record::effects(&entries);
-        let diagnosis = super::record::Diagnosis {
-            recrash_diagnosis: super::record::SCHEMA,
-            started: String::new(),
-            target: "debian".into(),
-            kernel_release: "6.1".into(),
-            device: "d".into(),
-            scenario: "s".into(),
-            fault: name.into(),
-            append: Vec::new(),
-            golden: "g".into(),
-            findings: conclude(&effects, &seen),
-            experiments: entries.to_vec(),
-            seen,
-            interrupted: false,
-            took_ms: 0,
-            exit: 0,
-        };
-        let text = super::text::sections(&super::present::sections(&diagnosis));
-        let plain = anstream::adapter::strip_str(&text).to_string();
+        let diagnosis = diagnosis(name, seen, swiotlb);
+        let plain = plain(&diagnosis);
         insta::assert_snapshot!(name, plain);
         let json = serde_json::to_value(&diagnosis).unwrap();
         assert_eq!(
-            serde_json::from_value::<super::record::Diagnosis>(json).unwrap(),
+            serde_json::from_value::<Diagnosis>(json).unwrap(),
             diagnosis
         );
     }
+}
+
+#[test]
+fn a_silence_that_was_seen_too_rarely_is_told_with_its_runs() {
+    let diagnosis = diagnosis("duplicate-dma", duplicate_dma(), vec![Effect::NoCrash]);
+    let text = plain(&diagnosis);
+    for words in [
+        "swiotlb: 1 silent run of 1; 3 silent runs would tell them apart",
+        "no crash (1 silent run of 1)",
+        "or code on the CPU through a pointer that it had kept",
+    ] {
+        assert!(text.contains(words), "{words} in {text}");
+    }
+}
+
+/// A control that crashed, the memory, and these runs with bounce buffers.
+fn diagnosis(fault: &str, seen: Seen, swiotlb: Vec<Effect>) -> Diagnosis {
+    let entries = [
+        (Experiment::Control, vec![same()]),
+        (Experiment::SlubDebug, vec![read()]),
+        (Experiment::Swiotlb, swiotlb),
+    ]
+    .map(|(experiment, effects)| {
+        let runs = effects.into_iter().map(|effect| Run {
+            folder: None,
+            effect,
+            took_ms: 0,
+        });
+        let runs: Vec<Run> = runs.collect();
+        Entry {
+            experiment,
+            adds: experiment.append(&["kmalloc-256".into()]),
+            state: State::Done {
+                effect: record::together(&runs),
+                runs,
+            },
+        }
+    });
+    Diagnosis {
+        recrash_diagnosis: record::SCHEMA,
+        started: String::new(),
+        target: "debian".into(),
+        kernel_release: "6.1".into(),
+        device: "d".into(),
+        scenario: "s".into(),
+        fault: fault.into(),
+        append: Vec::new(),
+        golden: "g".into(),
+        findings: conclude(&record::made(&entries), &seen),
+        experiments: entries.to_vec(),
+        seen,
+        interrupted: false,
+        took_ms: 0,
+        exit: 0,
+    }
+}
+
+fn plain(diagnosis: &Diagnosis) -> String {
+    let text = super::text::sections(&super::present::sections(diagnosis));
+    anstream::adapter::strip_str(&text).to_string()
 }

@@ -6,6 +6,33 @@ use super::experiment::Experiment;
 use super::order::{First, Order};
 use super::seen::{Effect, WrittenObject};
 
+/// So many silent runs refute what predicts a crash; fewer may be luck.
+pub(crate) const SILENT_RUNS: u32 = 3;
+
+/// An experiment that was made, as far as it is weighed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Made<'e> {
+    /// Which.
+    pub(crate) experiment: Experiment,
+    /// What its runs gave together.
+    pub(crate) effect: &'e Effect,
+    /// Whether its first run showed the crash.
+    pub(crate) at_once: bool,
+    /// How many of its runs were silent.
+    pub(crate) silent: u32,
+}
+
+/// How often an experiment is made at most: as often as was asked for, else once, or as often as its silence must be
+/// seen to be weighed. `crashes`: whether the control crashed in its first run; where not, no silence says anything.
+pub(crate) fn most_runs(experiment: Experiment, asked: Option<u32>, crashes: bool) -> u32 {
+    let weighed = BY_CRASH.iter().any(|rule| rule.experiment == experiment);
+    match asked {
+        Some(runs) => runs,
+        None if weighed && crashes => SILENT_RUNS,
+        None => 1,
+    }
+}
+
 /// What may have happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -140,15 +167,15 @@ fn dma_only(hypothesis: Hypothesis) -> Option<bool> {
     }
 }
 
-/// Weighs all explanations. `effects`: what the experiments that were made gave; `object` and `order`: of the run with
+/// Weighs all explanations. `made`: the experiments that were made; `object` and `order`: of the run with
 /// SLUB debugging.
-pub(crate) fn weigh(
-    effects: &[(Experiment, &Effect)],
-    object: Option<(&WrittenObject, &Order)>,
-) -> Vec<Weighed> {
-    let reproduces = effects
+pub(crate) fn weigh(made: &[Made<'_>], object: Option<(&WrittenObject, &Order)>) -> Vec<Weighed> {
+    let control = made
         .iter()
-        .any(|(one, effect)| *one == Experiment::Control && matches!(effect, Effect::Same { .. }));
+        .find(|one| one.experiment == Experiment::Control);
+    let reproduces = control.is_some_and(|one| matches!(one.effect, Effect::Same { .. }));
+    // A crash that is itself rare may stay away for no reason.
+    let steady = control.is_some_and(|one| one.at_once);
     Hypothesis::ALL
         .into_iter()
         .map(|hypothesis| {
@@ -158,7 +185,8 @@ pub(crate) fn weigh(
                 .collect();
             // Where the run does not crash as it is, a silence says nothing.
             let by_crash = BY_CRASH.iter().filter(|_| reproduces);
-            predictions.extend(by_crash.filter_map(|rule| by_effect(hypothesis, rule, effects)));
+            predictions
+                .extend(by_crash.filter_map(|rule| by_effect(hypothesis, rule, made, steady)));
             Weighed {
                 hypothesis,
                 standing: all(&predictions),
@@ -182,13 +210,14 @@ fn all(predictions: &[Prediction]) -> Standing {
 fn by_effect(
     hypothesis: Hypothesis,
     rule: &ByCrash,
-    effects: &[(Experiment, &Effect)],
+    made: &[Made<'_>],
+    steady: bool,
 ) -> Option<Prediction> {
     let stays = (rule.stays)(hypothesis)?;
-    let (_, effect) = effects.iter().find(|(one, _)| *one == rule.experiment)?;
-    let came = match effect {
+    let made = made.iter().find(|one| one.experiment == rule.experiment)?;
+    let came = match made.effect {
         Effect::Same { .. } => Some(true),
-        Effect::NoCrash => Some(false),
+        Effect::NoCrash => (steady && made.silent >= SILENT_RUNS).then_some(false),
         Effect::Other { .. } | Effect::Read { .. } | Effect::Nothing { .. } => None,
     };
     // What all explanations say alike speaks for none.

@@ -121,8 +121,24 @@ pub(crate) fn decide(runs: &[Sorted], first_pair: u32, rules: Rules, ended: Ende
     standing
 }
 
+/// What runs that were at work when it was decided make of the decision, if they change it: the candidate's bug is there,
+/// or a claim that the candidate does not crash is broken by a crash of it.
+pub(crate) fn late(runs: &[Sorted], decided: &Decision) -> Option<Decision> {
+    if let Some(bug) = late_bug(runs) {
+        return Some(bug);
+    }
+    if !matches!(decided.verdict, Verdict::Fixed | Verdict::Changed) {
+        return None;
+    }
+    let mut all = Sides::default();
+    for run in runs {
+        all.count(run);
+    }
+    Some(all.claimed(runs)).filter(|now| now.verdict != decided.verdict)
+}
+
 /// That the candidate has shown the bug, also in a run that was left behind when it was decided.
-pub(crate) fn late_bug(runs: &[Sorted]) -> Option<Decision> {
+fn late_bug(runs: &[Sorted]) -> Option<Decision> {
     let mut all = Sides::default();
     for run in runs {
         all.count(run);
@@ -216,19 +232,22 @@ impl Sides {
 
     /// The claim holds.
     fn claimed(&self, runs: &[Sorted]) -> Decision {
-        let unread =
-            |run: &&Sorted| run.side == Side::Candidate && run.outcome == Outcome::UnreadCrash;
+        let unclear = |run: &&Sorted| {
+            let crash = matches!(run.outcome, Outcome::UnreadCrash | Outcome::EarlyCrash);
+            run.side == Side::Candidate && crash
+        };
         let shown = format!(
             "the baseline shows the bug ({} of {} runs)",
             self.baseline_bug, self.baseline_counts
         );
-        if let Some(run) = runs.iter().find(unread) {
+        if let Some(run) = runs.iter().find(unclear) {
+            let what = match run.outcome {
+                Outcome::EarlyCrash => "says nothing of the bug",
+                _ => "died, and of what is not known",
+            };
             return Decision {
                 verdict: Verdict::Inconclusive,
-                why: format!(
-                    "in pair {} the candidate died, and of what is not known: {}",
-                    run.pair, run.why
-                ),
+                why: format!("in pair {} the candidate {what}: {}", run.pair, run.why),
             };
         }
         if self.candidate_other > 0 {
@@ -293,7 +312,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Runs in words, a pair each: baseline and candidate as `B` (bug), `O` (other crash), `N` (no crash), `U` (unread
-    /// crash), `F` (says nothing), `-` (not there).
+    /// crash), `E` (early crash), `F` (says nothing), `-` (not there).
     pub(in crate::verify) fn runs(pairs: &str) -> Vec<Sorted> {
         let mut runs = Vec::new();
         for (pair, word) in (1..).zip(pairs.split_whitespace()) {
@@ -306,6 +325,7 @@ pub(super) mod tests {
                     'O' => Outcome::OtherCrash,
                     'N' => Outcome::NoCrash,
                     'U' => Outcome::UnreadCrash,
+                    'E' => Outcome::EarlyCrash,
                     'F' => Outcome::SaysNothing,
                     _ => continue,
                 };
@@ -432,6 +452,51 @@ pub(super) mod tests {
                 "the candidate shows the bug (1 of 1 runs); so does the baseline",
             )),
         );
+    }
+
+    #[test]
+    fn a_candidate_that_crashes_before_the_bug_could_show_is_not_fixed_by_silence() {
+        check("BN BE BN FN BN", None);
+        check(
+            "BN BE BN FN BN BN",
+            Some((
+                Inconclusive,
+                "in pair 2 the candidate says nothing of the bug: why 2",
+            )),
+        );
+        check(
+            "BE BE BE",
+            Some((
+                Inconclusive,
+                "3 of 3 runs of the candidate say nothing: why 3",
+            )),
+        );
+        // A failing baseline is none of the candidate's doing.
+        let fixed = decide(&runs("BN EN BN BN BN"), 1, RULES, Ended::NotYet);
+        assert_eq!(fixed.decision.unwrap().verdict, Fixed);
+    }
+
+    #[test]
+    fn a_crash_that_comes_after_the_decision_changes_it() {
+        let check = |decided: &str, all: &str, expected: Option<Verdict>| {
+            let standing = decide(&runs(decided), 1, RULES, Ended::NotYet);
+            let found = late(&runs(all), &standing.decision.unwrap());
+            assert_eq!(found.map(|one| one.verdict), expected, "{all}");
+        };
+        let fixed = "BN BN BN BN";
+        check(fixed, "BN BN BN BN -N B-", None);
+        check(fixed, "BN BN BN BN -B", Some(NotFixed));
+        check(fixed, "BN BN BN BN -O", Some(Changed));
+        check(fixed, "BN BN BN BN -U", Some(Inconclusive));
+        check(fixed, "BN BN BN BN BF BE", Some(Inconclusive));
+        // The baseline may crash as it likes, and what fails is no crash.
+        check(fixed, "BN BN BN BN OF U-", None);
+        let changed = "BO BN BN BN";
+        check(changed, "BO BN BN BN -O", None);
+        check(changed, "BO BN BN BN -U", Some(Inconclusive));
+        let inconclusive = "BF BF BF";
+        check(inconclusive, "BF BF BF -O", None);
+        check(inconclusive, "BF BF BF -B", Some(NotFixed));
     }
 
     #[test]

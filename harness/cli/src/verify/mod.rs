@@ -43,6 +43,8 @@ pub(crate) enum Outcome {
     NoCrash,
     /// The kernel died, and of what is not known: it may be the bug.
     UnreadCrash,
+    /// It crashed otherwise, before all that the bug needs had happened: neither the bug nor a survival.
+    EarlyCrash,
     /// Nothing: infrastructure failed, or what the bug needs did not happen.
     SaysNothing,
 }

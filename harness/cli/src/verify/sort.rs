@@ -44,8 +44,8 @@ pub(crate) struct Sorted {
 pub(crate) enum Reference {
     /// The golden's.
     Golden,
-    /// The baseline's own, which is another than the golden's: that of the run with this index, of this pair. What it
-    /// showed itself proves nothing, as it says what is looked for; pairs count from the next one on.
+    /// The baseline's own, while no run of it has shown the golden's: that of the run with this index, of this pair. What
+    /// it showed itself proves nothing, as it says what is looked for; pairs count from the next one on.
     Own {
         /// Index among the runs.
         run: usize,
@@ -93,15 +93,20 @@ pub(crate) fn sort(runs: &[Run], scenario: &Scenario, same_device: bool) -> Sort
             Verdict::Inconclusive if run.died => (Outcome::UnreadCrash, run.why.clone()),
             Verdict::Inconclusive => (Outcome::SaysNothing, run.why.clone()),
             other => {
-                let outcome = match other {
-                    Verdict::NoCrash => Outcome::NoCrash,
-                    _ => Outcome::OtherCrash,
-                };
-                match missing(run, trigger, scenario, same_device) {
-                    None => (outcome, String::new()),
-                    Some(why) => (
+                let crashed = other != Verdict::NoCrash;
+                match (crashed, missing(run, trigger, scenario, same_device)) {
+                    (false, None) => (Outcome::NoCrash, String::new()),
+                    (true, None) => (Outcome::OtherCrash, String::new()),
+                    (false, Some(why)) => (
                         Outcome::SaysNothing,
                         format!("what the bug needs did not happen: {why}"),
+                    ),
+                    (true, Some(why)) => (
+                        Outcome::EarlyCrash,
+                        format!(
+                            "it crashed ({}) before what the bug needs had happened: {why}",
+                            crash(run)
+                        ),
                     ),
                 }
             }
@@ -123,19 +128,30 @@ fn is_bug(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::SameCrash | Verdict::SameBug)
 }
 
-/// The golden's crash, unless the first crash of the baseline that could be read is another one.
+/// The crash of a run in words.
+fn crash(run: &Run) -> &str {
+    let title = run.signature.as_ref().map(|one| one.title.as_str());
+    title.unwrap_or("its signature is not there")
+}
+
+/// The golden's crash, if the baseline has ever shown it; else the baseline's first crash that could be read. So a stray
+/// crash of the baseline does not stand for the bug once the bug is there.
 fn reference(runs: &[Run]) -> Reference {
+    let baseline = |run: &&Run| run.side == Side::Baseline;
+    if runs.iter().filter(baseline).any(|run| is_bug(run.verdict)) {
+        return Reference::Golden;
+    }
     let crashed = |(_, run): &(usize, &Run)| {
-        let told = is_bug(run.verdict) || run.verdict == Verdict::Different;
-        run.side == Side::Baseline && told && run.signature.is_some()
+        let other = run.verdict == Verdict::Different && run.signature.is_some();
+        run.side == Side::Baseline && other
     };
     let first = runs.iter().enumerate().filter(crashed);
     match first.min_by_key(|(_, run)| run.pair) {
-        Some((index, run)) if run.verdict == Verdict::Different => Reference::Own {
+        Some((index, run)) => Reference::Own {
             run: index,
             pair: run.pair,
         },
-        _ => Reference::Golden,
+        None => Reference::Golden,
     }
 }
 
@@ -235,7 +251,7 @@ mod tests {
         assert_eq!(outcomes, expected, "{:?}", found.runs);
     }
 
-    use Outcome::{Bug, NoCrash, OtherCrash, SaysNothing, UnreadCrash};
+    use Outcome::{Bug, EarlyCrash, NoCrash, OtherCrash, SaysNothing, UnreadCrash};
     use Side::{Baseline, Candidate};
 
     #[test]
@@ -257,15 +273,37 @@ mod tests {
     fn where_the_baseline_crashes_otherwise_than_the_golden_its_own_crash_is_the_bug() {
         check(
             &[
-                run(2, Baseline, Verdict::SameCrash),
+                run(2, Baseline, Verdict::Different),
                 run(1, Candidate, Verdict::Different),
                 run(1, Baseline, Verdict::Different),
+                run(2, Candidate, Verdict::SameCrash),
             ],
             true,
             Reference::Own { run: 2, pair: 1 },
-            &[OtherCrash, Bug, Bug],
+            &[Bug, Bug, Bug, OtherCrash],
         );
         assert_eq!(Reference::Own { run: 2, pair: 1 }.first_pair(), 2);
+    }
+
+    #[test]
+    fn a_stray_crash_of_the_baseline_is_not_the_bug_once_the_golden_s_was_there() {
+        let stray = run(1, Baseline, Verdict::Different);
+        let candidate = run(1, Candidate, Verdict::NoCrash);
+        check(
+            &[stray.clone(), candidate.clone()],
+            true,
+            Reference::Own { run: 0, pair: 1 },
+            &[Bug, NoCrash],
+        );
+        let later = [
+            stray,
+            candidate,
+            run(2, Candidate, Verdict::SameCrash),
+            run(2, Baseline, Verdict::SameBug),
+        ];
+        let outcomes = [OtherCrash, NoCrash, Bug, Bug];
+        check(&later, true, Reference::Golden, &outcomes);
+        assert_eq!(Reference::Golden.first_pair(), 1);
     }
 
     #[test]
@@ -288,17 +326,17 @@ mod tests {
     }
 
     #[test]
-    fn another_crash_before_the_fault_says_nothing_about_the_bug() {
+    fn another_crash_before_the_fault_is_neither_the_bug_nor_a_survival() {
         let early = Run {
             evidence: served(None),
             ..run(1, Candidate, Verdict::Different)
         };
-        check(
-            &[run(1, Baseline, Verdict::SameCrash), early],
-            true,
-            Reference::Golden,
-            &[Bug, SaysNothing],
-        );
+        let title = early.signature.as_ref().unwrap().title.clone();
+        let runs = [run(1, Baseline, Verdict::SameCrash), early];
+        check(&runs, true, Reference::Golden, &[Bug, EarlyCrash]);
+        let why = &sort(&runs, &scenario(), true).runs[1].why;
+        let begin = format!("it crashed ({title}) before what the bug needs had happened: ");
+        assert!(why.starts_with(&begin), "{why}");
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(crate) struct Tally {
     pub(crate) no_crash: u32,
     /// Deaths of which nothing is known.
     pub(crate) unread_crash: u32,
+    /// Other crashes before all that the bug needs had happened.
+    pub(crate) early_crash: u32,
     /// Runs that say nothing.
     pub(crate) says_nothing: u32,
     /// How often the bug showed, of the runs that say something.
@@ -62,6 +64,7 @@ impl Tally {
                 Outcome::OtherCrash => tally.other_crash += 1,
                 Outcome::NoCrash => tally.no_crash += 1,
                 Outcome::UnreadCrash => tally.unread_crash += 1,
+                Outcome::EarlyCrash => tally.early_crash += 1,
                 Outcome::SaysNothing => tally.says_nothing += 1,
             }
             let known = tally.reasons.contains_key(&run.why);

@@ -40,7 +40,7 @@ pub(crate) struct Line<'a> {
 pub(crate) fn run(line: &Line<'_>) -> String {
     let width = line.budget.to_string().len();
     let style = match (line.side, line.outcome) {
-        (_, Outcome::SaysNothing | Outcome::UnreadCrash) => WARN,
+        (_, Outcome::SaysNothing | Outcome::UnreadCrash | Outcome::EarlyCrash) => WARN,
         (Side::Baseline, Outcome::Bug) | (Side::Candidate, Outcome::NoCrash) => GOOD,
         (Side::Baseline, Outcome::NoCrash) => Style::new(),
         _ => BAD,
@@ -174,12 +174,13 @@ fn table(out: &mut String, baseline: &Tally, candidate: &Tally) {
     };
     line("", "baseline", "candidate");
     type Count = fn(&Tally) -> u32;
-    let counts: [(&str, Count, bool); 6] = [
+    let counts: [(&str, Count, bool); 7] = [
         ("runs", |t| t.runs, true),
         ("the bug", |t| t.bug, true),
         ("another crash", |t| t.other_crash, false),
         ("no crash", |t| t.no_crash, true),
         ("unread crash", |t| t.unread_crash, false),
+        ("early crash", |t| t.early_crash, false),
         ("says nothing", |t| t.says_nothing, false),
     ];
     for (name, count, always) in counts {

@@ -301,7 +301,8 @@ fn came(verdict: Verdict, why: &str) -> Came {
     match verdict {
         Verdict::SameCrash | Verdict::SameBug => Came::Bug,
         Verdict::NoCrash => Came::Silence,
-        Verdict::Different | Verdict::Inconclusive => Came::Nothing(format!("{verdict}: {why}")),
+        Verdict::Different => Came::Otherwise(format!("{verdict}: {why}")),
+        Verdict::Inconclusive => Came::Nothing(format!("{verdict}: {why}")),
     }
 }
 

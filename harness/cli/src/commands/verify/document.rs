@@ -162,7 +162,7 @@ fn case(
 fn of(side: Side, outcome: Outcome, summary: &Summary) -> CaseOutcome {
     let expected = summary.question.expected;
     match (side, outcome) {
-        (_, Outcome::SaysNothing | Outcome::UnreadCrash) => {
+        (_, Outcome::SaysNothing | Outcome::UnreadCrash | Outcome::EarlyCrash) => {
             if summary.verdict == Verdict::Inconclusive {
                 CaseOutcome::Error
             } else {
@@ -183,12 +183,13 @@ fn of(side: Side, outcome: Outcome, summary: &Summary) -> CaseOutcome {
 
 fn runs(summary: &Summary) -> Section {
     type Count = fn(&Tally) -> u32;
-    let counts: [(&str, Count); 6] = [
+    let counts: [(&str, Count); 7] = [
         ("runs", |t| t.runs),
         ("the bug", |t| t.bug),
         ("another crash", |t| t.other_crash),
         ("no crash", |t| t.no_crash),
         ("a death of which nothing is known", |t| t.unread_crash),
+        ("another crash before the bug could show", |t| t.early_crash),
         ("says nothing", |t| t.says_nothing),
     ];
     let (a, b) = (&summary.baseline, &summary.candidate);

@@ -112,6 +112,11 @@ pub(super) fn confidence(text: &str) -> Result<f64, String> {
     }
 }
 
+/// When this limit ends; `None` if it is so far away that the clock has no such time, which is no limit.
+fn until(limit: Duration) -> Option<Instant> {
+    Instant::now().checked_add(limit)
+}
+
 impl Args {
     /// Runs the command.
     pub(crate) fn run(self) -> Outcome {
@@ -164,7 +169,7 @@ impl Args {
             },
             jobs: self.jobs,
             seed: question.seed,
-            until: self.time_limit.map(|limit| Instant::now() + limit),
+            until: self.time_limit.and_then(until),
             json: self.json,
             quiet: self.report.takes_stdout(),
             verbose: self.verbose,
@@ -296,5 +301,11 @@ mod tests {
         for wrong in ["1", "0.2", "NaN", "x", "-1", "inf"] {
             assert!(confidence(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_time_limit_beyond_the_clock_is_none() {
+        assert!(until(Duration::from_secs(90)) > Some(Instant::now()));
+        assert_eq!(until(Duration::MAX), None);
     }
 }

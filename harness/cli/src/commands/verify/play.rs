@@ -111,14 +111,13 @@ impl Match<'_> {
                         (taken, Some(waiting))
                     }
                 };
-                if outcome.standing.decision.is_some() {
-                    shared.enough.store(true, Ordering::SeqCst);
-                }
                 // Where results can't be told any more, those at work end and no more are begun.
                 if let Err(error) = taken {
-                    shared.enough.store(true, Ordering::SeqCst);
                     broken.get_or_insert(error);
                 }
+                // The first crash of the golden's bug may also take a decision back that was made about another one.
+                let enough = broken.is_some() || outcome.standing.decision.is_some();
+                shared.enough.store(enough, Ordering::SeqCst);
                 // The worker hears that its end was dropped, and goes on if there is more to do.
                 drop(waiting);
             }
@@ -135,7 +134,7 @@ impl Match<'_> {
         sort(runs, &self.baseline.plan.scenario, self.same_device)
     }
 
-    /// Sorts all there is anew: the first crash of the baseline tells what the others are held against.
+    /// Sorts all there is anew: the crashes of the baseline tell what the others are held against.
     fn settle(&self, outcome: &mut Outcome, ended: Ended) {
         let runs: Vec<Run> = outcome.runs.iter().map(|one| one.run.clone()).collect();
         outcome.sorting = self.sorted(&runs);
@@ -185,14 +184,13 @@ impl Match<'_> {
         } else {
             Ended::TimeLimit
         };
-        // Runs that were at work when it was decided may show what the others did not: the candidate's bug.
+        // Runs that were at work when it was decided may show what the others did not: the candidate's bug, or a crash.
         let ended = outcome.ended;
-        if !decided {
+        let Some(decided) = &outcome.standing.decision else {
             self.settle(outcome, ended);
             return;
-        }
-        let late = decide::late_bug(&outcome.sorting.runs);
-        if let Some(decision) = late {
+        };
+        if let Some(decision) = decide::late(&outcome.sorting.runs, decided) {
             outcome.standing.decision = Some(decision);
         }
     }

@@ -52,9 +52,10 @@ pub(crate) struct Args {
     /// Boot nothing: list the experiments, whether this kernel and machine offer them, and why not
     #[arg(long)]
     list: bool,
-    /// Repeat an experiment up to N times, until it crashes or has its memory read
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MOST_ATTEMPTS))]
-    attempts: u32,
+    /// Repeat an experiment up to N times, until it crashes or has its memory read [default: 1; up to 3 while
+    /// swiotlb, iommu or init-on-free are silent and the control was not, as fewer silent runs prove nothing]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MOST_ATTEMPTS))]
+    attempts: Option<u32>,
     /// Print one JSON object a line on stdout; the last one is the result
     #[arg(long)]
     json: bool,

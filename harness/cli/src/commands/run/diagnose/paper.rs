@@ -170,7 +170,7 @@ fn case(entry: &Entry, folder: &CampaignFolder) -> Case {
                 Effect::Nothing { .. } => Outcome::Error,
                 _ => Outcome::Unjudged,
             };
-            (outcome, present::effect_text(effect))
+            (outcome, present::became(&entry.state))
         }
     };
     let mut case = Case::new(entry.experiment.name(), outcome, why);

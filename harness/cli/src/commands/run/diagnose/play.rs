@@ -23,6 +23,7 @@ use crate::diagnose::experiment::{self, Experiment};
 use crate::diagnose::present;
 use crate::diagnose::record::{self, Diagnosis, Entry, Run, State};
 use crate::diagnose::seen::{Effect, Seen};
+use crate::diagnose::weigh;
 use crate::diagnose::wire::Wire;
 use crate::exit::Exit;
 use crate::extract::{self, How, stale};
@@ -45,8 +46,8 @@ pub(super) struct Bout<'a> {
     pub(super) random_caches: bool,
     /// Jiffies a second, by the configuration.
     pub(super) hz: Option<u64>,
-    /// How often an experiment is made at most.
-    pub(super) attempts: u32,
+    /// How often an experiment is made at most, if that was asked for.
+    pub(super) attempts: Option<u32>,
     pub(super) json: bool,
     pub(super) progress: &'a Progress,
     pub(super) stop: &'a StopFlag,
@@ -86,6 +87,7 @@ impl Bout<'_> {
         let of = waiting(&diagnosis.experiments);
         let mut number = 0;
         for at in 0..diagnosis.experiments.len() {
+            let crashes = record::crashes_at_once(&diagnosis.experiments);
             let Some(entry) = diagnosis.experiments.get_mut(at) else {
                 break;
             };
@@ -101,16 +103,17 @@ impl Bout<'_> {
                     .experiment
                     .append(&self.caches(notes.control.as_deref()));
             }
-            let runs = self.experiment(entry, &folder, &mut notes);
+            let most = weigh::most_runs(entry.experiment, self.attempts, crashes);
+            let runs = self.experiment(entry, most, &folder, &mut notes);
             if !runs.is_empty() {
                 let effect = record::together(&runs);
+                entry.state = State::Done { effect, runs };
                 if !self.json {
                     output::note(&format!(
                         "{name}: {}\n",
-                        output::printable(&present::effect_text(&effect))
+                        output::printable(&present::became(&entry.state))
                     ));
                 }
-                entry.state = State::Done { effect, runs };
             }
             if self.json {
                 output::print_json(&Line::Experiment {
@@ -150,8 +153,8 @@ impl Bout<'_> {
 
     /// What follows from what there is.
     fn settle(&self, diagnosis: &mut Diagnosis, notes: &Notes, begin: Instant) {
-        let effects = record::effects(&diagnosis.experiments);
-        diagnosis.findings = conclude::conclude(&effects, &notes.seen);
+        let made = record::made(&diagnosis.experiments);
+        diagnosis.findings = conclude::conclude(&made, &notes.seen);
         diagnosis.seen = notes.seen.clone();
         diagnosis.interrupted = self.stop.is_stopped();
         diagnosis.took_ms = millis(begin.elapsed());
@@ -160,8 +163,15 @@ impl Bout<'_> {
         diagnosis.exit = if met { Exit::Met } else { Exit::Inconclusive } as u8;
     }
 
-    /// Its runs: until one crashes or has its memory read, or there were enough. One that somebody stopped is none.
-    fn experiment(&self, entry: &Entry, folder: &CampaignFolder, notes: &mut Notes) -> Vec<Run> {
+    /// Its runs: until one crashes or has its memory read, or there were `most`. One that somebody stopped is none. One that
+    /// says nothing is repeated only if that was asked for.
+    fn experiment(
+        &self,
+        entry: &Entry,
+        most: u32,
+        folder: &CampaignFolder,
+        notes: &mut Notes,
+    ) -> Vec<Run> {
         let mut runs = Vec::new();
         let plan = match changed(self.bench.plan, entry) {
             Ok(plan) => plan,
@@ -178,12 +188,12 @@ impl Bout<'_> {
             plan: &plan,
             ..self.bench
         };
-        for attempt in 1..=self.attempts {
+        for attempt in 1..=most {
             let begin = Instant::now();
             let note = CampaignNote {
                 name: folder.name(),
                 attempt,
-                of: self.attempts,
+                of: most,
             };
             let ended = bench.boot(
                 self.progress,
@@ -206,10 +216,11 @@ impl Bout<'_> {
                 let (verdict, why) = (comparison.verdict, comparison.why.clone());
                 effect(entry.experiment, verdict, &why, path.as_deref(), notes)
             };
-            let last = matches!(
-                effect,
-                Effect::Same { .. } | Effect::Other { .. } | Effect::Read { .. }
-            );
+            let last = match effect {
+                Effect::Same { .. } | Effect::Other { .. } | Effect::Read { .. } => true,
+                Effect::NoCrash => false,
+                Effect::Nothing { .. } => self.attempts.is_none(),
+            };
             runs.push(Run {
                 folder: path,
                 effect,
