@@ -12,7 +12,33 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use support::{command, finish, one_at_a_time, scratch};
+use support::{finish, one_at_a_time, scratch};
+
+/// What tells recrash which part this is, or that it runs in an engine's job: what runs the tests may be one.
+const OF_ENGINES: [&str; 13] = [
+    "CI_NODE_INDEX",
+    "CI_NODE_TOTAL",
+    "GITHUB_ACTIONS",
+    "GITHUB_BASE_REF",
+    "GITHUB_STEP_SUMMARY",
+    "HQ_TASK_ID",
+    "JOB_COMPLETION_INDEX",
+    "RECRASH_PARTITIONS",
+    "SLURM_ARRAY_TASK_COUNT",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_ARRAY_TASK_MAX",
+    "SLURM_ARRAY_TASK_MIN",
+    "SLURM_ARRAY_TASK_STEP",
+];
+
+/// `recrash` with these arguments, in no engine's job.
+fn command(args: &[&str]) -> Command {
+    let mut command = support::command(args);
+    for name in OF_ENGINES {
+        command.env_remove(name);
+    }
+    command
+}
 
 /// Two combinations of which one crashes, on the kernel that does it in seconds.
 const MATRIX: [&str; 6] = [

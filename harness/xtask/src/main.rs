@@ -18,6 +18,9 @@ struct Step {
     env: &'static [(&'static str, &'static str)],
 }
 
+/// The step before which the programs that only tests need are installed.
+const TESTS: &str = "tests";
+
 /// In order: cheap before dear, and first what a person may have to do something about.
 const STEPS: &[Step] = &[
     Step {
@@ -56,7 +59,7 @@ const STEPS: &[Step] = &[
         env: &[("RUSTDOCFLAGS", "--deny warnings")],
     },
     Step {
-        name: "tests",
+        name: TESTS,
         args: &["test", "--workspace", "--no-fail-fast"],
         env: &[],
     },
@@ -75,7 +78,7 @@ fn main() -> ExitCode {
         [command] if command == "verify" => verify(),
         _ => {
             eprintln!(
-                "usage: cargo verify\n\nInstalls what the tests need (as root), checks format, sets up what is missing, checks lints, documentation and all tests, in this order, and stops at the first failure."
+                "usage: cargo verify\n\nChecks format, sets up what is missing, checks lints and documentation, installs what only the tests need (as root; else it prints the command) and runs all tests, in this order, and stops at the first failure."
             );
             ExitCode::from(USAGE)
         }
@@ -83,12 +86,20 @@ fn main() -> ExitCode {
 }
 
 fn verify() -> ExitCode {
-    if let Err(error) = ensure_components().and_then(|()| tools::ensure()) {
+    if let Err(error) = ensure_components() {
         eprintln!("error: {error:#}");
         return ExitCode::from(USAGE);
     }
     let mut done = Vec::new();
     for step in STEPS {
+        // Only the tests need them: whoever cannot install them has the other steps all the same.
+        if step.name == TESTS
+            && let Err(error) = tools::ensure()
+        {
+            eprintln!("error: {error:#}");
+            summarise(&done);
+            return ExitCode::from(USAGE);
+        }
         eprintln!("==> {}: cargo {}", step.name, step.args.join(" "));
         let begin = Instant::now();
         let code = run(step);
@@ -257,7 +268,7 @@ mod tests {
     #[test]
     fn tests_run_last_and_after_the_set_up() {
         let names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
-        assert_eq!(names.last(), Some(&"tests"));
+        assert_eq!(names.last(), Some(&TESTS));
         assert!(names.contains(&"set-up"));
     }
 }

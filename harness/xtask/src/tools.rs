@@ -77,19 +77,25 @@ pub(crate) fn ensure() -> Result<()> {
     let install = || {
         let mut words: Vec<&str> = INSTALL.split(' ').chain(missing.iter().copied()).collect();
         let program = words.remove(0);
-        duct::cmd(program, words).stdout_to_stderr().run()
+        apt(program, words)
     };
     if install().is_err() {
         // Lists may be missing or older than the archive.
         let mut words = UPDATE.split(' ');
         let program = words.next().unwrap_or_default();
-        duct::cmd(program, words)
-            .stdout_to_stderr()
-            .run()
-            .context(UPDATE)?;
+        apt(program, words.collect()).context(UPDATE)?;
         install().with_context(|| format!("{INSTALL} {}", missing.join(" ")))?;
     }
     Ok(())
+}
+
+/// Runs it so that it asks nothing: nobody may be there to answer.
+fn apt(program: &str, words: Vec<&str>) -> std::io::Result<std::process::Output> {
+    duct::cmd(program, words)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin_null()
+        .stdout_to_stderr()
+        .run()
 }
 
 /// What a person runs to install packages.

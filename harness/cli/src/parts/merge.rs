@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::Found;
-use super::{Part, RunResult, Whole};
+use super::{Kernel, Part, RunResult, Whole};
 use crate::exit::Exit;
 use crate::output::printable;
 use crate::partition::Scheme;
@@ -29,6 +29,8 @@ pub(crate) struct Merged {
     pub(crate) remarks: Vec<String>,
     /// What the parts note of how their runs were made, each once.
     pub(crate) notes: Vec<String>,
+    /// The kernels that were booted, by target.
+    pub(crate) kernels: BTreeMap<String, Kernel>,
     /// The runs' results, by number.
     pub(crate) results: BTreeMap<u32, RunResult>,
     /// When the first one began.
@@ -105,10 +107,12 @@ pub(crate) fn merge(found: Vec<Found>) -> Result<Merged, Vec<String>> {
         incomplete: Vec::new(),
         remarks: Vec::new(),
         notes: Vec::new(),
+        kernels: BTreeMap::new(),
         results: BTreeMap::new(),
         started: started.unwrap_or_default().to_owned(),
         wall_ms: 0,
     };
+    let mut noted = BTreeSet::new();
     let mut by_number: BTreeMap<u32, Vec<&Found>> = BTreeMap::new();
     for one in &found {
         by_number
@@ -121,7 +125,7 @@ pub(crate) fn merge(found: Vec<Found>) -> Result<Merged, Vec<String>> {
             None => merged.missing.push(number),
             Some(same) => {
                 wrong.extend(contradictions(number, same));
-                merged.take(number, same);
+                merged.take(number, same, &mut noted);
             }
         }
     }
@@ -246,8 +250,8 @@ fn contradictions(number: u32, same: &[&Found]) -> Vec<String> {
 
 impl Merged {
     /// Takes a part; of several files that do not contradict each other the one that says most, the earlier of two equals.
-    fn take(&mut self, number: u32, same: &[&Found]) {
-        let says_most = |one: &&&Found| {
+    fn take<'f>(&mut self, number: u32, same: &[&'f Found], noted: &mut BTreeSet<&'f str>) {
+        let says_most = |one: &&'f Found| {
             let part = &one.part;
             let conclusive = part.results.iter().filter(|r| is_conclusive(r)).count();
             (
@@ -256,7 +260,7 @@ impl Merged {
                 std::cmp::Reverse(part.started.clone()),
             )
         };
-        let Some(chosen) = same.iter().max_by_key(says_most) else {
+        let Some(chosen) = same.iter().copied().max_by_key(says_most) else {
             return;
         };
         let part = &chosen.part;
@@ -276,10 +280,13 @@ impl Merged {
             });
         }
         for note in &part.notes {
-            if !self.notes.contains(note) {
+            if noted.insert(note) {
                 self.notes.push(note.clone());
             }
         }
+        let kernels = part.kernels.iter();
+        self.kernels
+            .extend(kernels.map(|(target, kernel)| (target.clone(), kernel.clone())));
         self.wall_ms = self.wall_ms.saturating_add(part.wall_ms);
         let results = part.results.iter().map(|one| (one.run, one.clone()));
         self.results.extend(results);

@@ -54,11 +54,7 @@ impl Cluster {
         fs::set_permissions(&key, private).unwrap();
         fs::write(folder.join("slurm.conf"), configuration(folder, &socket)).unwrap();
         // Nothing of cgroups is used: in a container they are not ours to change.
-        fs::write(
-            folder.join("cgroup.conf"),
-            "CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n",
-        )
-        .unwrap();
+        fs::write(folder.join("cgroup.conf"), without_cgroups()).unwrap();
 
         let mut cluster = Self {
             folder: folder.to_owned(),
@@ -200,6 +196,24 @@ fn find(program: &str) -> Option<PathBuf> {
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
     let mut files = folders.map(|folder| folder.join(program));
     files.find(|file| file.is_file())
+}
+
+/// The `cgroup.conf` by which this Slurm leaves cgroups alone.
+fn without_cgroups() -> &'static str {
+    let output = Command::new(find("slurmd").unwrap())
+        .arg("-V")
+        .output()
+        .unwrap();
+    // `slurm-wlm 22.05.8`, `slurm 24.05.2`.
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text.split_whitespace().last().unwrap_or_default();
+    let mut numbers = version.split('.').map_while(|one| one.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    // Before, there was no `disabled`; after, no CgroupAutomount.
+    match version >= (23, 11) {
+        true => "CgroupPlugin=disabled\n",
+        false => "CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n",
+    }
 }
 
 /// Who runs this: Slurm's own user, and the only one whose jobs it runs.

@@ -221,7 +221,20 @@ fn gitlabs_pipeline_makes_the_parts_and_then_merges_them() {
     let pipeline = yaml(Engine::Gitlab, &HOSTILE).remove(0);
     assert_eq!(pipeline["recrash:part"]["parallel"], 16);
     assert_eq!(pipeline["recrash:merge"]["needs"][0]["job"], "recrash:part");
-    assert_eq!(pipeline["recrash:merge"]["when"], "always");
+    // A job without rules is in no merge request's pipeline; a `when` beside rules is none of theirs.
+    let conditions = |job: &str| {
+        let rules = pipeline[job]["rules"].as_array().unwrap();
+        rules
+            .iter()
+            .map(|rule| rule["if"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(conditions(".recrash"), conditions("recrash:merge"));
+    assert!(pipeline["recrash:part"]["rules"].is_null());
+    assert!(pipeline["recrash:merge"]["when"].is_null());
+    for rule in pipeline["recrash:merge"]["rules"].as_array().unwrap() {
+        assert_eq!(rule["when"], "always");
+    }
     let exclude = &pipeline["recrash:part"]["artifacts"]["exclude"];
     assert_eq!(exclude[0], "parts/**/vmcore");
 }
@@ -250,6 +263,12 @@ fn kubernetes_jobs_have_an_index_each_and_retry_only_what_says_nothing() {
     // podFailurePolicy wants it.
     assert_eq!(spec["template"]["spec"]["restartPolicy"], "Never");
     assert_eq!(documents[2]["spec"]["suspend"], true);
+    // Without recrash there is nothing to run.
+    for job in documents.iter().skip(1) {
+        let container = &job["spec"]["template"]["spec"]["containers"][0];
+        let script = container["command"][2].as_str().unwrap();
+        assert!(script.starts_with("set -e\ntrue\n"), "{script}");
+    }
 }
 
 /// Writes a program that is found before all others.

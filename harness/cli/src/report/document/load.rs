@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::{Document, Kind, SCHEMA};
+use super::{Document, Kind, SCHEMA, bound};
 use crate::failure::Failure;
 use crate::report::emit::JSON;
 use crate::report::run::{self, Parts};
@@ -16,6 +16,8 @@ use crate::subject::SIGNATURE;
 
 /// Largest document that is read, in bytes: a campaign of 10,000 attempts is smaller.
 const MAX_BYTES: u64 = 256 << 20;
+/// All documents that are read together.
+const MAX_BYTES_IN_ALL: u64 = 512 << 20;
 /// Largest signature, in bytes.
 const MAX_SIGNATURE: u64 = 1 << 20;
 /// Folders are looked through this far down.
@@ -32,11 +34,12 @@ pub(crate) fn all(path: &Path) -> Result<Vec<Document>, Failure> {
     if !meta.is_dir() {
         return Ok(vec![file(path)?]);
     }
-    if let Some(one) = folder(path)? {
+    let mut left = MAX_BYTES_IN_ALL;
+    if let Some(one) = folder(path, &mut left)? {
         return Ok(vec![one]);
     }
     let mut found = Vec::new();
-    walk(path, 0, &mut found)?;
+    walk(path, 0, &mut found, &mut left)?;
     leave_out_parts(&mut found);
     if found.is_empty() {
         let error = anyhow!(
@@ -53,22 +56,34 @@ pub(crate) fn all(path: &Path) -> Result<Vec<Document>, Failure> {
 /// # Errors
 /// It is none of this version, or cannot be read; the error says where it breaks off.
 pub(crate) fn file(path: &Path) -> Result<Document, Failure> {
+    let mut left = MAX_BYTES_IN_ALL;
+    one(path, &mut left)
+}
+
+/// The same; of `left` bytes for all of them it takes its own.
+fn one(path: &Path, left: &mut u64) -> Result<Document, Failure> {
     let name = || path.display().to_string();
     let file = std::fs::File::open(path).with_context(name)?;
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1)
+    let most = MAX_BYTES.min(*left);
+    file.take(most + 1)
         .read_to_end(&mut bytes)
         .with_context(name)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(Failure::usage(anyhow!(
-            "{}: over {} MiB, so no report",
+    let size = bytes.len() as u64;
+    if size > most {
+        let error = anyhow!(
+            "{}: over {} MiB, or all reports together over {} MiB",
             path.display(),
-            MAX_BYTES >> 20
-        )));
+            MAX_BYTES >> 20,
+            MAX_BYTES_IN_ALL >> 20
+        );
+        return Err(Failure::usage(error).hint("name fewer reports"));
     }
+    *left -= size;
     let mut document = of_bytes(&bytes).with_context(name).map_err(|error| {
         Failure::usage(error).hint("recrash report --schema describes the form")
     })?;
+    bound::clip(&mut document);
     document.base = path.parent().map(Path::to_owned);
     Ok(document)
 }
@@ -96,10 +111,10 @@ fn of_bytes(bytes: &[u8]) -> anyhow::Result<Document> {
 }
 
 /// The document of a result's own folder; `None` where it is none.
-fn folder(path: &Path) -> Result<Option<Document>, Failure> {
+fn folder(path: &Path, left: &mut u64) -> Result<Option<Document>, Failure> {
     let kept = path.join(JSON);
     if kept.is_file() {
-        return file(&kept).map(Some);
+        return one(&kept, left).map(Some);
     }
     if path.join(MANIFEST).is_file() {
         return of_run(path).map(Some);
@@ -107,7 +122,7 @@ fn folder(path: &Path) -> Result<Option<Document>, Failure> {
     Ok(None)
 }
 
-fn walk(path: &Path, depth: usize, out: &mut Vec<Document>) -> Result<(), Failure> {
+fn walk(path: &Path, depth: usize, out: &mut Vec<Document>, left: &mut u64) -> Result<(), Failure> {
     let name = || path.display().to_string();
     let mut entries: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(path).with_context(name)? {
@@ -126,9 +141,9 @@ fn walk(path: &Path, depth: usize, out: &mut Vec<Document>) -> Result<(), Failur
                 path.display()
             )));
         }
-        match folder(&entry)? {
+        match folder(&entry, left)? {
             Some(document) => out.push(document),
-            None if depth + 1 < MAX_DEPTH => walk(&entry, depth + 1, out)?,
+            None if depth + 1 < MAX_DEPTH => walk(&entry, depth + 1, out, left)?,
             None => {}
         }
     }
@@ -254,6 +269,20 @@ mod tests {
         let found = all(root.path()).unwrap();
         let names: Vec<&str> = found.iter().map(|one| &*one.name).collect();
         assert_eq!(names, ["campaign", "run-2"]);
+    }
+
+    #[test]
+    fn documents_together_are_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(JSON);
+        let document = Document::new(Kind::Run, "run", "fine", Exit::Met);
+        let bytes = serde_json::to_vec(&document).unwrap();
+        std::fs::write(&file, &bytes).unwrap();
+        let size = bytes.len() as u64;
+        let mut left = 2 * size - 1;
+        assert!(one(&file, &mut left).is_ok());
+        assert_eq!(left, size - 1);
+        assert!(one(&file, &mut left).is_err());
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 //! `report.json` and read back by `recrash report` and by whoever merges parts. Renders nothing and reads no dump.
 //!
 //! Guest text stands in it as it came: each renderer makes it harmless for its own medium.
+mod bound;
 mod case;
 pub(crate) mod crash;
 pub(crate) mod load;

@@ -6,6 +6,7 @@ mod marks;
 use recrash_machine::run::events::{Record, Said};
 use recrash_machine::run::folder::EVENTS;
 use recrash_machine::run::{HostEvent, Manifest};
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -147,24 +148,58 @@ fn name_missing(timeline: &mut Timeline, clocks: &Clocks) {
     timeline.missing.extend(missing);
 }
 
-/// Keeps what lies where it is looked at closely; of the rest, what the device was asked goes first.
-fn bound(timeline: &mut Timeline) {
+/// Leaves out marks where there are too many: those that say least go first, and of those that say the same amount as many
+/// in the beginning as in the end.
+pub(super) fn bound(timeline: &mut Timeline) {
     let excess = timeline.marks.len().saturating_sub(MAX_MARKS);
     if excess == 0 {
         return;
     }
-    let (from, to) = timeline.closer.unwrap_or((0.0, 0.0));
+    let mut ranks: BTreeMap<u8, Vec<usize>> = BTreeMap::new();
+    for (at, rank) in (0..).zip(ranks_of(timeline)) {
+        ranks.entry(rank).or_default().push(at);
+    }
     let mut left = excess;
-    timeline.marks.retain(|mark| {
-        let far = mark.at_ms < from || mark.at_ms > to;
-        let goes = left > 0 && far && mark.lane == Lane::Device;
-        left -= usize::from(goes);
-        !goes
+    let mut goes = HashSet::new();
+    for of_rank in ranks.values() {
+        let (all, some) = (of_rank.len(), left.min(of_rank.len()));
+        left -= some;
+        // So many of them, evenly: wherever the share that is due reaches another whole one.
+        let evenly = (0_usize..)
+            .zip(of_rank)
+            .filter(|(n, _)| (n + 1) * some / all > n * some / all);
+        goes.extend(evenly.map(|(_, at)| *at));
+    }
+    let mut at = 0;
+    timeline.marks.retain(|_| {
+        at += 1;
+        !goes.contains(&(at - 1))
     });
-    timeline.marks.truncate(MAX_MARKS);
     timeline.missing.push(format!(
         "{excess} of its events: no more than {MAX_MARKS} are shown"
     ));
+}
+
+/// How much each mark says, in their order.
+fn ranks_of(timeline: &Timeline) -> Vec<u8> {
+    let (from, to) = timeline.closer.unwrap_or((0.0, 0.0));
+    let death = timeline.marks.iter().position(|mark| mark.label == FAULT);
+    let rank = |(at, mark): (usize, &Mark)| {
+        let after = death.is_some_and(|death| at > death);
+        let near = mark.at_ms >= from && mark.at_ms <= to;
+        match mark.lane {
+            // The death, and that it was captured.
+            _ if death == Some(at) => 6,
+            Lane::Harness if after => 6,
+            Lane::Fault => 5,
+            Lane::Device if near => 2,
+            Lane::Device if after => 1,
+            Lane::Device => 0,
+            _ if near || after => 4,
+            _ => 1,
+        }
+    };
+    timeline.marks.iter().enumerate().map(rank).collect()
 }
 
 /// A mark of something at this time.

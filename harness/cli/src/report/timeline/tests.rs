@@ -131,6 +131,28 @@ fn of_too_many_events_those_near_the_crash_stay() {
     );
 }
 
+/// Whatever there is too much of, the fault, the death and the capture stay.
+#[test]
+fn of_too_many_events_the_death_and_what_follows_it_stay() {
+    let programs = |n: u64| {
+        json!({"at_ms": 200 + n, "source": "guest",
+               "data": {"at_ms": 200 + n, "event": "scenario-started", "comm": "agent", "cpu": 1}})
+    };
+    let near =
+        |n: u64| json!({"at_ms": 6052, "source": "device", "data": {"event": "reset", "n": n}});
+    for many in [&programs as &dyn Fn(u64) -> Value, &near] {
+        let mut events = run();
+        events.extend((0..1000).map(many));
+        events.push(host(9000, json!({"event": "guest-stopped"})));
+        let (timeline, text) = check(&events, CONSOLE);
+        assert_eq!(timeline.marks.len(), MAX_MARKS);
+        for kept in ["late write", FAULT, "guest stopped"] {
+            assert!(text.contains(kept), "{kept}: {text}");
+        }
+        assert!(timeline.marks.is_sorted_by(|a, b| a.at_ms <= b.at_ms));
+    }
+}
+
 #[test]
 fn a_line_that_is_no_event_is_counted() {
     let mut events = run();
