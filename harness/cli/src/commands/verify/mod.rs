@@ -35,8 +35,8 @@ Verdicts:
   fixed         the baseline shows the bug and the candidate does not, which is no luck at the confidence that is stated
   not-fixed     the candidate shows the bug; one crash of it is proof
   changed       the candidate does not show the bug, but crashes otherwise
-  inconclusive  the baseline does not show the bug, runs fail, the candidate never comes to what the bug needs, or the
-                budget is too small
+  inconclusive  the baseline does not show the bug, runs fail, the candidate never comes to what the bug needs or
+                crashes otherwise before it, or the budget is too small
 
 Exit codes:
   0  the verdict is the expected one (fixed, unless --expect says otherwise)
