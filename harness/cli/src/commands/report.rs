@@ -62,10 +62,7 @@ impl Args {
     }
 
     fn document(&self) -> Result<Document, Failure> {
-        let mut documents = Vec::new();
-        for path in &self.results {
-            documents.extend(load::all(path)?);
-        }
+        let documents = load::all(&self.results)?;
         merge::merged(documents).ok_or_else(|| Failure::usage(anyhow!("there is no result")))
     }
 }

@@ -1,6 +1,7 @@
 //! Finds and reads the parts that a command line names. They come from other machines, so nothing in them is trusted: sizes
 //! are bounded, links are not followed, and what a part says of itself is checked against itself.
 use anyhow::{Context, Result, anyhow, bail};
+use recrash_machine::run::manifest::MANIFEST;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ const MOST_BYTES: u64 = 64 << 20;
 const MOST_BYTES_IN_ALL: u64 = 512 << 20;
 /// Folders below one that is named: an artifact's, the runs', `campaigns`, the campaign's own.
 const DEPTH: usize = 8;
+/// Folders that runs may lie in, from the part's own up: the campaign's, `campaigns`, the one that all were written into.
+const ABOVE: usize = 3;
 /// Entries that are looked at below one folder.
 const MOST_ENTRIES: usize = 1 << 20;
 
@@ -45,7 +48,10 @@ pub(crate) fn all(places: &[PathBuf]) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     for file in files {
         match one(&file, &mut left) {
-            Ok(part) => found.push(Found { file, part }),
+            Ok(mut part) => {
+                find_runs(&mut part, &file);
+                found.push(Found { file, part });
+            }
             Err(error) => wrong.push(format!("{error:#}")),
         }
     }
@@ -116,6 +122,25 @@ fn one(file: &Path, left: &mut u64) -> Result<Part> {
     *left -= size;
     let part = parse(&bytes).map_err(|why| anyhow!("{name}: {why}"))?;
     Ok(part)
+}
+
+/// Runs are named by where they lay on the machine that made them. One that came here with its part lies beside it, in the
+/// folder that both were written into, and is then named by where it is now.
+fn find_runs(part: &mut Part, file: &Path) {
+    for result in &mut part.results {
+        let Some(run) = result.line.get_mut("run") else {
+            continue;
+        };
+        // The name alone: a part's word leads nowhere else.
+        let name = run.as_str().and_then(|run| Path::new(run).file_name());
+        let Some(name) = name else { continue };
+        let mut above = file.ancestors().skip(1).take(ABOVE);
+        let here = above.find(|folder| folder.join(name).join(MANIFEST).is_file());
+        let here = here.and_then(|folder| Some(folder.join(name).to_str()?.to_owned()));
+        if let Some(here) = here {
+            *run = here.into();
+        }
+    }
 }
 
 /// Reads a part, and checks it against itself.

@@ -334,3 +334,30 @@ proptest! {
         prop_assert_eq!(numbers(&merged), (1..=8).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn runs_that_came_with_their_part_are_found_beside_it() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().canonicalize().unwrap().join("artifact");
+    let own = out.join("campaigns/c");
+    std::fs::create_dir_all(&own).unwrap();
+    std::fs::create_dir_all(out.join("run-1")).unwrap();
+    std::fs::write(out.join("run-1/manifest.json"), "{}").unwrap();
+    let mut part = part(1, 1);
+    for (result, run) in part.results.iter_mut().zip([
+        "/of/another/machine/run-1",
+        "/of/another/machine/run-2",
+        "/..",
+    ]) {
+        result.line["run"] = json!(run);
+    }
+    part.store(&own).unwrap();
+    let found = super::read::all(std::slice::from_ref(&out)).unwrap();
+    let runs = found[0].part.results.iter().take(3);
+    let runs: Vec<&str> = runs.map(|one| one.line["run"].as_str().unwrap()).collect();
+    let here = out.join("run-1");
+    assert_eq!(
+        runs,
+        [here.to_str().unwrap(), "/of/another/machine/run-2", "/.."]
+    );
+}

@@ -1,18 +1,20 @@
-//! The report of parts that were put together: a case for each run, as an undivided campaign or matrix has them, and what is
-//! missing. Renders nothing.
+//! The report of parts that were put together: cases, facts and sums are those of an undivided campaign or matrix, made by
+//! what makes theirs; here is what tells of the parts, and what is missing. Renders nothing.
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::super::run::matrix::cell::{Cell, Counts, State, worst};
-use crate::campaign::interval::Rate;
-use crate::campaign::record::{Record, millis};
+use super::super::run::matrix;
+use super::super::run::matrix::cell::{Cell, Counts, worst};
+use crate::campaign;
+use crate::campaign::document::About;
+use crate::campaign::record::Record;
 use crate::campaign::tally::Tally;
 use crate::campaign::text;
-use crate::exit::Exit;
 use crate::expect::Expect;
 use crate::parts::merge::Merged;
-use crate::parts::{Campaign, Matrix, RunResult};
+use crate::parts::{Campaign, Runs};
 use crate::report::Fact;
-use crate::report::document::{Case, Document, GoldenRef, Kind, Outcome, Section, relative};
+use crate::report::document::{Document, GoldenRef, Kind, Outcome, Section, relative};
 
 /// Of a campaign.
 pub(super) fn of_campaign(
@@ -22,44 +24,36 @@ pub(super) fn of_campaign(
     tally: &Tally,
     records: &[Record],
 ) -> Document {
-    let conclusion = text::conclusion(tally);
-    let headline = anstream::adapter::strip_str(conclusion.trim_end()).to_string();
+    let kernel = merged.kernels.get(&campaign.target);
+    let about = About {
+        target: &campaign.target,
+        kernel: kernel.map_or("", |kernel| &kernel.release),
+        scenario: &campaign.scenario,
+        fault: &campaign.fault,
+        device: &campaign.device,
+        append: &campaign.append,
+        golden: GoldenRef {
+            name: campaign.golden.clone(),
+            file: Some(file_of(&campaign.golden)),
+        },
+        expect,
+        from_snapshot: campaign.from_snapshot,
+        of: campaign.attempts,
+        how: format!("in {} parts", merged.of),
+        started: merged.started.clone(),
+        notes: &merged.notes,
+    };
     let name = format!("{} {}", campaign.target, campaign.fault);
-    let mut document = new(merged, name, headline, tally.exit);
-    document.expected = Some(expect.name().into());
-    let append = campaign.append.join(" ");
-    for (name, value) in [
-        ("target", &campaign.target),
-        ("device", &campaign.device),
-        ("scenario", &campaign.scenario),
-        ("fault", &campaign.fault),
-        ("golden", &campaign.golden),
-        ("added to the command line", &append),
-    ] {
-        if !value.is_empty() {
-            document.environment.push(Fact::new(name, value.clone()));
-        }
-    }
-    for record in records {
-        let made = merged.results.get(&record.number);
-        let mut case = case(
-            made,
-            &format!("attempt {}", record.number),
-            &campaign.golden,
-        );
-        case.outcome = Outcome::of(record.exit);
-        case.verdict = Some(record.verdict.to_string());
-        case.expected = Some(expect.name().into());
-        case.why.clone_from(&record.why);
-        case.took_ms = Some(millis(record.took));
-        document.cases.push(case);
-    }
-    document.sections.push(sums(tally, &merged.notes));
+    let kind = (Kind::Merged, name);
+    let mut document = campaign::document::document(kind, &about, tally, records, &unplaced);
+    let conclusion = text::conclusion(tally);
+    document.headline = anstream::adapter::strip_str(conclusion.trim_end()).to_string();
+    add(&mut document, merged);
     document
 }
 
 /// Of a matrix.
-pub(super) fn of_matrix(merged: &Merged, matrix: &Matrix, cells: &[Cell]) -> Document {
+pub(super) fn of_matrix(merged: &Merged, cells: &[Cell]) -> Document {
     let Counts {
         cells: all,
         as_expected,
@@ -70,29 +64,10 @@ pub(super) fn of_matrix(merged: &Merged, matrix: &Matrix, cells: &[Cell]) -> Doc
     let headline = format!(
         "{all} combinations: {as_expected} as expected, {unexpected} not as expected, {not_run} not run, {impossible} impossible"
     );
-    let mut document = new(merged, "matrix".into(), headline, worst(cells));
-    for (number, (cell, plan)) in (1..).zip(cells.iter().zip(&matrix.cells)) {
-        let made = merged.results.get(&number);
-        let mut case = case(made, &cell.key.to_string(), &plan.golden);
-        case.expected.clone_from(&plan.expected);
-        match &cell.state {
-            State::Impossible(why) => {
-                case.outcome = Outcome::Skipped;
-                case.why = format!("impossible: {why}");
-            }
-            State::Waiting(_) => {
-                case.outcome = Outcome::Skipped;
-                case.why = "not run: its part is missing or was stopped".into();
-            }
-            State::Done(_, got) => {
-                case.outcome = Outcome::of(got.exit);
-                case.verdict = Some(got.verdict.to_string());
-                case.why.clone_from(&got.why);
-                case.took_ms = Some(millis(got.took));
-            }
-        }
-        document.cases.push(case);
-    }
+    let mut document = Document::new(Kind::Merged, "matrix", headline, worst(cells));
+    let waiting = "not run: its part is missing or was stopped";
+    document.cases = matrix::document::cases(cells, waiting, &unplaced);
+    add(&mut document, merged);
     document
 }
 
@@ -106,87 +81,50 @@ pub(super) fn place(document: &mut Document, out: &Path) {
 }
 
 /// The goldens that runs came out against: files where they are known, each once.
-pub(super) fn against(document: &Document) -> Vec<String> {
-    let mut goldens = Vec::new();
-    for case in document
-        .cases
-        .iter()
-        .filter(|case| case.outcome == Outcome::Failed)
-    {
-        let Some(golden) = &case.golden else { continue };
-        let name = golden.file.clone().unwrap_or_else(|| golden.name.clone());
-        if !goldens.contains(&name) {
-            goldens.push(name);
-        }
-    }
-    goldens
+pub(super) fn against(document: &Document, runs: &Runs) -> BTreeSet<String> {
+    let planned = |at: usize| match runs {
+        Runs::Campaign(campaign) => Some(&campaign.golden),
+        Runs::Matrix(matrix) => matrix.cells.get(at).map(|cell| &cell.golden),
+    };
+    let cases = document.cases.iter().enumerate();
+    let failed = cases.filter(|(_, case)| case.outcome == Outcome::Failed);
+    failed
+        .filter_map(|(at, case)| match (&case.golden, planned(at)) {
+            (
+                Some(GoldenRef {
+                    file: Some(file), ..
+                }),
+                _,
+            ) => Some(file.clone()),
+            (Some(golden), _) => Some(golden.name.clone()),
+            (None, planned) => planned.map(|name| file_of(name)),
+        })
+        .collect()
 }
 
-fn new(merged: &Merged, name: String, headline: String, exit: Exit) -> Document {
-    let mut document = Document::new(Kind::Merged, name, headline, exit);
+/// Where a golden of the store lies in the checkout.
+fn file_of(golden: &str) -> String {
+    format!("golden/{golden}.snap")
+}
+
+/// What tells that it was made in parts, and what is missing of them.
+fn add(document: &mut Document, merged: &Merged) {
     document.when = Some(merged.started.clone());
     document.took_ms = Some(merged.wall_ms);
-    document
-        .environment
-        .push(Fact::new("parts", merged.of.to_string()));
+    let parts = Fact::new("parts", merged.of.to_string());
+    document.environment.push(parts);
     document.missing.extend(merged.gaps());
     if !merged.remarks.is_empty() {
         let remarks = Section::new("Parts").list(merged.remarks.clone());
         document.sections.push(remarks);
     }
-    document
 }
 
-/// The case that the part kept of a run, under this name; or one that says no more than the part's line.
-fn case(made: Option<&RunResult>, name: &str, golden: &str) -> Case {
-    let kept = made.and_then(|made| made.case.as_deref().cloned());
-    let mut case = kept.unwrap_or_else(|| Case::new(name, Outcome::Skipped, ""));
-    case.name = name.to_owned();
-    case.group = None;
-    if case.golden.is_none() {
-        case.golden = Some(GoldenRef {
-            name: golden.to_owned(),
-            file: Some(format!("golden/{golden}.snap")),
-        });
-    }
-    let run = made.and_then(|made| made.line.get("run")?.as_str());
-    case.folder = run.map(str::to_owned);
-    case
+/// As it is until it is known where the report is kept.
+fn unplaced(run: &Path) -> Option<String> {
+    run.to_str().map(str::to_owned)
 }
 
-/// Counts, rates and their intervals.
-fn sums(tally: &Tally, notes: &[String]) -> Section {
-    let mut rows: Vec<Vec<String>> = tally
-        .verdicts
-        .iter()
-        .filter(|(_, count)| **count > 0)
-        .map(|(verdict, count)| vec![verdict.clone(), count.to_string(), String::new()])
-        .collect();
-    for (name, rate) in [
-        ("as expected", tally.as_expected),
-        ("crashed", tally.crashed),
-    ] {
-        let (count, interval) = match rate {
-            Some(Rate {
-                count,
-                of,
-                low,
-                high,
-                confidence,
-                ..
-            }) => (
-                format!("{count} of {of}"),
-                format!("{:.0} % interval {low:.4} to {high:.4}", confidence * 100.0),
-            ),
-            None => ("no attempt says anything".into(), String::new()),
-        };
-        rows.push(vec![name.into(), count, interval]);
-    }
-    let section =
-        Section::new("Campaign").text(format!("{} of {} attempts", tally.done, tally.asked_for));
-    let section = section.table("What the attempts came to", ["", "attempts", "rate"], rows);
-    match notes.is_empty() {
-        true => section,
-        false => section.list(notes.to_vec()),
-    }
-}
+#[cfg(test)]
+#[path = "document_tests.rs"]
+mod tests;

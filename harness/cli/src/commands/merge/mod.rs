@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Outcome;
-use super::run::matrix::cell::{Cell, Counts, worst};
+use super::run::matrix::cell::{Cell, Counts, State, worst};
 use super::run::matrix::table::{self, Waiting};
 use crate::campaign::record::Record;
 use crate::campaign::tally::{Ended, Tally};
@@ -152,7 +152,8 @@ impl Args {
             ));
         }
         if matches!(written.exit, Exit::Differs | Exit::CrashOrNot) {
-            let goldens = document::against(&written.document);
+            let goldens = document::against(&written.document, &merged.whole.runs);
+            let goldens: Vec<String> = goldens.into_iter().collect();
             output::note(&format!(
                 "{DIM}next:{DIM:#} the runs are held against {}. If this change altered a golden, recrash golden diff tells what that \
                  means and how to bring it back; if it altered what crashes, the runs' reports tell how. A golden is changed only \
@@ -212,7 +213,7 @@ fn of_campaign(merged: &Merged, campaign: &Campaign) -> Result<Written, String> 
     let expect = Expect::from_word(&campaign.expected)?;
     let mut records = Vec::new();
     for (number, result) in &merged.results {
-        let record = Record::from_line(&result.line, expect)
+        let mut record = Record::from_line(&result.line, expect)
             .map_err(|why| format!("attempt {number}: {why}"))?;
         if record.number != *number {
             return Err(format!(
@@ -220,6 +221,7 @@ fn of_campaign(merged: &Merged, campaign: &Campaign) -> Result<Written, String> 
                 record.number
             ));
         }
+        record.case.clone_from(&result.case);
         records.push(record);
     }
     let ended = if merged.is_whole() {
@@ -266,6 +268,9 @@ fn of_matrix(merged: &Merged, matrix: &Matrix) -> Result<Written, String> {
         let mut cell = Cell::planned(plan).map_err(at)?;
         if let Some(result) = merged.results.get(&number) {
             cell.take(&result.line).map_err(at)?;
+            if let State::Done(_, got) = &mut cell.state {
+                got.case.clone_from(&result.case);
+            }
         }
         cells.push(cell);
     }
@@ -292,7 +297,7 @@ fn of_matrix(merged: &Merged, matrix: &Matrix) -> Result<Written, String> {
         lines: lines.map_err(|error| error.to_string())?,
         last: last.map_err(|error| error.to_string())?,
         table: Some(table::markdown(&cells, Waiting::NotRun)),
-        document: document::of_matrix(merged, matrix, &cells),
+        document: document::of_matrix(merged, &cells),
     })
 }
 

@@ -20,7 +20,7 @@ pub(super) fn clip(document: &mut Document) {
         &mut document.environment,
         MAX_ITEMS,
     );
-    let of_cases = document.cases.iter_mut().map(of_case).sum();
+    let of_cases = document.cases.iter_mut().map(of_case).sum::<usize>();
     left.note("differences and facts of its cases", of_cases);
     left.clip("sections", &mut document.sections, MAX_ITEMS);
     for section in &mut document.sections {
@@ -64,9 +64,7 @@ struct Left(Vec<String>);
 impl Left {
     fn note(&mut self, what: &str, count: usize) {
         if count > 0 {
-            self.0.push(format!(
-                "{what}: {count} are left out, which is more than is shown"
-            ));
+            self.0.push(format!("{what}: {count} more are left out"));
         }
     }
 
@@ -92,7 +90,7 @@ impl Left {
         let frames = account.frames.iter_mut();
         let lines = frames
             .map(|frame| cut(&mut frame.source, MAX_OF_CASE))
-            .sum();
+            .sum::<usize>();
         self.note("source lines of frames", lines);
         self.clip("what the dump lacks", &mut account.missing, MAX_ITEMS);
         self.memory(&mut account.memory);
@@ -111,10 +109,11 @@ impl Left {
 
     fn memory(&mut self, memory: &mut Memory) {
         if let Some(object) = &mut memory.object {
-            for bytes in [&mut object.in_dump, &mut object.written] {
-                if let Some(bytes) = bytes {
-                    self.bytes(bytes);
-                }
+            for bytes in [&mut object.in_dump, &mut object.written]
+                .into_iter()
+                .flatten()
+            {
+                self.bytes(bytes);
             }
             self.clip("fields of what was written", &mut object.fields, MAX_ITEMS);
         }
@@ -212,7 +211,7 @@ mod tests {
         document.crash = Some(Box::new(crash()));
         document.environment = vec![Fact::new("a", "b"); MANY];
         clip(&mut document);
-        let crash = document.crash.unwrap();
+        let crash = *document.crash.unwrap();
         assert_eq!(document.environment.len(), MAX_ITEMS);
         assert_eq!(crash.account.frames.len(), MAX_ITEMS);
         assert!(crash.timeline.unwrap().marks.len() < MAX_ITEMS);

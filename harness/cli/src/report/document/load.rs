@@ -25,21 +25,29 @@ const MAX_DEPTH: usize = 8;
 /// Documents that are put together at most.
 const MAX_DOCUMENTS: usize = 10_000;
 
-/// The documents that a path names: a `report.json`, the folder of a result, or a folder of such.
+/// The documents that these paths name: a `report.json`, the folder of a result, or a folder of such.
 ///
 /// # Errors
 /// There is no such file, none in the folder, or one cannot be read.
-pub(crate) fn all(path: &Path) -> Result<Vec<Document>, Failure> {
+pub(crate) fn all(paths: &[PathBuf]) -> Result<Vec<Document>, Failure> {
+    let mut left = MAX_BYTES_IN_ALL;
+    let mut found = Vec::new();
+    for path in paths {
+        found.extend(of_path(path, &mut left)?);
+    }
+    Ok(found)
+}
+
+fn of_path(path: &Path, left: &mut u64) -> Result<Vec<Document>, Failure> {
     let meta = std::fs::metadata(path).with_context(|| path.display().to_string())?;
     if !meta.is_dir() {
-        return Ok(vec![file(path)?]);
+        return Ok(vec![one(path, left)?]);
     }
-    let mut left = MAX_BYTES_IN_ALL;
-    if let Some(one) = folder(path, &mut left)? {
+    if let Some(one) = folder(path, left)? {
         return Ok(vec![one]);
     }
     let mut found = Vec::new();
-    walk(path, 0, &mut found, &mut left)?;
+    walk(path, 0, &mut found, left)?;
     leave_out_parts(&mut found);
     if found.is_empty() {
         let error = anyhow!(
@@ -240,14 +248,14 @@ mod tests {
             std::fs::write(folder.join(JSON), serde_json::to_vec(&document).unwrap()).unwrap();
         }
         std::os::unix::fs::symlink(root.path(), root.path().join("latest")).unwrap();
-        let names: Vec<String> = all(root.path())
+        let names: Vec<String> = all(&[root.path().to_owned()])
             .unwrap()
             .into_iter()
             .map(|d| d.name)
             .collect();
         assert_eq!(names, ["a/deep", "b"]);
-        assert!(all(&root.path().join("latest/b")).is_ok());
-        assert!(all(&root.path().join("none")).is_err());
+        assert!(all(&[root.path().join("latest/b")]).is_ok());
+        assert!(all(&[root.path().join("none")]).is_err());
     }
 
     #[test]
@@ -266,7 +274,7 @@ mod tests {
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::write(folder.join(JSON), serde_json::to_vec(&document).unwrap()).unwrap();
         }
-        let found = all(root.path()).unwrap();
+        let found = all(&[root.path().to_owned()]).unwrap();
         let names: Vec<&str> = found.iter().map(|one| &*one.name).collect();
         assert_eq!(names, ["campaign", "run-2"]);
     }

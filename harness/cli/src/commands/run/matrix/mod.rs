@@ -2,7 +2,7 @@
 //! and one table of what was expected and what came. Each is judged as a single run is, by [`Bench`].
 mod axes;
 pub(in crate::commands) mod cell;
-mod document;
+pub(in crate::commands) mod document;
 mod expected;
 mod paper;
 mod part;
