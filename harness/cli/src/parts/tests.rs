@@ -352,7 +352,7 @@ fn runs_that_came_with_their_part_are_found_beside_it() {
         result.line["run"] = json!(run);
     }
     part.store(&own).unwrap();
-    let found = super::read::all(&[out.clone()]).unwrap();
+    let found = super::read::all(std::slice::from_ref(&out)).unwrap();
     let runs = found[0].part.results.iter().take(3);
     let runs: Vec<&str> = runs.map(|one| one.line["run"].as_str().unwrap()).collect();
     let here = out.join("run-1");
