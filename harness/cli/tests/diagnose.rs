@@ -288,7 +288,7 @@ fn what_cannot_be_made_or_is_no_single_run_is_refused() {
         (["--only", "kasan"], "CONFIG_KASAN is not set"),
         (["--fault", "all"], "diagnose looks at one run"),
         (["--capture", "both"], "an experiment has one dump"),
-        (["--expect", "no-crash"], "an experiment has no expectation"),
+        (["--expect", "no-crash"], "unexpected argument"),
     ] {
         let found = Diagnosed::run("refused", SMALL, &args);
         assert_eq!(found.code, 2, "{args:?}: {}", found.text());
