@@ -173,6 +173,14 @@ impl Document {
             _ => Met::Open,
         }
     }
+
+    /// The same in words. A diagnosis is no expectation's: it comes to a conclusion, or does not.
+    pub(crate) fn standing(&self) -> &'static str {
+        match (self.met(), self.kind) {
+            (Met::Told, Kind::Diagnose) => "concluded",
+            (met, _) => met.words(),
+        }
+    }
 }
 
 /// Whether what was expected came.

@@ -76,7 +76,7 @@ fn banner(document: &Document) -> Markup {
         div class={ "banner " (class) } {
             p class="verdict" {
                 span aria-hidden="true" { (mark) " " }
-                (document.met().words())
+                (document.standing())
                 @match (&document.verdict, &document.expected) {
                     (Some(verdict), Some(expected)) if verdict != expected => {
                         ": " (paragraph(verdict)) ", expected " (paragraph(expected))
